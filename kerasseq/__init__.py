@@ -1,0 +1,18 @@
+"""Encoder-decoder models for Keras: build, fit, decode, export."""
+
+from kerasseq import datasets, layers, losses, metrics, models, preprocessing, samplers
+from kerasseq.generation import Generation, TextGenerator
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Generation",
+    "TextGenerator",
+    "datasets",
+    "layers",
+    "losses",
+    "metrics",
+    "models",
+    "preprocessing",
+    "samplers",
+]

@@ -1,0 +1,169 @@
+"""SavedModels for TensorFlow Serving, and the way back from them to a Keras model."""
+
+import json
+import os
+import tempfile
+
+import keras
+import tensorflow as tf
+
+from kerasseq import samplers
+from kerasseq.generation import TextGenerator
+
+CONFIG_FILE = "kerasseq.json"
+# Operations that a stock CPU model server cannot run.
+FORBIDDEN_OPERATIONS = ("PyFunc", "EagerPyFunc", "PyFuncStateless", "CudnnRNN", "XlaLaunch", "RoundRobin")
+
+
+def export(generator, model_folder, version=None):
+    """Writes a `TextGenerator` as a SavedModel: raw sources in, texts out.
+
+    Signatures: `serving_default` decodes with the generator's own sampler, `greedy` greedily. Input: `text` (string
+    `[batch]`), or what the preprocessor's `source_signature` names. Outputs: `text` (string `[batch]`) and `score`
+    (float32 `[batch]`).
+
+    The version is written to a temporary folder beside its place, checked, and moved into place in one step: a crash
+    leaves no half-written version that a model server could pick up.
+
+    Args:
+        generator: a `kerasseq.TextGenerator`.
+        model_folder: path of the model's folder; created if needed.
+        version: int, number of the version. Default: one more than the highest one there.
+
+    Returns:
+        str, path of the version's folder, `model_folder/version`.
+
+    Raises:
+        FileExistsError: if the version exists.
+        ValueError: if the version is not a positive integer, or the graph holds what a CPU server cannot run.
+    """
+    model_folder = os.fspath(model_folder)
+    if version is None:
+        version = max(versions(model_folder), default=0) + 1
+    if not isinstance(version, int) or version < 1:
+        raise ValueError(f"version must be a positive integer. Received: version={version!r}.")
+    destination = os.path.join(model_folder, str(version))
+    if os.path.exists(destination):
+        raise FileExistsError(
+            f"Version {version} exists: {destination}. Served versions are never overwritten. Leave out `version` to "
+            f"write version {max(versions(model_folder), default=0) + 1}."
+        )
+    os.makedirs(model_folder, exist_ok=True)
+    # A leading dot: model servers and `versions` look at numbers only.
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=model_folder) as temporary:
+        folder = os.path.join(temporary, "version")
+        write(generator, folder)
+        if problems := unservable(folder):
+            raise ValueError(
+                f"The graph holds operations that a stock CPU model server cannot run: {', '.join(problems)}. Nothing was "
+                "written. Look for cuDNN layers, jit_compile=True and Python functions in the model and the preprocessor."
+            )
+        os.replace(folder, destination)
+    return destination
+
+
+def versions(model_folder):
+    """The version numbers in a model's folder."""
+    if not os.path.isdir(model_folder):
+        return []
+    return sorted(int(name) for name in os.listdir(model_folder) if name.isdecimal())
+
+
+def write(generator, folder):
+    """Writes the SavedModel and `assets.extra`."""
+    module = tf.Module()
+    # Raw variables: a tf.Module that tracks a Keras model loads in Python, but not in the C++ server.
+    module.weights = [weight.value for weight in generator.model.weights]
+    module.tokenizers = generator.preprocessor.trackables
+    module.signatures_by_name = {
+        name: signature(generator, sampler)
+        for name, sampler in {"serving_default": generator.sampler, "greedy": samplers.get("greedy")}.items()
+    }
+    tf.saved_model.save(module, folder, signatures=module.signatures_by_name)
+    extra = os.path.join(folder, "assets.extra")
+    os.makedirs(extra, exist_ok=True)
+    generator.preprocessor.save_assets(extra)
+    description = {
+        "generator": keras.saving.serialize_keras_object(generator),
+        "weights": [{"path": weight.path, "shape": list(weight.shape)} for weight in generator.model.weights],
+    }
+    with open(os.path.join(extra, CONFIG_FILE), "w", encoding="utf-8") as file:
+        json.dump(description, file, indent=1)
+
+
+def signature(generator, sampler):
+    """A serving function: raw sources `[batch]` -> `text` and `score`, `[batch]` each."""
+    source = generator.preprocessor.source_signature
+
+    def serve(**inputs):
+        outputs = generator.decode(inputs[source.name], sampler, generator.max_length)
+        return {"text": outputs["text"][:, 0], "score": outputs["score"][:, 0]}
+
+    return tf.function(serve).get_concrete_function(**{source.name: source})
+
+
+def unservable(folder):
+    """What in a SavedModel a stock CPU model server would refuse, as a list of names."""
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    saved_model = saved_model_pb2.SavedModel()
+    with open(os.path.join(folder, "saved_model.pb"), "rb") as file:
+        saved_model.ParseFromString(file.read())
+    problems = set()
+    for meta_graph in saved_model.meta_graphs:
+        functions = meta_graph.graph_def.library.function
+        nodes = [*meta_graph.graph_def.node, *(node for function in functions for node in function.node_def)]
+        problems |= {node.op for node in nodes if node.op.startswith(FORBIDDEN_OPERATIONS)}
+        problems |= {
+            f"jit_compile in {function.signature.name}" for function in functions if function.attr["_XlaMustCompile"].b
+        }
+    return sorted(problems)
+
+
+def load_exported(path):
+    """Rebuilds a `TextGenerator` from a version folder written by `export`, or from the highest version of a model.
+
+    Args:
+        path: str, a version's folder or a model's folder.
+
+    Returns:
+        a `TextGenerator` with the exported weights.
+
+    Raises:
+        ValueError: if the folder is not an export of kerasseq, or its weights do not fit its configuration.
+    """
+    if not os.path.exists(os.path.join(path, "saved_model.pb")) and versions(path):
+        path = os.path.join(path, str(max(versions(path))))
+    extra = os.path.join(path, "assets.extra")
+    config_file = os.path.join(extra, CONFIG_FILE)
+    if not os.path.exists(config_file):
+        raise ValueError(
+            f"Expected a version folder written by kerasseq's export, with assets.extra/{CONFIG_FILE}, or the folder above "
+            f"it. Received: {path}, which has none."
+        )
+    with open(config_file, encoding="utf-8") as file:
+        description = json.load(file)
+    config = description["generator"]["config"]
+    preprocessor = keras.saving.deserialize_keras_object(config["preprocessor"])
+    preprocessor.load_assets(extra)
+    model = keras.saving.deserialize_keras_object(config["model"])
+    reader = tf.train.load_checkpoint(os.path.join(path, "variables", "variables"))
+    if len(model.weights) != len(description["weights"]):
+        raise ValueError(
+            f"{config_file} lists {len(description['weights'])} weights, the model it describes has {len(model.weights)}. "
+            "Export the model again with this version of kerasseq."
+        )
+    for index, (weight, saved) in enumerate(zip(model.weights, description["weights"], strict=True)):
+        value = reader.get_tensor(f"weights/{index}/.ATTRIBUTES/VARIABLE_VALUE")
+        if list(weight.shape) != saved["shape"] or list(value.shape) != saved["shape"]:
+            raise ValueError(
+                f"Weight {saved['path']} of {path} should have the shape {saved['shape']}. Received: {list(value.shape)}."
+            )
+        weight.assign(value)
+    return TextGenerator(
+        model,
+        preprocessor,
+        sampler=keras.saving.deserialize_keras_object(config["sampler"]),
+        max_length=config["max_length"],
+        name=config["name"],
+    )

@@ -1,0 +1,292 @@
+"""From raw sources to texts: a model, its preprocessor and a sampler in one compiled graph."""
+
+import dataclasses
+import os
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kerasseq import samplers
+from kerasseq.decoders import select_inputs
+from kerasseq.preprocessing.vocabulary import END_ID, START_ID
+
+
+@dataclasses.dataclass
+class Generation:
+    """What was generated for one source.
+
+    Attributes:
+        text: str, the best hypothesis.
+        score: float, the sampler's score of it.
+        alternatives: list of (text, score), all hypotheses, the best first.
+        source_tokens: list of str, END included.
+        target_tokens: list of str, END included where the hypothesis has ended.
+        attention: float32 array `(target tokens, source tokens)`, or `None` for a model without attention.
+    """
+
+    text: str
+    score: float
+    alternatives: list
+    source_tokens: list
+    target_tokens: list
+    attention: np.ndarray | None
+
+
+@keras.saving.register_keras_serializable(package="kerasseq")
+class TextGenerator(keras.Model):
+    """Generates texts from raw sources with an encoder-decoder model.
+
+    Any functional model with the sub-models `"encoder"`, `"bridge"` and `"decoder"` will do; see `kerasseq.models`.
+
+    Args:
+        model: functional `keras.Model`.
+        preprocessor: turns raw sources into encoder inputs, and ids into texts; such as
+            `kerasseq.preprocessing.TextPreprocessor`.
+        sampler: `"greedy"`, `"beam"`, a `kerasseq.samplers` object, or a `keras_hub.samplers` object for random sampling.
+        max_length: int, the most tokens of an output, END included. Default: the preprocessor's `max_target_length`.
+        name: str.
+
+    Raises:
+        ValueError: if the model lacks a sub-model, or its vocabularies are not the preprocessor's.
+
+    Example:
+
+    ```python
+    translator = kerasseq.TextGenerator(model, preprocessor, sampler="beam")
+    translator.generate(["How are you?"])       # ["Comment vas-tu ?"]
+    translator.save("fra.keras")
+    translator.export("saved_models/translation_en_fr")
+    ```
+    """
+
+    def __init__(self, model, preprocessor, sampler="beam", max_length=None, name="text_generator", **kwargs):
+        super().__init__(name=name, **kwargs)
+        check_model(model, preprocessor)
+        if max_length is not None and (not isinstance(max_length, int) or max_length < 1):
+            raise ValueError(f"max_length must be a positive integer. Received: max_length={max_length!r}.")
+        self.model = model
+        self.preprocessor = preprocessor
+        self.sampler = samplers.get(sampler)
+        self.max_length = max_length or preprocessor.max_target_length
+        self.built = True
+        self._compiled = {}
+
+    def call(self, inputs, training=False):
+        """Teacher-forced logits of the model."""
+        return self.model(inputs, training=training)
+
+    # === Generation ===
+
+    def generate(self, sources, sampler=None, max_length=None, batch_size=64, details=False):
+        """Generates a text for every source.
+
+        Sources go through in batches of like length; the results come in the order of the sources. One compiled graph
+        encodes, decodes and detokenises a batch.
+
+        Args:
+            sources: list of raw sources, for text: list of str; or a single one.
+            sampler: as in the constructor. Default: the generator's own.
+            max_length: int, the most tokens of an output. Default: the generator's own.
+            batch_size: int, sources decoded together.
+            details: bool, whether to return `Generation` objects with scores, n-best lists and attention.
+
+        Returns:
+            list of str, or of `Generation` with `details=True`; for a single source not a list but its one element.
+
+        Raises:
+            ValueError: if a source is not what the preprocessor takes.
+        """
+        if isinstance(sources, (str, bytes)):
+            return self.generate([sources], sampler, max_length, batch_size, details)[0]
+        import tqdm  # Deferred: only long work shows progress.
+
+        sources = list(sources)
+        run = self._compile(samplers.get(sampler or self.sampler), max_length or self.max_length, details)
+        raw = self.preprocessor.raw_batch(sources)
+        order = np.argsort([-len(source) for source in sources], kind="stable")
+        results = [None] * len(sources)
+        with tqdm.tqdm(total=len(sources), desc="generate", unit="source", delay=2) as progress:
+            for start in range(0, len(order), batch_size):
+                rows = order[start : start + batch_size]
+                outputs = keras.tree.map_structure(lambda tensor: tensor.numpy(), run(tf.gather(raw, rows)))
+                for position, row in enumerate(rows):
+                    result = {name: value[position] for name, value in outputs.items()}
+                    results[row] = describe(result) if details else result["text"][0].decode("utf-8")
+                progress.update(len(rows))
+        return results
+
+    def _compile(self, sampler, max_length, details):
+        key = (type(sampler), repr(keras.saving.serialize_keras_object(sampler)), max_length, details)
+        if key not in self._compiled:
+            decode = self.decode_with_details if details else self.decode
+            self._compiled[key] = tf.function(
+                lambda raw: decode(raw, sampler, max_length), input_signature=[self.preprocessor.source_signature]
+            )
+        return self._compiled[key]
+
+    # === In the graph ===
+
+    def decode(self, raw, sampler, max_length):
+        """Raw sources to texts, to be called in a `tf.function`.
+
+        Args:
+            raw: tensor of raw sources, as the preprocessor's `source_signature` says.
+            sampler: a `kerasseq.samplers` object.
+            max_length: int, the most tokens of an output.
+
+        Returns:
+            dict of `text`, string `(batch, hypotheses)`, the best first, and `score`, float32 `(batch, hypotheses)`.
+        """
+        _, _, outputs = self._search(raw, sampler, max_length)
+        return {"text": self._texts(outputs["token_ids"]), "score": outputs["scores"]}
+
+    def decode_with_details(self, raw, sampler, max_length):
+        """As `decode`, with tokens and, where the model has it, attention of the best hypothesis.
+
+        Returns:
+            dict as of `decode`, with `source_tokens`, string `(batch, source)`, and `target_tokens`, string
+            `(batch, target)`, both with empty strings for padding; and `attention`, float32 `(batch, target, source)`.
+        """
+        encoder_inputs, context, outputs = self._search(raw, sampler, max_length)
+        best = outputs["token_ids"][:, 0]
+        best = best[:, : tf.reduce_max(tf.reduce_sum(tf.cast(best != 0, tf.int32), axis=1))]  # (batch, target)
+        details = {
+            "text": self._texts(outputs["token_ids"]),
+            "score": outputs["scores"],
+            "source_tokens": self.preprocessor.source_tokens(encoder_inputs),
+            "target_tokens": self.preprocessor.target_tokens(best),
+        }
+        # Teacher forcing of the finished hypothesis gives its attention, whatever the search did.
+        decoder = self.model.get_layer("decoder")
+        if "attention" in decoder.output:
+            start = tf.fill([tf.shape(best)[0], 1], START_ID)
+            decoder_token_ids = tf.concat([start, best], axis=1)[:, :-1]
+            context = {**context, "decoder_token_ids": decoder_token_ids}
+            details["attention"] = decoder(select_inputs(decoder, context), training=False)["attention"]
+        return details
+
+    def _search(self, raw, sampler, max_length):
+        """Encoder inputs, all that the decoder may want of them, and what the sampler found."""
+        encoder, bridge, decoder = (self.model.get_layer(name) for name in ("encoder", "bridge", "decoder"))
+        encoder_inputs = self.preprocessor.encode_source(raw)
+        context = {**encoder_inputs, **encoder(select_inputs(encoder, encoder_inputs), training=False)}
+        context = {**context, **bridge(select_inputs(bridge, context), training=False)}
+
+        batch_size = tf.shape(raw)[0]
+        declared = {name: context[name] for name in decoder.input if name != "decoder_token_ids"}
+        repeated = keras.tree.map_structure(lambda tensor: tf.repeat(tensor, sampler.rows_per_sequence, 0), declared)
+
+        def step(token_ids, states):
+            outputs = decoder({**repeated, "states": states, "decoder_token_ids": token_ids}, training=False)
+            return outputs["logits"][:, 0], outputs["states"]
+
+        outputs = sampler(step, repeated["states"], batch_size, START_ID, END_ID, max_length)
+        return encoder_inputs, context, outputs
+
+    def _texts(self, token_ids):
+        """Texts `(batch, hypotheses)` of ids `(batch, hypotheses, length)`."""
+        shape = tf.shape(token_ids)
+        texts = self.preprocessor.decode(tf.reshape(token_ids, [-1, shape[2]]))
+        return tf.reshape(texts, shape[:2])
+
+    # === Saving ===
+
+    def get_config(self):
+        return {
+            "name": self.name,
+            "model": keras.saving.serialize_keras_object(self.model),
+            "preprocessor": keras.saving.serialize_keras_object(self.preprocessor),
+            "sampler": keras.saving.serialize_keras_object(self.sampler),
+            "max_length": self.max_length,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        parts = {name: keras.saving.deserialize_keras_object(config[name]) for name in ("model", "preprocessor", "sampler")}
+        return cls(**{**config, **parts})
+
+    def export(self, model_folder, version=None):
+        """Writes a SavedModel that TensorFlow Serving loads: raw sources in, texts out.
+
+        See `kerasseq.export.export`.
+
+        Args:
+            model_folder: path of the model's folder; versions are numbered folders in it.
+            version: int. Default: the next free one.
+
+        Returns:
+            path of the version's folder.
+        """
+        from kerasseq.export import export  # export.py stands above this module.
+
+        return export(self, model_folder, version)
+
+    @staticmethod
+    def load(path):
+        """Loads what `save` or `export` wrote.
+
+        Args:
+            path: a `.keras` file, a version folder written by `export`, or a model's folder, whose highest version is taken.
+
+        Returns:
+            a `TextGenerator`; its `model` can be trained on and saved or exported again.
+
+        Raises:
+            ValueError: if there is no such file, or it is not a `TextGenerator`.
+        """
+        path = os.fspath(path)
+        if os.path.isdir(path):
+            from kerasseq.export import load_exported  # As above.
+
+            return load_exported(path)
+        generator = keras.models.load_model(path)
+        if not isinstance(generator, TextGenerator):
+            raise ValueError(
+                f"Expected a TextGenerator in {path}. Received: a {type(generator).__name__}. Load a plain model with "
+                "keras.models.load_model(path) and give it to TextGenerator with its preprocessor."
+            )
+        return generator
+
+
+def check_model(model, preprocessor):
+    """Raises a `ValueError` unless the model has the three parts and the preprocessor's vocabularies."""
+    names = [layer.name for layer in model.layers]
+    missing = [name for name in ("encoder", "bridge", "decoder") if name not in names]
+    if missing:
+        raise ValueError(
+            f"model must have sub-models named 'encoder', 'bridge' and 'decoder', as kerasseq.models builds them. "
+            f"Missing: {missing}. Received: layers {names}."
+        )
+    sizes = {"target": model.get_layer("decoder").output["logits"].shape[-1]}
+    embeddings = [layer for layer in model.get_layer("encoder").layers if isinstance(layer, keras.layers.Embedding)]
+    if embeddings:
+        sizes["source"] = embeddings[0].input_dim
+    for side, size in sizes.items():
+        expected = getattr(preprocessor, f"{side}_vocabulary_size", size)
+        if size != expected:
+            raise ValueError(
+                f"The model's {side} vocabulary has {size} tokens, the preprocessor's has {expected}. Build the model "
+                f"with {side}_vocabulary_size=preprocessor.{side}_vocabulary_size, or take the preprocessor that the "
+                "model was trained with."
+            )
+
+
+def describe(result):
+    """The `Generation` of one row of `decode_with_details`."""
+    texts = [text.decode("utf-8") for text in result["text"]]
+    scores = [float(score) for score in result["score"]]
+    source_tokens, target_tokens = (
+        [token.decode("utf-8") for token in result[side] if token] for side in ("source_tokens", "target_tokens")
+    )
+    attention = result.get("attention")
+    if attention is not None:
+        attention = attention[: len(target_tokens), : len(source_tokens)]
+    return Generation(
+        text=texts[0],
+        score=scores[0],
+        alternatives=list(zip(texts, scores, strict=True)),
+        source_tokens=source_tokens,
+        target_tokens=target_tokens,
+        attention=attention,
+    )

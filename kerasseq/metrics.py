@@ -1,0 +1,69 @@
+"""Metrics over real target tokens: sums and counts run over tokens, so batches of any size weigh in fairly."""
+
+import keras
+from keras import ops
+
+
+class TokenMean(keras.metrics.Metric):
+    """The mean of a value over all tokens whose id is not 0. Subclasses define `values(y_true, y_pred)`."""
+
+    def __init__(self, name, dtype=None):
+        super().__init__(name=name, dtype=dtype)
+        self.total = self.add_variable(shape=(), initializer="zeros", name="total")
+        self.count = self.add_variable(shape=(), initializer="zeros", name="count")
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        """Adds a batch: ids `(batch, target)`, logits `(batch, target, vocabulary)`, optional weights."""
+        weights = ops.cast(ops.not_equal(y_true, 0), self.dtype)
+        if sample_weight is not None:
+            sample_weight = ops.cast(sample_weight, self.dtype)
+            weights = weights * (sample_weight[:, None] if len(sample_weight.shape) == 1 else sample_weight)
+        values = ops.cast(self.values(y_true, ops.cast(y_pred, "float32")), self.dtype)
+        self.total.assign_add(ops.sum(values * weights))
+        self.count.assign_add(ops.sum(weights))
+
+    def result(self):
+        return self.total / ops.maximum(self.count, 1)
+
+
+@keras.saving.register_keras_serializable(package="kerasseq")
+class TokenAccuracy(TokenMean):
+    """Share of real target tokens whose highest logit is the right one.
+
+    Example:
+
+    >>> import keras, kerasseq
+    >>> metric = kerasseq.metrics.TokenAccuracy()
+    >>> metric.update_state(keras.ops.array([[1, 2, 0]]), keras.ops.one_hot([[1, 1, 1]], 4))
+    >>> float(metric.result())
+    0.5
+    """
+
+    def __init__(self, name="token_accuracy", dtype=None):
+        super().__init__(name=name, dtype=dtype)
+
+    def values(self, y_true, y_pred):
+        return ops.equal(ops.cast(y_true, "int32"), ops.cast(ops.argmax(y_pred, axis=-1), "int32"))
+
+
+@keras.saving.register_keras_serializable(package="kerasseq")
+class Perplexity(TokenMean):
+    """exp of the mean cross-entropy of the real target tokens, without label smoothing.
+
+    Example:
+
+    >>> import keras, kerasseq
+    >>> metric = kerasseq.metrics.Perplexity()
+    >>> metric.update_state(keras.ops.array([[1, 2, 0]]), keras.ops.zeros((1, 3, 4)))
+    >>> round(float(metric.result()), 3)
+    4.0
+    """
+
+    def __init__(self, name="perplexity", dtype=None):
+        super().__init__(name=name, dtype=dtype)
+
+    def values(self, y_true, y_pred):
+        return ops.sparse_categorical_crossentropy(y_true, y_pred, from_logits=True)
+
+    def result(self):
+        return ops.exp(super().result())

@@ -1,0 +1,56 @@
+"""What the models without attention share: a recurrent encoder, a bridge of states, a recurrent decoder."""
+
+from kerasseq.decoders import connect, recurrent_decoder, state_bridge
+from kerasseq.encoders import recurrent_encoder
+from kerasseq.layers.recurrent import check_units
+
+
+def check_arguments(dropout, **sizes):
+    """Raises a `ValueError` for a size that is not a positive integer, or a dropout outside [0, 1)."""
+    for name, value in sizes.items():
+        check_units(name, value)
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout must be in [0, 1). Received: dropout={dropout!r}.")
+
+
+def fixed_context_seq2seq(
+    source_vocabulary_size,
+    target_vocabulary_size,
+    cell,
+    embedding_dim,
+    units,
+    num_layers,
+    bidirectional,
+    dropout,
+    tie_embeddings,
+    name,
+):
+    """The model behind `VanillaSeq2Seq`, `LSTMSeq2Seq` and `GRUSeq2Seq`; see there."""
+    check_arguments(
+        dropout,
+        source_vocabulary_size=source_vocabulary_size,
+        target_vocabulary_size=target_vocabulary_size,
+        embedding_dim=embedding_dim,
+        units=units,
+        num_layers=num_layers,
+    )
+    encoder = recurrent_encoder(
+        source_vocabulary_size,
+        embedding_dim,
+        units,
+        cell=cell,
+        num_layers=num_layers,
+        bidirectional=bidirectional,
+        dropout=dropout,
+    )
+    bridge = state_bridge(encoder, units, cell)
+    decoder = recurrent_decoder(
+        target_vocabulary_size,
+        embedding_dim,
+        units,
+        cell=cell,
+        num_layers=num_layers,
+        dropout=dropout,
+        tie_embeddings=tie_embeddings,
+    )
+    return connect(encoder, bridge, decoder, name)

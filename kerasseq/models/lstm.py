@@ -1,0 +1,61 @@
+"""The encoder-decoder of long short-term memories."""
+
+from kerasseq.models.fixed_context import fixed_context_seq2seq
+
+
+def LSTMSeq2Seq(
+    source_vocabulary_size,
+    target_vocabulary_size,
+    embedding_dim=256,
+    units=256,
+    num_layers=1,
+    bidirectional=False,
+    dropout=0.0,
+    tie_embeddings=False,
+    name="lstm_seq2seq",
+):
+    """An LSTM encoder-decoder, without attention.
+
+    The encoder's final hidden states and memory cells are the context vector: all that the decoder knows of the source.
+
+    Args:
+        source_vocabulary_size: int, number of source token ids.
+        target_vocabulary_size: int, number of target token ids.
+        embedding_dim: int, size of the token embeddings on both sides.
+        units: int, size of each state, in the encoder for each direction.
+        num_layers: int, number of recurrent layers in encoder and decoder.
+        bidirectional: bool, whether the encoder also reads backwards; a dense layer then fits its states to the decoder.
+        dropout: float in [0, 1), share of units dropped after embeddings and between layers.
+        tie_embeddings: bool, whether the projection to the target vocabulary uses the target embedding's matrix.
+        name: str.
+
+    Returns:
+        a functional `keras.Model` from `{"encoder_token_ids": (batch, source), "decoder_token_ids": (batch, target)}`,
+        int32, to logits `(batch, target, target_vocabulary)`, float32. Its parts are `model.get_layer("encoder")`,
+        `"bridge"` and `"decoder"`.
+
+    Raises:
+        ValueError: for sizes that are not positive integers or a dropout outside [0, 1).
+
+    Example:
+
+    >>> import keras, kerasseq
+    >>> model = kerasseq.models.LSTMSeq2Seq(source_vocabulary_size=100, target_vocabulary_size=120, units=32, embedding_dim=16)
+    >>> ids = keras.ops.ones((2, 7), dtype="int32")
+    >>> model({"encoder_token_ids": ids, "decoder_token_ids": ids[:, :5]}).shape
+    (2, 5, 120)
+
+    Source: Sutskever, Vinyals and Le 2014; the reversal of the source is left to the data.
+    """
+    return fixed_context_seq2seq(
+        source_vocabulary_size=source_vocabulary_size,
+        target_vocabulary_size=target_vocabulary_size,
+        cell="lstm",
+        embedding_dim=embedding_dim,
+        units=units,
+        num_layers=num_layers,
+        bidirectional=bidirectional,
+        dropout=dropout,
+        tie_embeddings=tie_embeddings,
+        name=name,
+    )

@@ -1,0 +1,362 @@
+"""Text pairs to token ids and back."""
+
+import logging
+import os
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kerasseq.preprocessing.batching import PassShuffle, bucketed_batches, pad
+from kerasseq.preprocessing.vocabulary import END_ID, NUM_SPECIAL_TOKENS, START_ID, train_vocabulary
+
+logger = logging.getLogger(__name__)
+
+TOO_LONG = ("drop", "truncate", "error")
+TOKENS_AT_ONCE = 10_000  # Texts tokenised in one call, for a bounded memory.
+
+
+def check_pairs(pairs):
+    """Raises a `ValueError` unless `pairs` is a non-empty list of pairs of strings."""
+    if len(pairs) == 0:
+        raise ValueError("pairs must hold at least one (source, target) pair. Received: an empty list.")
+    for index, pair in enumerate(pairs):
+        if len(pair) != 2 or not all(isinstance(side, str) for side in pair):
+            raise ValueError(
+                "pairs must be a list of (source, target) tuples of two strings, such as list(zip(sources, targets, "
+                f"strict=True)). Received at index {index}: {pair!r}."
+            )
+
+
+@keras.saving.register_keras_serializable(package="kerasseq")
+class TextPreprocessor(keras.layers.Layer):
+    """Subword tokens for both sides of text pairs.
+
+    Ids: 0 padding, 1 unknown, 2 start, 3 end, then bytes, then subwords. A source is followed by END, so it is never
+    empty. All encoding and decoding runs in TensorFlow graphs, in training and in a model server alike.
+
+    Usually made by `TextPreprocessor.from_pairs`.
+
+    Args:
+        source_vocabulary: bytes, a serialised SentencePiece model with these ids; see `train_vocabulary`.
+        target_vocabulary: the same for the targets. Default: one joint vocabulary.
+        max_source_length: int, tokens of a source, END included. Longer sources are cut in `encode_source`.
+        max_target_length: int, tokens of a target, END included.
+
+    Example:
+
+    >>> import kerasseq
+    >>> pairs = [("one two", "eins zwei"), ("two one", "zwei eins")] * 20
+    >>> preprocessor = kerasseq.preprocessing.TextPreprocessor.from_pairs(pairs, vocabulary_size=280)
+    >>> ids = preprocessor.encode_source(["two two"])["encoder_token_ids"]
+    >>> inputs, labels = next(iter(preprocessor.dataset(pairs, batch_size=8)))
+    >>> inputs["decoder_token_ids"].shape == labels.shape
+    True
+    >>> preprocessor.decode(labels)[0].numpy().decode()
+    'eins zwei'
+    """
+
+    def __init__(
+        self, source_vocabulary=None, target_vocabulary=None, max_source_length=128, max_target_length=128, **kwargs
+    ):
+        super().__init__(**kwargs)
+        for name, value in {"max_source_length": max_source_length, "max_target_length": max_target_length}.items():
+            if not isinstance(value, int) or value < 2:
+                raise ValueError(f"{name} must be an integer of at least 2, END included. Received: {name}={value!r}.")
+        self.max_source_length = max_source_length
+        self.max_target_length = max_target_length
+        self.joint = target_vocabulary is None
+        self.built = True
+        # A saved preprocessor is made without vocabularies and gets them from its assets.
+        if source_vocabulary is not None:
+            self._set_vocabularies(source_vocabulary, target_vocabulary)
+
+    @classmethod
+    def from_pairs(
+        cls,
+        pairs,
+        vocabulary_size=8_000,
+        joint=False,
+        max_source_length=128,
+        max_target_length=128,
+        normalization="nmt_nfkc",
+    ):
+        """Trains the vocabularies on pairs.
+
+        Args:
+            pairs: list of (source, target) tuples of str.
+            vocabulary_size: int, ids of each vocabulary at most, at least 261; small data may give fewer.
+            joint: bool, whether both sides share one vocabulary.
+            max_source_length: int, tokens of a source at most, END included.
+            max_target_length: int, tokens of a target at most, END included.
+            normalization: `"nmt_nfkc"` folds compatibility forms and white space; `"identity"` keeps every character,
+                which full-width Chinese punctuation needs.
+
+        Returns:
+            a `TextPreprocessor`.
+
+        Raises:
+            ValueError: if there are no pairs, a pair is not two strings, or the vocabulary is too small.
+        """
+        pairs = list(pairs)
+        check_pairs(pairs)
+        sources, targets = zip(*pairs, strict=True)
+        if joint:
+            vocabularies = [train_vocabulary([*sources, *targets], vocabulary_size, normalization)]
+        else:
+            vocabularies = [train_vocabulary(texts, vocabulary_size, normalization) for texts in (sources, targets)]
+        return cls(*vocabularies, max_source_length=max_source_length, max_target_length=max_target_length)
+
+    def _set_vocabularies(self, source_vocabulary, target_vocabulary):
+        import tensorflow_text  # Deferred: importing kerasseq stays cheap.
+
+        self._source_vocabulary = source_vocabulary
+        self._target_vocabulary = target_vocabulary or source_vocabulary
+        # The class that the exported graph tracks: a tokenizer held by a closure alone cannot be exported.
+        self.source_tokenizer = tensorflow_text.SentencepieceTokenizer(source_vocabulary, out_type=tf.int32)
+        self.target_tokenizer = self.source_tokenizer
+        if target_vocabulary is not None:
+            self.target_tokenizer = tensorflow_text.SentencepieceTokenizer(target_vocabulary, out_type=tf.int32)
+        self.source_vocabulary_size = int(self.source_tokenizer.vocab_size())
+        self.target_vocabulary_size = int(self.target_tokenizer.vocab_size())
+
+    # === One batch, in the graph ===
+
+    @property
+    def source_signature(self):
+        """What raw sources look like: `tf.TensorSpec([None], tf.string)`, UTF-8."""
+        return tf.TensorSpec([None], tf.string, name="text")
+
+    @property
+    def trackables(self):
+        """What a graph with this preprocessor in it has to track to be saved."""
+        return [self.source_tokenizer, self.target_tokenizer]
+
+    def tokenize(self, texts, side):
+        """Texts to ragged ids with END behind.
+
+        Args:
+            texts: string `(batch,)`. Invalid UTF-8 becomes the replacement character U+FFFD.
+            side: `"source"` or `"target"`.
+
+        Returns:
+            int32 `tf.RaggedTensor` `(batch, None)`.
+        """
+        tokenizer = {"source": self.source_tokenizer, "target": self.target_tokenizer}[side]
+        texts = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace")
+        ids = tokenizer.tokenize(texts)
+        end = tf.fill([ids.nrows(), 1], END_ID)
+        return tf.concat([ids, end], axis=1)
+
+    def encode_source(self, texts):
+        """Texts to encoder inputs.
+
+        Args:
+            texts: string `(batch,)`.
+
+        Returns:
+            `{"encoder_token_ids": int32 (batch, source)}`: ids, END, padding. Longer sources keep their first
+            `max_source_length - 1` tokens.
+        """
+        ids = self.tokenize(tf.convert_to_tensor(texts), "source")
+        return {"encoder_token_ids": padded(ids, self.max_source_length)}
+
+    def encode_target(self, texts):
+        """Texts to decoder inputs and labels.
+
+        Args:
+            texts: string `(batch,)`.
+
+        Returns:
+            decoder_token_ids, START and the ids, and labels, the ids and END; both int32 `(batch, target)`. Longer
+            targets keep their first `max_target_length - 1` tokens.
+        """
+        ids = self.tokenize(tf.convert_to_tensor(texts), "target")
+        labels = padded(ids, self.max_target_length)
+        return shift_right(labels), labels
+
+    def decode(self, token_ids):
+        """Ids to texts.
+
+        Args:
+            token_ids: int32 `(batch, target)`. Everything from the first END on is ignored, and so is padding.
+
+        Returns:
+            string `(batch,)`.
+        """
+        token_ids = tf.convert_to_tensor(token_ids, tf.int32)
+        before_end = tf.math.cumsum(tf.cast(token_ids == END_ID, tf.int32), axis=1) == 0
+        kept = tf.ragged.boolean_mask(token_ids, before_end & (token_ids >= NUM_SPECIAL_TOKENS))
+        return self.target_tokenizer.detokenize(kept)
+
+    def source_tokens(self, encoder_inputs):
+        """The subwords of encoder inputs, for the axes of plots: string `(batch, source)`, empty for padding."""
+        return tokens(self.source_tokenizer, encoder_inputs["encoder_token_ids"])
+
+    def target_tokens(self, token_ids):
+        """The subwords of target ids, int32 `(batch, target)`: string `(batch, target)`, empty for padding."""
+        return tokens(self.target_tokenizer, token_ids)
+
+    # === Raw sources from Python ===
+
+    def raw_batch(self, texts):
+        """Checks texts and makes a string tensor of them; says aloud which are too long.
+
+        Args:
+            texts: list of str, or of bytes in UTF-8.
+
+        Returns:
+            string tensor `(batch,)`.
+
+        Raises:
+            ValueError: if an element is not a text.
+        """
+        for index, text in enumerate(texts):
+            if not isinstance(text, (str, bytes)):
+                raise ValueError(f"Sources must be strings. Received at index {index}: {text!r} ({type(text).__name__}).")
+        raw = [text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass") for text in texts]
+        # A text has at most as many tokens as bytes, so only few texts are worth counting.
+        suspects = [text for text in raw if len(text) >= self.max_source_length]
+        if suspects:
+            lengths = self.tokenize(tf.constant(suspects), "source").row_lengths().numpy()
+            too_long = int((lengths > self.max_source_length).sum())
+            if too_long:
+                logger.warning(
+                    "%d of %d texts are longer than the %d tokens that this model reads (the longest has %d). What is "
+                    "beyond is ignored: split long texts into sentences.",
+                    too_long, len(raw), self.max_source_length, lengths.max(),
+                )  # fmt: skip
+        return tf.constant(raw, tf.string, shape=[len(raw)])
+
+    # === Data sets ===
+
+    def dataset(self, pairs, batch_size, shuffle=False, seed=0, too_long="drop", pad_to_multiple=None):
+        """A `tf.data.Dataset` of batches for `fit`, `evaluate` and `predict`.
+
+        Args:
+            pairs: list of (source, target) tuples of str.
+            batch_size: int, pairs a batch.
+            shuffle: `False` keeps the order. `True` shuffles every pass and puts pairs of like length together. An
+                `EpochShuffle`, also given to `fit` as a callback, makes resumed runs repeat uninterrupted ones.
+            seed: int, for `shuffle=True`.
+            too_long: what to do with pairs longer than `max_source_length` or `max_target_length`: `"drop"` them,
+                `"truncate"` them, or raise an `"error"`. How many there were is logged as a warning.
+            pad_to_multiple: int, lengths are rounded up to its multiples, for few distinct shapes. Default: 4 when
+                shuffled, else 1.
+
+        Returns:
+            a data set of `({"encoder_token_ids": (batch, source), "decoder_token_ids": (batch, target)}, labels)`,
+            all int32, labels `(batch, target)`.
+
+        Raises:
+            ValueError: if there are no pairs, none is left, or one is not two strings.
+        """
+        pairs = list(pairs)
+        check_pairs(pairs)
+        if too_long not in TOO_LONG:
+            raise ValueError(f"too_long must be one of {', '.join(map(repr, TOO_LONG))}. Received: {too_long!r}.")
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise ValueError(f"batch_size must be a positive integer. Received: batch_size={batch_size!r}.")
+        sources, targets = self._tokenize_pairs(pairs, too_long)
+        lengths = np.array([[len(target), len(source)] for source, target in zip(sources, targets, strict=True)])
+        if shuffle is True:
+            shuffle = PassShuffle(seed)
+        if pad_to_multiple is None:
+            pad_to_multiple = 4 if shuffle else 1
+
+        def batches():
+            if shuffle:
+                batches = bucketed_batches(lengths, batch_size, shuffle.seed, shuffle.next_epoch())
+            else:
+                batches = np.split(np.arange(len(lengths)), range(batch_size, len(lengths), batch_size))
+            for batch in batches:
+                labels = pad([targets[index] for index in batch], pad_to_multiple)
+                encoder_token_ids = pad([sources[index] for index in batch], pad_to_multiple)
+                yield {"encoder_token_ids": encoder_token_ids, "decoder_token_ids": shift_right(labels)}, labels
+
+        ids = tf.TensorSpec([None, None], tf.int32)
+        dataset = tf.data.Dataset.from_generator(
+            batches, output_signature=({"encoder_token_ids": ids, "decoder_token_ids": ids}, ids)
+        )
+        number_of_batches = -(-len(lengths) // batch_size)
+        return dataset.apply(tf.data.experimental.assert_cardinality(number_of_batches)).prefetch(2)
+
+    def _tokenize_pairs(self, pairs, too_long):
+        sides = []
+        for texts, side in zip(zip(*pairs, strict=True), ("source", "target"), strict=True):
+            ids = []
+            for start in range(0, len(texts), TOKENS_AT_ONCE):
+                ragged = self.tokenize(tf.constant(texts[start : start + TOKENS_AT_ONCE]), side)
+                ids += np.split(ragged.flat_values.numpy(), ragged.row_limits().numpy()[:-1])
+            sides.append(ids)
+        limits = (self.max_source_length, self.max_target_length)
+        fits = [
+            all(len(ids) <= limit for ids, limit in zip(pair, limits, strict=True)) for pair in zip(*sides, strict=True)
+        ]
+        number_too_long = len(pairs) - sum(fits)
+        if number_too_long:
+            message = (
+                f"{number_too_long} of {len(pairs)} pairs are longer than {limits[0]} source or {limits[1]} target tokens"
+            )
+            if too_long == "error" or (too_long == "drop" and not any(fits)):
+                raise ValueError(
+                    f"{message}. Raise max_source_length and max_target_length, or pass too_long='truncate'."
+                )
+            logger.warning("%s: %s.", message, {"drop": "dropped", "truncate": "truncated"}[too_long])
+        if too_long == "truncate":
+            return [
+                [ids if len(ids) <= limit else np.append(ids[: limit - 1], END_ID) for ids in side]
+                for side, limit in zip(sides, limits, strict=True)
+            ]
+        return [[ids for ids, fit in zip(side, fits, strict=True) if fit] for side in sides]
+
+    # === Saving ===
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "max_source_length": self.max_source_length,
+            "max_target_length": self.max_target_length,
+        }
+
+    def save_assets(self, folder):
+        """Writes the vocabularies as SentencePiece models: `source.spm`, and `target.spm` unless they are joint."""
+        vocabularies = {"source.spm": self._source_vocabulary}
+        if not self.joint:
+            vocabularies["target.spm"] = self._target_vocabulary
+        for name, vocabulary in vocabularies.items():
+            with open(os.path.join(folder, name), "wb") as file:
+                file.write(vocabulary)
+
+    def load_assets(self, folder):
+        """Reads what `save_assets` wrote."""
+        vocabularies = []
+        for name in ("source.spm", "target.spm"):
+            path = os.path.join(folder, name)
+            if os.path.exists(path):
+                with open(path, "rb") as file:
+                    vocabularies.append(file.read())
+        if not vocabularies:
+            raise ValueError(f"Expected a SentencePiece model 'source.spm' in {folder}. Received: no such file.")
+        self.joint = len(vocabularies) == 1
+        self._set_vocabularies(vocabularies[0], None if self.joint else vocabularies[1])
+
+
+def padded(ids, limit):
+    """Ragged ids as int32 `(batch, at most limit)`; rows that are longer are cut and end in END."""
+    dense = ids[:, :limit].to_tensor()
+    last = tf.range(tf.shape(dense)[1]) == limit - 1
+    return tf.where((ids.row_lengths() > limit)[:, tf.newaxis] & last, END_ID, dense)
+
+
+def tokens(tokenizer, token_ids):
+    return tf.where(token_ids == 0, "", tokenizer.id_to_string(token_ids))
+
+
+def shift_right(labels):
+    """Decoder inputs for labels: START, then all labels but the last; rows end in padding where labels do."""
+    if isinstance(labels, np.ndarray):
+        shifted = np.concatenate([np.full_like(labels[:, :1], START_ID), labels[:, :-1]], axis=1)
+        return np.where(labels == 0, 0, shifted)
+    start = tf.fill([tf.shape(labels)[0], 1], START_ID)
+    return tf.where(labels == 0, 0, tf.concat([start, labels[:, :-1]], axis=1))

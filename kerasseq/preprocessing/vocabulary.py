@@ -1,0 +1,75 @@
+"""Subword vocabularies, trained with SentencePiece."""
+
+import io
+import re
+
+PADDING_ID, UNKNOWN_ID, START_ID, END_ID = range(4)
+NUM_SPECIAL_TOKENS = 4
+NUM_BYTE_TOKENS = 256
+
+
+def train_vocabulary(texts, vocabulary_size, normalization="nmt_nfkc"):
+    """Trains a unigram subword vocabulary with byte fallback, so that no text is ever unknown.
+
+    Ids: 0 padding, 1 unknown, 2 start, 3 end, then 256 bytes, then subwords.
+
+    Args:
+        texts: iterable of str.
+        vocabulary_size: int, the number of ids at most; small data may give fewer.
+        normalization: str, a SentencePiece rule: `"nmt_nfkc"` folds compatibility forms and all kinds of white space;
+            `"identity"` keeps every character, which full-width Chinese or Japanese punctuation needs.
+
+    Returns:
+        bytes, a serialised SentencePiece model. Training is deterministic.
+
+    Raises:
+        ValueError: if there is no text, or the vocabulary size cannot hold the characters of the texts.
+
+    Example:
+
+    >>> import kerasseq
+    >>> model = kerasseq.preprocessing.train_vocabulary(["one two three", "two three four"] * 20, vocabulary_size=290)
+    >>> type(model)
+    <class 'bytes'>
+
+    Source: Kudo 2018 (unigram language model); Kudo and Richardson 2018 (SentencePiece).
+    """
+    import sentencepiece  # Deferred: only training needs it.
+
+    texts = [text for text in texts if text.strip()]
+    if not texts:
+        raise ValueError("A vocabulary is trained on texts. Received: no text that is not empty. Check the data set.")
+    least = NUM_SPECIAL_TOKENS + NUM_BYTE_TOKENS + 1
+    if not isinstance(vocabulary_size, int) or vocabulary_size < least:
+        raise ValueError(
+            f"vocabulary_size must be an integer of at least {least}: {NUM_SPECIAL_TOKENS} special tokens, "
+            f"{NUM_BYTE_TOKENS} bytes and the subwords. Received: vocabulary_size={vocabulary_size!r}."
+        )
+    model = io.BytesIO()
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(texts),
+            model_writer=model,
+            model_type="unigram",
+            vocab_size=vocabulary_size,
+            hard_vocab_limit=False,
+            byte_fallback=True,
+            normalization_rule_name=normalization,
+            # Rare characters go to bytes: they would use up ids that nothing learns.
+            character_coverage=0.9999,
+            max_sentence_length=1 << 20,
+            pad_id=PADDING_ID,
+            unk_id=UNKNOWN_ID,
+            bos_id=START_ID,
+            eos_id=END_ID,
+            num_threads=1,
+            minloglevel=2,
+        )
+    except RuntimeError as error:
+        if too_small := re.search(r"smaller than required_chars\. (\d+) vs (\d+)", str(error)):
+            raise ValueError(
+                f"vocabulary_size={vocabulary_size} cannot hold the {too_small[2]} special tokens, bytes and characters "
+                f"of these texts. Choose at least {too_small[2]}, better several times that."
+            ) from error
+        raise
+    return model.getvalue()

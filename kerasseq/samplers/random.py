@@ -1,0 +1,43 @@
+"""Random sampling, through the samplers of keras_hub."""
+
+import keras
+from keras import ops
+
+from kerasseq.samplers.greedy import GreedySampler
+
+
+@keras.saving.register_keras_serializable(package="kerasseq")
+class RandomSampler(GreedySampler):
+    """Draws each token with a `keras_hub.samplers` object: temperature, top-k, top-p.
+
+    `TextGenerator` wraps such objects itself. Call arguments and results are those of `GreedySampler`; scores are
+    log-probabilities under the model, before the sampler's temperature and truncation.
+
+    Args:
+        sampler: a `keras_hub.samplers` object that draws one token a row, such as `TopKSampler(k=5, seed=1)`.
+
+    Raises:
+        ValueError: for a sampler that keeps several sequences a row, such as keras_hub's own `BeamSampler`.
+    """
+
+    def __init__(self, sampler):
+        if not hasattr(sampler, "get_next_token") or type(sampler).__name__ in ("BeamSampler", "ContrastiveSampler"):
+            raise ValueError(
+                "RandomSampler takes a keras_hub.samplers object that draws one token a row, such as TopKSampler, "
+                f"TopPSampler or RandomSampler. Received: {sampler!r}. For beam search use kerasseq.samplers.BeamSampler."
+            )
+        self.sampler = sampler
+
+    def choose(self, logits):
+        logits = ops.cast(logits, "float32")
+        tokens = self.sampler.get_next_token(self.sampler.compute_probabilities(logits))
+        tokens = ops.cast(tokens, "int32")[:, None]  # (rows, 1)
+        chosen = ops.take_along_axis(logits, tokens, axis=-1)
+        return chosen - ops.logsumexp(logits, axis=-1, keepdims=True), tokens
+
+    def get_config(self):
+        return {"sampler": keras.saving.serialize_keras_object(self.sampler)}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(keras.saving.deserialize_keras_object(config["sampler"]))

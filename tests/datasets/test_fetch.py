@@ -1,0 +1,193 @@
+import doctest
+import hashlib
+import http.server
+import pathlib
+import stat
+import threading
+
+import keras
+import pytest
+
+from kerasseq.datasets import fetch as fetch_module
+from kerasseq.datasets.fetch import fetch
+
+CONTENT = b"a file of a public data set\n" * 1_000
+DIGEST = hashlib.sha256(CONTENT).hexdigest()
+DAMAGED = CONTENT[:-1] + b"?"
+DAMAGED_DIGEST = hashlib.sha256(DAMAGED).hexdigest()
+
+
+@pytest.fixture(autouse=True)
+def keras_home(tmp_path, monkeypatch):
+    """An empty Keras folder of the test's own, no mirror, and no proxy before the test's server."""
+    folder = tmp_path / "keras"
+    monkeypatch.setenv("KERAS_HOME", str(folder))
+    monkeypatch.delenv("KERASSEQ_DATA_DIR", raising=False)
+    monkeypatch.setenv("no_proxy", "*")
+    return folder
+
+
+@pytest.fixture
+def server():
+    """A web server on this machine: `/good`, `/damaged`, `/short` (breaks off half-way), anything else is missing."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.server.requested.append(self.path)
+            body = {"/good": CONTENT, "/damaged": DAMAGED, "/short": CONTENT[: len(CONTENT) // 2]}.get(self.path)
+            if body is None:
+                self.send_error(404)
+                return
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(CONTENT)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        running.requested = []
+        running.url = f"http://127.0.0.1:{running.server_port}"
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield running
+        running.shutdown()
+        thread.join()
+
+
+def files_below(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.name != "kerasseq")
+
+
+def test_downloads_once_into_the_keras_folder(server, keras_home, capsys):
+    path = fetch("set/file.bin", f"{server.url}/good", DIGEST)
+    assert path == keras_home / "kerasseq" / "set" / "file.bin"
+    assert path.read_bytes() == CONTENT
+    assert "Downloading data from" in capsys.readouterr().out
+    assert files_below(keras_home) == ["kerasseq/set", "kerasseq/set/file.bin"]
+
+    assert fetch("set/file.bin", f"{server.url}/good", DIGEST) == path
+    assert server.requested == ["/good"]
+    assert capsys.readouterr().out == ""
+
+
+def test_downloaded_file_is_as_readable_as_any_new_file(server, tmp_path):
+    ordinary = tmp_path / "ordinary"
+    ordinary.write_bytes(b"")
+    path = fetch("set/file.bin", f"{server.url}/good", DIGEST)
+    assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(ordinary.stat().st_mode)
+
+
+def test_file_urls_work_too(tmp_path):
+    published = tmp_path / "published.bin"
+    published.write_bytes(CONTENT)
+    path = fetch("set/file.bin", published.as_uri(), DIGEST)
+    assert path.read_bytes() == CONTENT
+    assert path != published
+
+
+def test_damaged_download_is_refused_and_leaves_nothing(server, keras_home):
+    with pytest.raises(ValueError) as caught:
+        fetch("set/file.bin", f"{server.url}/damaged", DIGEST)
+    message = str(caught.value)
+    for part in (f"{server.url}/damaged", DIGEST, DAMAGED_DIGEST, "Try again", "KERASSEQ_DATA_DIR"):
+        assert part in message
+    assert files_below(keras_home) == ["kerasseq/set"]
+
+
+@pytest.mark.parametrize("page", ["short", "missing"])
+def test_failed_download_leaves_nothing(server, keras_home, page):
+    with pytest.raises(ConnectionError, match=f"{server.url}/{page}"):
+        fetch("set/file.bin", f"{server.url}/{page}", DIGEST)
+    assert server.requested == [f"/{page}"]
+    assert files_below(keras_home) == ["kerasseq/set"]
+
+
+def test_interrupted_download_leaves_nothing(keras_home, monkeypatch):
+    written = []
+
+    def interrupted(fname, origin, cache_dir, cache_subdir):
+        partial = pathlib.Path(cache_dir) / cache_subdir / fname
+        partial.write_bytes(CONTENT[:10])
+        written.append(partial)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(keras.utils, "get_file", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fetch("set/file.bin", "http://127.0.0.1/file.bin", DIGEST)
+    assert len(written) == 1
+    assert files_below(keras_home) == ["kerasseq/set"]
+
+
+def test_damaged_cache_is_downloaded_again(server, keras_home):
+    cached = keras_home / "kerasseq" / "set" / "file.bin"
+    cached.parent.mkdir(parents=True)
+    cached.write_bytes(DAMAGED)
+    assert fetch("set/file.bin", f"{server.url}/good", DIGEST) == cached
+    assert cached.read_bytes() == CONTENT
+
+
+def test_damaged_cache_is_named_when_the_download_fails(tmp_path, keras_home):
+    cached = keras_home / "kerasseq" / "set" / "file.bin"
+    cached.parent.mkdir(parents=True)
+    cached.write_bytes(DAMAGED)
+    with pytest.raises(ConnectionError, match=f"damaged, sha256 {DAMAGED_DIGEST}"):
+        fetch("set/file.bin", (tmp_path / "nowhere").as_uri(), DIGEST)
+
+
+def test_mirror_comes_first_and_is_not_copied(server, tmp_path, keras_home, monkeypatch):
+    mirrored = tmp_path / "mirror" / "set" / "file.bin"
+    mirrored.parent.mkdir(parents=True)
+    mirrored.write_bytes(CONTENT)
+    monkeypatch.setenv("KERASSEQ_DATA_DIR", str(tmp_path / "mirror"))
+    assert fetch("set/file.bin", f"{server.url}/good", DIGEST) == mirrored
+    assert server.requested == []
+    assert not keras_home.exists()
+
+
+def test_damaged_mirror_is_an_error_and_stays_untouched(server, tmp_path, monkeypatch):
+    mirrored = tmp_path / "mirror" / "set" / "file.bin"
+    mirrored.parent.mkdir(parents=True)
+    mirrored.write_bytes(DAMAGED)
+    monkeypatch.setenv("KERASSEQ_DATA_DIR", str(tmp_path / "mirror"))
+    with pytest.raises(ValueError) as caught:
+        fetch("set/file.bin", f"{server.url}/good", DIGEST)
+    for part in (str(mirrored), DIGEST, DAMAGED_DIGEST, "Replace it"):
+        assert part in str(caught.value)
+    assert mirrored.read_bytes() == DAMAGED
+    assert server.requested == []
+
+
+def test_file_that_the_mirror_lacks_is_downloaded_into_the_cache(server, tmp_path, keras_home, monkeypatch):
+    mirror = tmp_path / "mirror"
+    mirror.mkdir()
+    monkeypatch.setenv("KERASSEQ_DATA_DIR", str(mirror))
+    path = fetch("set/file.bin", f"{server.url}/good", DIGEST)
+    assert path.is_relative_to(keras_home)
+    assert list(mirror.iterdir()) == []
+
+
+@pytest.mark.parametrize("mirror", [None, "empty"])
+def test_offline_error_says_where_it_looked_and_what_to_do(tmp_path, keras_home, monkeypatch, mirror):
+    if mirror:
+        monkeypatch.setenv("KERASSEQ_DATA_DIR", str(tmp_path / mirror))
+    url = (tmp_path / "nowhere").as_uri()
+    with pytest.raises(ConnectionError) as caught:
+        fetch("set/file.bin", url, DIGEST)
+    looked = str(tmp_path / mirror / "set" / "file.bin") if mirror else "KERASSEQ_DATA_DIR is not set"
+    for part in (looked, str(keras_home / "kerasseq" / "set" / "file.bin"), url, "export KERASSEQ_DATA_DIR="):
+        assert part in str(caught.value)
+
+
+def test_keras_folder_that_cannot_be_made_falls_back_to_the_temporary_folder(server, tmp_path, monkeypatch):
+    (tmp_path / "a file").write_bytes(b"")
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "a file" / "keras"))
+    monkeypatch.setattr(fetch_module.tempfile, "tempdir", str(tmp_path / "temporary"))
+    path = fetch("set/file.bin", f"{server.url}/good", DIGEST)
+    assert path == tmp_path / "temporary" / ".keras" / "kerasseq" / "set" / "file.bin"
+
+
+def test_example():
+    result = doctest.testmod(fetch_module)
+    assert result.attempted and not result.failed
