@@ -1,6 +1,6 @@
 """Encoder-decoder models for Keras: build, fit, decode, export."""
 
-from kerasseq import datasets, layers, losses, metrics, models, preprocessing, samplers
+from kerasseq import datasets, evaluation, layers, losses, metrics, models, preprocessing, samplers
 from kerasseq.generation import Generation, TextGenerator
 
 __version__ = "0.1.0"
@@ -9,6 +9,7 @@ __all__ = [
     "Generation",
     "TextGenerator",
     "datasets",
+    "evaluation",
     "layers",
     "losses",
     "metrics",

@@ -1,0 +1,168 @@
+"""Trains, evaluates and exports the English-French model.
+
+    python saved_models/translation_en_fr/train.py
+
+Resumes at the last finished epoch when it is called again. Writes `metrics.json` and the next version here.
+"""
+
+import argparse
+import collections
+import csv
+import json
+import pathlib
+import platform
+import time
+
+import keras
+import rapidfuzz
+import tensorflow as tf
+
+import kerasseq
+
+HERE = pathlib.Path(__file__).parent
+SEED = 1
+EPOCHS = 10
+BATCH_SIZE = 128
+PEAK_LEARNING_RATE = 2e-3
+WARMUP_STEPS = 1_000
+BEAM_WIDTH = 5
+LENGTH_PENALTIES = (0.6, 0.8, 1.0, 1.2)
+
+
+def build(preprocessor, steps):
+    model = kerasseq.models.AttentionSeq2Seq(
+        source_vocabulary_size=preprocessor.source_vocabulary_size,
+        target_vocabulary_size=preprocessor.target_vocabulary_size,
+        cell="gru",
+        units=320,
+        embedding_dim=256,
+        bidirectional=True,
+        attention="luong",
+        dropout=0.3,
+        tie_embeddings=True,
+    )
+    schedule = keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=0.0, decay_steps=steps - WARMUP_STEPS, warmup_target=PEAK_LEARNING_RATE,
+        warmup_steps=WARMUP_STEPS,
+    )  # fmt: skip
+    model.compile(
+        keras.optimizers.Adam(schedule, global_clipnorm=1.0),
+        kerasseq.losses.MaskedCrossentropy(label_smoothing=0.1),
+    )
+    return model
+
+
+class EpochSeconds(keras.callbacks.Callback):
+    """Adds the duration of each epoch, validation included, to the logs."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.begin = time.monotonic()
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["seconds"] = time.monotonic() - self.begin
+
+
+def train_model(work, train, validation):
+    """Fits, or loads what an earlier call has fitted; returns a `TextGenerator`."""
+    finished = work / "finished.keras"
+    if finished.exists():
+        return kerasseq.TextGenerator.load(finished)
+    keras.utils.set_random_seed(SEED)
+    preprocessor = kerasseq.preprocessing.TextPreprocessor.from_pairs(train, vocabulary_size=6_000, max_source_length=64,
+                                                                      max_target_length=80)  # fmt: skip
+    shuffle = kerasseq.preprocessing.EpochShuffle(SEED)
+    batches = preprocessor.dataset(train, BATCH_SIZE, shuffle=shuffle, pad_to_multiple=2)
+    model = build(preprocessor, steps=EPOCHS * len(batches))
+    model.fit(
+        batches,
+        validation_data=preprocessor.dataset(sorted(validation, key=lambda pair: len(pair[1])), BATCH_SIZE),
+        epochs=EPOCHS,
+        shuffle=False,  # The data set shuffles itself.
+        callbacks=[
+            shuffle,
+            EpochSeconds(),
+            keras.callbacks.CSVLogger(work / "log.csv", append=True),
+            keras.callbacks.BackupAndRestore(work / "backup"),
+        ],
+    )
+    generator = kerasseq.TextGenerator(model, preprocessor)
+    generator.save(finished)
+    return generator
+
+
+def first_references(pairs):
+    """Distinct sources in file order, the first reference of each, and all references of each."""
+    references = collections.defaultdict(list)
+    for source, target in pairs:
+        references[source].append(target)
+    return list(references), [targets[0] for targets in references.values()], list(references.values())
+
+
+def scores(predictions, first, every):
+    return {
+        "bleu": kerasseq.evaluation.bleu(predictions, first),
+        "chrf": kerasseq.evaluation.chrf(predictions, first),
+        "bleu_all_references": kerasseq.evaluation.bleu(predictions, every),
+    }
+
+
+def nearest_training_targets(sources, train):
+    """For each source the target of the training source at the smallest relative edit distance."""
+    known = [source for source, _ in train]
+    return [
+        train[rapidfuzz.process.extractOne(source, known, scorer=rapidfuzz.fuzz.ratio)[2]][1] for source in sources
+    ]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=pathlib.Path, default=pathlib.Path("runs/translation_en_fr"))
+    work = parser.parse_args().work
+    work.mkdir(parents=True, exist_ok=True)
+
+    train, validation, test = kerasseq.datasets.load_anki("fra")
+    generator = train_model(work, train, validation)
+
+    # === The length penalty is chosen on validation ===
+    sources, first, _ = first_references(validation)
+    on_validation = {}
+    for length_penalty in LENGTH_PENALTIES:
+        sampler = kerasseq.samplers.BeamSampler(BEAM_WIDTH, length_penalty)
+        on_validation[length_penalty] = kerasseq.evaluation.bleu(generator.generate(sources, sampler), first)["score"]
+    length_penalty = max(on_validation, key=on_validation.get)
+    generator.sampler = kerasseq.samplers.BeamSampler(BEAM_WIDTH, length_penalty)
+
+    # === Test, once ===
+    sources, first, every = first_references(test)
+    beam = generator.generate(sources)
+    greedy = generator.generate(sources, sampler="greedy")
+    with open(work / "log.csv", encoding="utf-8") as file:
+        epochs = list(csv.DictReader(file))
+    metrics = {
+        "command": "python saved_models/translation_en_fr/train.py",
+        "data": "Tatoeba English-French pairs of manythings.org/anki, release of 2019-04-07",
+        "split": "test: int(sha256(source), 16) % 100 < 5, distinct sources; bleu and chrf: first reference in file order",
+        "seed": SEED,
+        "parameters": generator.model.count_params(),
+        "training_minutes": round(sum(float(epoch["seconds"]) for epoch in epochs) / 60, 1),
+        "validation_loss": [round(float(epoch["val_loss"]), 4) for epoch in epochs],
+        "validation_bleu_by_length_penalty": on_validation,
+        "test_sources": len(sources),
+        f"beam_{BEAM_WIDTH}": {"length_penalty": length_penalty, **scores(beam, first, every)},
+        "greedy": scores(greedy, first, every),
+        "copy_nearest_training_sentence": scores(nearest_training_targets(sources, train), first, every),
+        "versions": {
+            "python": platform.python_version(), "tensorflow": tf.__version__, "keras": keras.__version__,
+            "kerasseq": kerasseq.__version__,
+        },
+    }  # fmt: skip
+    (HERE / "metrics.json").write_text(json.dumps(metrics, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    with open(work / "test.tsv", "w", encoding="utf-8") as file:
+        for row in zip(sources, first, beam, greedy, strict=True):
+            print(*row, sep="\t", file=file)
+    print(json.dumps(metrics, indent=1, ensure_ascii=False))
+    print("Exported to", generator.export(HERE))
+
+
+if __name__ == "__main__":
+    main()
