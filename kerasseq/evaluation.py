@@ -47,6 +47,8 @@ def chrf(predictions, references):
 
 
 def _corpus_score(metric, predictions, references):
+    if isinstance(predictions, str) or isinstance(references, str):
+        raise ValueError("predictions and references must be lists. Received: a single string. Put it in a list.")
     predictions, references = list(predictions), list(references)
     if not predictions or len(predictions) != len(references):
         raise ValueError(

@@ -35,12 +35,18 @@ def export(generator, model_folder, version=None):
 
     Raises:
         FileExistsError: if the version exists.
-        ValueError: if the version is not a positive integer, or the graph holds what a CPU server cannot run.
+        ValueError: if the version is not a positive integer, the sampler is random, or the graph holds what a CPU
+            server cannot run.
     """
+    if isinstance(generator.sampler, samplers.RandomSampler):
+        raise ValueError(
+            "A served model gives the same output for the same input. Received: a random sampler. Export "
+            "TextGenerator(model, preprocessor, sampler='beam') instead."
+        )
     model_folder = os.fspath(model_folder)
     if version is None:
         version = max(versions(model_folder), default=0) + 1
-    if not isinstance(version, int) or version < 1:
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise ValueError(f"version must be a positive integer. Received: version={version!r}.")
     destination = os.path.join(model_folder, str(version))
     if os.path.exists(destination):
@@ -83,9 +89,14 @@ def write(generator, folder):
     extra = os.path.join(folder, "assets.extra")
     os.makedirs(extra, exist_ok=True)
     generator.preprocessor.save_assets(extra)
+    assets = sorted(os.listdir(extra))
+    configuration = keras.saving.serialize_keras_object(generator)
+    # An export can be loaded without the losses and optimizers of its training, which may be the user's own.
+    configuration["config"]["model"].pop("compile_config", None)
     description = {
-        "generator": keras.saving.serialize_keras_object(generator),
+        "generator": configuration,
         "weights": [{"path": weight.path, "shape": list(weight.shape)} for weight in generator.model.weights],
+        "assets": assets,
     }
     with open(os.path.join(extra, CONFIG_FILE), "w", encoding="utf-8") as file:
         json.dump(description, file, indent=1)
@@ -141,19 +152,31 @@ def load_exported(path):
             f"Expected a version folder written by kerasseq's export, with assets.extra/{CONFIG_FILE}, or the folder above "
             f"it. Received: {path}, which has none."
         )
-    with open(config_file, encoding="utf-8") as file:
-        description = json.load(file)
-    config = description["generator"]["config"]
+    try:
+        with open(config_file, encoding="utf-8") as file:
+            description = json.load(file)
+        config = description["generator"]["config"]
+        weights = description["weights"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{config_file} is damaged: {type(error).__name__}: {error}. Copy the version folder again, or export it again."
+        ) from error
+    needed = [os.path.join("assets.extra", name) for name in description.get("assets", [])]
+    needed += [os.path.join("variables", "variables.index"), os.path.join("variables", "variables.data-00000-of-00001")]
+    if missing := [name for name in needed if not os.path.exists(os.path.join(path, name))]:
+        raise ValueError(
+            f"{path} is incomplete. Missing: {', '.join(missing)}. Copy the version folder again, with all its files."
+        )
     preprocessor = keras.saving.deserialize_keras_object(config["preprocessor"])
     preprocessor.load_assets(extra)
     model = keras.saving.deserialize_keras_object(config["model"])
     reader = tf.train.load_checkpoint(os.path.join(path, "variables", "variables"))
-    if len(model.weights) != len(description["weights"]):
+    if len(model.weights) != len(weights):
         raise ValueError(
-            f"{config_file} lists {len(description['weights'])} weights, the model it describes has {len(model.weights)}. "
+            f"{config_file} lists {len(weights)} weights, the model it describes has {len(model.weights)}. "
             "Export the model again with this version of kerasseq."
         )
-    for index, (weight, saved) in enumerate(zip(model.weights, description["weights"], strict=True)):
+    for index, (weight, saved) in enumerate(zip(model.weights, weights, strict=True)):
         value = reader.get_tensor(f"weights/{index}/.ATTRIBUTES/VARIABLE_VALUE")
         if list(weight.shape) != saved["shape"] or list(value.shape) != saved["shape"]:
             raise ValueError(

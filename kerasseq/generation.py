@@ -63,8 +63,8 @@ class TextGenerator(keras.Model):
     def __init__(self, model, preprocessor, sampler="beam", max_length=None, name="text_generator", **kwargs):
         super().__init__(name=name, **kwargs)
         check_model(model, preprocessor)
-        if max_length is not None and (not isinstance(max_length, int) or max_length < 1):
-            raise ValueError(f"max_length must be a positive integer. Received: max_length={max_length!r}.")
+        if max_length is not None:
+            check_positive("max_length", max_length)
         self.model = model
         self.preprocessor = preprocessor
         self.sampler = samplers.get(sampler)
@@ -95,14 +95,17 @@ class TextGenerator(keras.Model):
             list of str, or of `Generation` with `details=True`; for a single source not a list but its one element.
 
         Raises:
-            ValueError: if a source is not what the preprocessor takes.
+            ValueError: if a source is not what the preprocessor takes, or a number is not positive.
         """
         if isinstance(sources, (str, bytes)):
             return self.generate([sources], sampler, max_length, batch_size, details)[0]
         import tqdm  # Deferred: only long work shows progress.
 
         sources = list(sources)
-        run = self._compile(samplers.get(sampler or self.sampler), max_length or self.max_length, details)
+        max_length = self.max_length if max_length is None else max_length
+        check_positive("max_length", max_length)
+        check_positive("batch_size", batch_size)
+        run = self._compile(samplers.get(sampler or self.sampler), max_length, details)
         raw = self.preprocessor.raw_batch(sources)
         order = np.argsort([-len(source) for source in sources], kind="stable")
         results = [None] * len(sources)
@@ -117,7 +120,9 @@ class TextGenerator(keras.Model):
         return results
 
     def _compile(self, sampler, max_length, details):
-        key = (type(sampler), repr(keras.saving.serialize_keras_object(sampler)), max_length, details)
+        # A random sampler has a state of its own, so no other one of the same configuration stands in for it.
+        random = getattr(sampler, "sampler", None)
+        key = (type(sampler), repr(keras.saving.serialize_keras_object(sampler)), random, max_length, details)
         if key not in self._compiled:
             decode = self.decode_with_details if details else self.decode
             self._compiled[key] = tf.function(
@@ -150,7 +155,9 @@ class TextGenerator(keras.Model):
         """
         encoder_inputs, context, outputs = self._search(raw, sampler, max_length)
         best = outputs["token_ids"][:, 0]
-        best = best[:, : tf.reduce_max(tf.reduce_sum(tf.cast(best != 0, tf.int32), axis=1))]  # (batch, target)
+        positions = tf.range(1, tf.shape(best)[1] + 1)
+        # At least one step, for a decoder cannot run over none.
+        best = best[:, : tf.maximum(tf.reduce_max(tf.where(best != 0, positions, 0)), 1)]  # (batch, target)
         details = {
             "text": self._texts(outputs["token_ids"]),
             "score": outputs["scores"],
@@ -240,6 +247,11 @@ class TextGenerator(keras.Model):
             from kerasseq.export import load_exported  # As above.
 
             return load_exported(path)
+        if not os.path.exists(path):
+            raise ValueError(
+                "Expected a .keras file written by TextGenerator.save, or a folder written by TextGenerator.export. "
+                f"Received: {path}, which does not exist. Check the path; relative ones start at {os.getcwd()}."
+            )
         generator = keras.models.load_model(path)
         if not isinstance(generator, TextGenerator):
             raise ValueError(
@@ -247,6 +259,12 @@ class TextGenerator(keras.Model):
                 "keras.models.load_model(path) and give it to TextGenerator with its preprocessor."
             )
         return generator
+
+
+def check_positive(name, value):
+    """Raises a `ValueError` unless `value` is an integer of at least 1."""
+    if not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name} must be a positive integer. Received: {name}={value!r}.")
 
 
 def check_model(model, preprocessor):
@@ -276,9 +294,7 @@ def describe(result):
     """The `Generation` of one row of `decode_with_details`."""
     texts = [text.decode("utf-8") for text in result["text"]]
     scores = [float(score) for score in result["score"]]
-    source_tokens, target_tokens = (
-        [token.decode("utf-8") for token in result[side] if token] for side in ("source_tokens", "target_tokens")
-    )
+    source_tokens, target_tokens = (real_tokens(result[side]) for side in ("source_tokens", "target_tokens"))
     attention = result.get("attention")
     if attention is not None:
         attention = attention[: len(target_tokens), : len(source_tokens)]
@@ -290,3 +306,11 @@ def describe(result):
         target_tokens=target_tokens,
         attention=attention,
     )
+
+
+def real_tokens(tokens):
+    """List of str up to the last real token; what an untrained model emits before it, padding included, stays."""
+    tokens = [token.decode("utf-8") for token in tokens]
+    while tokens and not tokens[-1]:
+        tokens.pop()
+    return tokens

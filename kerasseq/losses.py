@@ -8,9 +8,9 @@ from keras import ops
 class MaskedCrossentropy(keras.losses.Loss):
     """Label-smoothed cross-entropy, averaged over real target tokens.
 
-    The loss of a token is `-sum_k q(k) log p(k)` with `q(k) = (1 - e) [k = y] + e / K` over the K tokens of the vocabulary
-    (Szegedy et al. 2016, section 7), computed without one-hot targets. Tokens with id 0 are padding and count
-    nowhere: the result does not depend on how far a batch is padded.
+    The loss of a token is `-sum_k q(k) log p(k)` with `q(k) = (1 - e) [k = y] + e / K` over the K tokens of the
+    vocabulary (Szegedy et al. 2016, section 7), computed without one-hot targets. Tokens with id 0 are padding and
+    count nowhere: the result does not depend on how far a batch is padded.
 
     Args:
         label_smoothing: float in [0, 1), the e above.

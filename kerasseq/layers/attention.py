@@ -60,7 +60,7 @@ class LuongAttention(Attention):
     >>> memory = keras.random.normal((2, 7, 12))
     >>> keys = keras.layers.Dense(8, use_bias=False)(memory)
     >>> context, weights = kerasseq.layers.LuongAttention()(keras.random.normal((2, 3, 8)), keys, memory)
-    >>> context.shape, weights.shape
+    >>> keras.ops.shape(context), keras.ops.shape(weights)
     ((2, 3, 12), (2, 3, 7))
     """
 
@@ -103,7 +103,7 @@ class BahdanauAttention(Attention):
     >>> memory = keras.random.normal((2, 7, 12))
     >>> keys = keras.layers.Dense(8, use_bias=False)(memory)
     >>> context, weights = kerasseq.layers.BahdanauAttention(8)(keras.random.normal((2, 1, 16)), keys, memory)
-    >>> context.shape, weights.shape
+    >>> keras.ops.shape(context), keras.ops.shape(weights)
     ((2, 1, 12), (2, 1, 7))
     """
 

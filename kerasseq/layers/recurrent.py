@@ -29,7 +29,8 @@ def gru_step(projected, states, kernel, bias):
     return [candidate + update * (hidden - candidate)]
 
 
-# num_gates blocks of `units` columns in the kernels; step(projected, states, recurrent_kernel, recurrent_bias) -> states.
+# num_gates blocks of `units` columns in the kernels;
+# step(projected, states, recurrent_kernel, recurrent_bias) -> states.
 Cell = collections.namedtuple("Cell", ["num_gates", "num_states", "has_recurrent_bias", "step"])
 
 CELLS = {
@@ -85,7 +86,7 @@ class Recurrent(keras.layers.Layer):
 
     >>> import keras, kerasseq
     >>> outputs, states = kerasseq.layers.Recurrent(16, cell="lstm")(keras.random.normal((2, 5, 8)))
-    >>> outputs.shape, len(states)
+    >>> keras.ops.shape(outputs), len(states)
     ((2, 5, 16), 2)
 
     Sources: Elman 1990 (simple RNN); Hochreiter and Schmidhuber 1997, with forget gates of Gers et al. 2000 (LSTM);
@@ -162,9 +163,10 @@ class Recurrent(keras.layers.Layer):
 
     def compute_output_spec(self, sequences, initial_states=None, sequence_mask=None):
         batch, time, _ = sequences.shape
-        state = keras.KerasTensor((batch, self.units), dtype=self.compute_dtype)
         outputs = keras.KerasTensor((batch, time, self.units), dtype=self.compute_dtype)
-        return outputs, [state for _ in range(self._cell.num_states)]
+        # Not one tensor many times: a functional model tells its tensors apart by identity.
+        num_states = self._cell.num_states
+        return outputs, [keras.KerasTensor((batch, self.units), dtype=self.compute_dtype) for _ in range(num_states)]
 
     def get_config(self):
         return {**super().get_config(), "units": self.units, "cell": self.cell, "reverse": self.reverse}

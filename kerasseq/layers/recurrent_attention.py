@@ -38,8 +38,8 @@ class RecurrentAttention(keras.layers.Layer):
     >>> layer = kerasseq.layers.RecurrentAttention(16, cell="gru")
     >>> outputs, contexts, weights, states = layer(
     ...     keras.random.normal((2, 5, 8)), [keras.ops.zeros((2, 16))], keys, memory)
-    >>> outputs.shape, contexts.shape, weights.shape
-    ((2, 5, 16), (2, 5, 12), (2, 5, 7))
+    >>> [keras.ops.shape(result) for result in (outputs, contexts, weights)]
+    [(2, 5, 16), (2, 5, 12), (2, 5, 7)]
     """
 
     def __init__(self, units, cell="gru", **kwargs):

@@ -48,7 +48,7 @@ def AttentionSeq2Seq(
     >>> model = kerasseq.models.AttentionSeq2Seq(
     ...     source_vocabulary_size=100, target_vocabulary_size=120, cell="gru", units=32, embedding_dim=16)
     >>> ids = keras.ops.ones((2, 7), dtype="int32")
-    >>> model({"encoder_token_ids": ids, "decoder_token_ids": ids[:, :5]}).shape
+    >>> keras.ops.shape(model({"encoder_token_ids": ids, "decoder_token_ids": ids[:, :5]}))
     (2, 5, 120)
 
     Sources: Bahdanau, Cho and Bengio 2015; Luong, Pham and Manning 2015.

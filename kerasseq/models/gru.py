@@ -24,7 +24,8 @@ def GRUSeq2Seq(
         embedding_dim: int, size of the token embeddings on both sides.
         units: int, size of each state, in the encoder for each direction.
         num_layers: int, number of recurrent layers in encoder and decoder.
-        bidirectional: bool, whether the encoder also reads backwards; a dense layer then fits its states to the decoder.
+        bidirectional: bool, whether the encoder also reads backwards; a dense layer then fits its states to the
+            decoder.
         dropout: float in [0, 1), share of units dropped after embeddings and between layers.
         tie_embeddings: bool, whether the projection to the target vocabulary uses the target embedding's matrix.
         name: str.
@@ -40,9 +41,10 @@ def GRUSeq2Seq(
     Example:
 
     >>> import keras, kerasseq
-    >>> model = kerasseq.models.GRUSeq2Seq(source_vocabulary_size=100, target_vocabulary_size=120, units=32, embedding_dim=16)
+    >>> model = kerasseq.models.GRUSeq2Seq(
+    ...     source_vocabulary_size=100, target_vocabulary_size=120, units=32, embedding_dim=16)
     >>> ids = keras.ops.ones((2, 7), dtype="int32")
-    >>> model({"encoder_token_ids": ids, "decoder_token_ids": ids[:, :5]}).shape
+    >>> keras.ops.shape(model({"encoder_token_ids": ids, "decoder_token_ids": ids[:, :5]}))
     (2, 5, 120)
 
     Source: Cho et al. 2014, with the context as the decoder's first state instead of an input to every step.

@@ -16,8 +16,8 @@ def VanillaSeq2Seq(
 ):
     """An encoder-decoder of simple recurrent networks, without attention.
 
-    `h_t = tanh(W [h_{t-1}; x_t] + b)` in encoder and decoder. The encoder's last state is the context vector: all that the
-    decoder knows of the source. Short sequences work; gradients vanish over long ones.
+    `h_t = tanh(W [h_{t-1}; x_t] + b)` in encoder and decoder. The encoder's last state is the context vector: all that
+    the decoder knows of the source. Short sequences work; gradients vanish over long ones.
 
     Args:
         source_vocabulary_size: int, number of source token ids.
@@ -25,7 +25,8 @@ def VanillaSeq2Seq(
         embedding_dim: int, size of the token embeddings on both sides.
         units: int, size of each state, in the encoder for each direction.
         num_layers: int, number of recurrent layers in encoder and decoder.
-        bidirectional: bool, whether the encoder also reads backwards; a dense layer then fits its states to the decoder.
+        bidirectional: bool, whether the encoder also reads backwards; a dense layer then fits its states to the
+            decoder.
         dropout: float in [0, 1), share of units dropped after embeddings and between layers.
         tie_embeddings: bool, whether the projection to the target vocabulary uses the target embedding's matrix.
         name: str.
@@ -41,9 +42,10 @@ def VanillaSeq2Seq(
     Example:
 
     >>> import keras, kerasseq
-    >>> model = kerasseq.models.VanillaSeq2Seq(source_vocabulary_size=100, target_vocabulary_size=120, units=32, embedding_dim=16)
+    >>> model = kerasseq.models.VanillaSeq2Seq(
+    ...     source_vocabulary_size=100, target_vocabulary_size=120, units=32, embedding_dim=16)
     >>> ids = keras.ops.ones((2, 7), dtype="int32")
-    >>> model({"encoder_token_ids": ids, "decoder_token_ids": ids[:, :5]}).shape
+    >>> keras.ops.shape(model({"encoder_token_ids": ids, "decoder_token_ids": ids[:, :5]}))
     (2, 5, 120)
 
     Source: Elman 1990 for the cell; Cho et al. 2014 and Sutskever et al. 2014 for the encoder-decoder.

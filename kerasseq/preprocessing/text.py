@@ -1,7 +1,9 @@
 """Text pairs to token ids and back."""
 
+import hashlib
 import logging
 import os
+import reprlib
 
 import keras
 import numpy as np
@@ -21,10 +23,10 @@ def check_pairs(pairs):
     if len(pairs) == 0:
         raise ValueError("pairs must hold at least one (source, target) pair. Received: an empty list.")
     for index, pair in enumerate(pairs):
-        if len(pair) != 2 or not all(isinstance(side, str) for side in pair):
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not all(isinstance(side, str) for side in pair):
             raise ValueError(
                 "pairs must be a list of (source, target) tuples of two strings, such as list(zip(sources, targets, "
-                f"strict=True)). Received at index {index}: {pair!r}."
+                f"strict=True)). Received at index {index}: {reprlib.repr(pair)}."
             )
 
 
@@ -108,15 +110,12 @@ class TextPreprocessor(keras.layers.Layer):
         return cls(*vocabularies, max_source_length=max_source_length, max_target_length=max_target_length)
 
     def _set_vocabularies(self, source_vocabulary, target_vocabulary):
-        import tensorflow_text  # Deferred: importing kerasseq stays cheap.
-
         self._source_vocabulary = source_vocabulary
         self._target_vocabulary = target_vocabulary or source_vocabulary
-        # The class that the exported graph tracks: a tokenizer held by a closure alone cannot be exported.
-        self.source_tokenizer = tensorflow_text.SentencepieceTokenizer(source_vocabulary, out_type=tf.int32)
+        self.source_tokenizer = sentencepiece_tokenizer(source_vocabulary)
         self.target_tokenizer = self.source_tokenizer
         if target_vocabulary is not None:
-            self.target_tokenizer = tensorflow_text.SentencepieceTokenizer(target_vocabulary, out_type=tf.int32)
+            self.target_tokenizer = sentencepiece_tokenizer(target_vocabulary)
         self.source_vocabulary_size = int(self.source_tokenizer.vocab_size())
         self.target_vocabulary_size = int(self.target_tokenizer.vocab_size())
 
@@ -214,19 +213,17 @@ class TextPreprocessor(keras.layers.Layer):
         for index, text in enumerate(texts):
             if not isinstance(text, (str, bytes)):
                 raise ValueError(f"Sources must be strings. Received at index {index}: {text!r} ({type(text).__name__}).")
-        raw = [text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass") for text in texts]
-        # A text has at most as many tokens as bytes, so only few texts are worth counting.
-        suspects = [text for text in raw if len(text) >= self.max_source_length]
-        if suspects:
-            lengths = self.tokenize(tf.constant(suspects), "source").row_lengths().numpy()
-            too_long = int((lengths > self.max_source_length).sum())
-            if too_long:
-                logger.warning(
-                    "%d of %d texts are longer than the %d tokens that this model reads (the longest has %d). What is "
-                    "beyond is ignored: split long texts into sentences.",
-                    too_long, len(raw), self.max_source_length, lengths.max(),
-                )  # fmt: skip
-        return tf.constant(raw, tf.string, shape=[len(raw)])
+        raw = string_tensor(texts)
+        # Counted, not guessed from the bytes: normalization makes up to eleven bytes of one.
+        lengths = self.tokenize(raw, "source").row_lengths().numpy()
+        too_long = int((lengths > self.max_source_length).sum())
+        if too_long:
+            logger.warning(
+                "%d of %d texts are longer than the %d tokens that this model reads (the longest has %d). What is "
+                "beyond is ignored: split long texts into sentences.",
+                too_long, len(lengths), self.max_source_length, lengths.max(),
+            )  # fmt: skip
+        return raw
 
     # === Data sets ===
 
@@ -286,7 +283,7 @@ class TextPreprocessor(keras.layers.Layer):
         for texts, side in zip(zip(*pairs, strict=True), ("source", "target"), strict=True):
             ids = []
             for start in range(0, len(texts), TOKENS_AT_ONCE):
-                ragged = self.tokenize(tf.constant(texts[start : start + TOKENS_AT_ONCE]), side)
+                ragged = self.tokenize(string_tensor(texts[start : start + TOKENS_AT_ONCE]), side)
                 ids += np.split(ragged.flat_values.numpy(), ragged.row_limits().numpy()[:-1])
             sides.append(ids)
         limits = (self.max_source_length, self.max_target_length)
@@ -340,6 +337,32 @@ class TextPreprocessor(keras.layers.Layer):
             raise ValueError(f"Expected a SentencePiece model 'source.spm' in {folder}. Received: no such file.")
         self.joint = len(vocabularies) == 1
         self._set_vocabularies(vocabularies[0], None if self.joint else vocabularies[1])
+
+
+def sentencepiece_tokenizer(vocabulary):
+    """A tokenizer of TF Text whose model stays alive as long as the process.
+
+    TF Text leaves the model to the operation that made it, and `keras.utils.set_random_seed` and
+    `keras.utils.clear_session` delete all cached operations (tensorflow/text issue 570). Under a shared name it stays.
+    """
+    import tensorflow_text  # Deferred: importing kerasseq stays cheap.
+    from tensorflow_text.python.ops.sentencepiece_tokenizer import gen_sentencepiece_tokenizer
+
+    class SharedModel(tf.saved_model.experimental.TrackableResource):
+        def _create_resource(self):
+            name = f"kerasseq_{hashlib.sha256(vocabulary).hexdigest()}"
+            return gen_sentencepiece_tokenizer.sentencepiece_op(model=vocabulary, shared_name=name)
+
+    # The class that the exported graph tracks: a tokenizer held by a closure alone cannot be exported.
+    tokenizer = tensorflow_text.SentencepieceTokenizer(vocabulary, out_type=tf.int32)
+    tokenizer._model_resource = SharedModel()
+    return tokenizer
+
+
+def string_tensor(texts):
+    """Strings or bytes as a string tensor `(batch,)`; lone surrogates become invalid UTF-8, which `tokenize` replaces."""
+    raw = [text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass") for text in texts]
+    return tf.constant(raw, tf.string, shape=[len(raw)])
 
 
 def padded(ids, limit):

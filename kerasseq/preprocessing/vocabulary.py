@@ -6,6 +6,8 @@ import re
 PADDING_ID, UNKNOWN_ID, START_ID, END_ID = range(4)
 NUM_SPECIAL_TOKENS = 4
 NUM_BYTE_TOKENS = 256
+NORMALIZATIONS = ("nmt_nfkc", "nmt_nfkc_cf", "nfkc", "nfkc_cf", "identity")
+LONE_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 def train_vocabulary(texts, vocabulary_size, normalization="nmt_nfkc"):
@@ -23,7 +25,7 @@ def train_vocabulary(texts, vocabulary_size, normalization="nmt_nfkc"):
         bytes, a serialised SentencePiece model. Training is deterministic.
 
     Raises:
-        ValueError: if there is no text, or the vocabulary size cannot hold the characters of the texts.
+        ValueError: if there is no text, one is not a str, or the vocabulary size cannot hold the characters of the texts.
 
     Example:
 
@@ -36,7 +38,14 @@ def train_vocabulary(texts, vocabulary_size, normalization="nmt_nfkc"):
     """
     import sentencepiece  # Deferred: only training needs it.
 
-    texts = [text for text in texts if text.strip()]
+    if isinstance(texts, (str, bytes)):
+        raise ValueError(f"texts must be an iterable of strings. Received: a single {type(texts).__name__}.")
+    texts = list(texts)
+    for index, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise ValueError(f"texts must be strings. Received at index {index}: {text!r} ({type(text).__name__}).")
+    # What `TextPreprocessor.tokenize` makes of them.
+    texts = [LONE_SURROGATES.sub("\ufffd", text) for text in texts if text.strip()]
     if not texts:
         raise ValueError("A vocabulary is trained on texts. Received: no text that is not empty. Check the data set.")
     least = NUM_SPECIAL_TOKENS + NUM_BYTE_TOKENS + 1
@@ -44,6 +53,11 @@ def train_vocabulary(texts, vocabulary_size, normalization="nmt_nfkc"):
         raise ValueError(
             f"vocabulary_size must be an integer of at least {least}: {NUM_SPECIAL_TOKENS} special tokens, "
             f"{NUM_BYTE_TOKENS} bytes and the subwords. Received: vocabulary_size={vocabulary_size!r}."
+        )
+    if normalization not in NORMALIZATIONS:
+        raise ValueError(
+            f"normalization must be one of {', '.join(map(repr, NORMALIZATIONS))}. "
+            f"Received: normalization={normalization!r}."
         )
     model = io.BytesIO()
     try:

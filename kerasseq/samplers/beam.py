@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from kerasseq.samplers.greedy import best_tokens
+from kerasseq.samplers.greedy import best_tokens, take_rows
 
 IMPOSSIBLE = -1e9
 
@@ -70,20 +70,20 @@ class BeamSampler:
             log_probabilities, chosen = ops.top_k(ops.reshape(candidates, (-1, beams * width)), 2 * beams)
             parents = ops.cast(chosen, "int32") // width  # (batch, 2 * beams)
             token_ids = ops.take_along_axis(ops.reshape(token_ids, (-1, beams * width)), chosen, axis=1)
-            candidate_ids = ops.take_along_axis(alive_ids, parents[:, :, None], axis=1)
+            candidate_ids = take_rows(alive_ids, parents)
             candidate_ids = ops.where(positions == index, token_ids[:, :, None], candidate_ids)
             ended = token_ids == end_id
 
             # === Finished: the old ones and those that end now ===
-            scores = ops.where(ended, log_probabilities / self.penalty(index + 1), IMPOSSIBLE)
+            # A penalty must not lift what is impossible above what is not.
+            ended_possible = ops.logical_and(ended, log_probabilities > IMPOSSIBLE / 2)
+            scores = ops.where(ended_possible, log_probabilities / self.penalty(index + 1), IMPOSSIBLE)
             finished_scores, best = ops.top_k(ops.concatenate([finished_scores, scores], axis=1), beams)
-            finished_ids = ops.take_along_axis(
-                ops.concatenate([finished_ids, candidate_ids], axis=1), best[:, :, None], axis=1
-            )
+            finished_ids = take_rows(ops.concatenate([finished_ids, candidate_ids], axis=1), ops.cast(best, "int32"))
 
             # === Alive: the best that go on ===
             alive_log_probabilities, best = ops.top_k(ops.where(ended, IMPOSSIBLE, log_probabilities), beams)
-            alive_ids = ops.take_along_axis(candidate_ids, best[:, :, None], axis=1)
+            alive_ids = take_rows(candidate_ids, ops.cast(best, "int32"))
             tokens = ops.reshape(ops.take_along_axis(token_ids, best, axis=1), (-1, 1))
             rows = ops.reshape(sequence * beams + ops.take_along_axis(parents, best, axis=1), (-1,))
             states = keras.tree.map_structure(lambda state: ops.take(state, rows, axis=0), states)
@@ -107,12 +107,15 @@ class BeamSampler:
         )
 
         # === Partial hypotheses stand in, behind all finished ones, where fewer than `beams` have ended ===
-        scores = ops.concatenate([finished_scores, alive_log_probabilities / longest_penalty], axis=1)
+        alive_scores = ops.where(
+            alive_log_probabilities > IMPOSSIBLE / 2, alive_log_probabilities / longest_penalty, IMPOSSIBLE
+        )
+        scores = ops.concatenate([finished_scores, alive_scores], axis=1)
         ranks = ops.concatenate([finished_scores, scores[:, beams:] + IMPOSSIBLE / 2], axis=1)
         _, best = ops.top_k(ranks, beams)
         token_ids = ops.concatenate([finished_ids, alive_ids], axis=1)
         return {
-            "token_ids": ops.take_along_axis(token_ids, best[:, :, None], axis=1),
+            "token_ids": take_rows(token_ids, ops.cast(best, "int32")),
             "scores": ops.take_along_axis(scores, best, axis=1),
         }
 

@@ -1,0 +1,168 @@
+"""What the benchmarks share: alternating rounds, medians, Multi30k batches, a decoding loop, tables and JSON."""
+
+import argparse
+import json
+import os
+import pathlib
+import platform
+import statistics
+import time
+
+import keras
+import tensorflow as tf
+
+import kerasseq
+from kerasseq.decoders import select_inputs
+
+RESULTS = pathlib.Path(__file__).parent / "results"
+
+
+# === Measuring ===
+
+
+def alternate(sides, rounds):
+    """Times all sides in turn, round by round, so that a slow minute of the machine meets them all.
+
+    Args:
+        sides: dict of functions without arguments by name. Each runs once untimed: tracing, compilation, allocation.
+        rounds: int. Every other round runs in reverse order.
+
+    Returns:
+        dict of lists of seconds, one a round, by name.
+    """
+    for run in sides.values():
+        run()
+    seconds = {name: [] for name in sides}
+    for index in range(rounds):
+        for name in list(sides) if index % 2 == 0 else reversed(sides):
+            begin = time.perf_counter()
+            sides[name]()
+            seconds[name].append(time.perf_counter() - begin)
+    return seconds
+
+
+def summary(values):
+    """Median, extremes and all rounds, with four digits."""
+    values = [float(f"{value:.4g}") for value in values]
+    return {
+        "median": float(f"{statistics.median(values):.4g}"),
+        "least": min(values),
+        "most": max(values),
+        "rounds": values,
+    }
+
+
+def ratio(values, baseline):
+    """The summary of `values / baseline`, round by round."""
+    return summary(value / base for value, base in zip(values, baseline, strict=True))
+
+
+# === What is measured ===
+
+
+def load_data(quick):
+    """Multi30k English-German: training pairs, test sources, a preprocessor of 6,000 subwords and 48 tokens a side."""
+    train, _, test = kerasseq.datasets.load_multi30k("en", "de")
+    train = train[:1_000] if quick else train
+    preprocessor = kerasseq.preprocessing.TextPreprocessor.from_pairs(
+        train, vocabulary_size=1_000 if quick else 6_000, max_source_length=48, max_target_length=48
+    )
+    return train, [source for source, _ in test], preprocessor
+
+
+def make_dataset(batches, length=None):
+    """A data set of batches `(inputs, labels)` of int32 arrays, of `length` tokens or of any length in the graph."""
+    signature = keras.tree.map_structure(lambda _: tf.TensorSpec([None, length], tf.int32), batches[0])
+    dataset = tf.data.Dataset.from_generator(lambda: iter(batches), output_signature=signature)
+    return dataset.apply(tf.data.experimental.assert_cardinality(len(batches))).prefetch(2)
+
+
+def decoder_context(model, encoder_token_ids):
+    """What the decoder takes besides token ids, for these sources: a dict of tensors and the list `states`."""
+    context = {"encoder_token_ids": encoder_token_ids}
+    for name in ("encoder", "bridge"):
+        part = model.get_layer(name)
+        context.update(part(select_inputs(part, context), training=False))
+    return {name: context[name] for name in model.get_layer("decoder").input if name != "decoder_token_ids"}
+
+
+def decoder_step(model):
+    """One step of the model's decoder, in the form that `step_loop` takes."""
+    decoder = model.get_layer("decoder")
+
+    def step(token_ids, context):
+        outputs = decoder({**context, "decoder_token_ids": token_ids}, training=False)
+        return outputs["logits"][:, 0], outputs["states"]
+
+    return step
+
+
+def step_loop(step, context, steps):
+    """Compiles a loop of decoding steps, with batch and source length unknown to the graph, as in `TextGenerator`.
+
+    Args:
+        step: function of token ids `(batch, 1)` and a dict of tensors with the list `states`, that returns scores
+            `(batch, any)` and the next states.
+        context: the dict for the first step.
+        steps: int.
+
+    Returns:
+        a function without arguments that runs the loop.
+    """
+
+    def unknown_lengths(tensor):
+        last = tensor.shape[-1] if tensor.dtype.is_floating else None
+        return tf.TensorSpec([None] * (len(tensor.shape) - 1) + [last], tensor.dtype)
+
+    @tf.function(input_signature=[keras.tree.map_structure(unknown_lengths, context)])
+    def loop(context):
+        def body(index, token_ids, states):
+            scores, states = step(token_ids, {**context, "states": states})
+            # The next token hangs on the scores, as in greedy search, but without the cost of an argmax.
+            return index + 1, tf.where(scores[:, :1] > 0, 4, 5), states
+
+        batch_size = tf.shape(context["states"][0])[0]
+        start = (tf.constant(0), tf.fill([batch_size, 1], 4), context["states"])
+        return tf.while_loop(lambda index, *_: index < steps, body, start)[1]
+
+    return lambda: loop(context).numpy()
+
+
+# === Reporting ===
+
+
+def spread(summary):
+    return [summary["median"], summary["least"], summary["most"]]
+
+
+def parse_arguments(script, description):
+    """`--quick` and `--output`. Quick runs only show that the script works, so by default they write nothing."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="tiny settings, numbers without meaning")
+    parser.add_argument("--output", type=pathlib.Path, help="JSON file. Default: under results/, with --quick none")
+    arguments = parser.parse_args()
+    if arguments.output is None and not arguments.quick:
+        arguments.output = RESULTS / f"{pathlib.Path(script).stem}.json"
+    return arguments
+
+
+def report(arguments, settings, results, header, rows):
+    """Prints the table and writes settings, environment and results."""
+    rows = [[cell if isinstance(cell, str) else f"{cell:.4g}" for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    for row in [header, *rows]:
+        first, *others = (cell.ljust(widths[0]) if i == 0 else cell.rjust(widths[i]) for i, cell in enumerate(row))
+        print("  ".join([first, *others]))
+    if arguments.output is None:
+        return
+    environment = {
+        "cpus": len(os.sched_getaffinity(0)),
+        "python": platform.python_version(),
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "kerasseq": kerasseq.__version__,
+    }
+    content = {"environment": environment, "settings": {"quick": arguments.quick, **settings}, "results": results}
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    arguments.output.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    print("Wrote", arguments.output)

@@ -1,0 +1,351 @@
+"""Figures: where a model looked, and how its training went. Both functions return a matplotlib figure to save or show.
+
+The figures are made without pyplot: they belong to their caller alone, work with every backend and keep the caller's
+style. matplotlib is imported when a figure is made.
+"""
+
+import csv
+import logging
+import math
+import os
+import textwrap
+
+import numpy as np
+
+logger = logging.getLogger(__name__)
+
+# === Attention ===
+
+WORD_START = "\u2581"  # SentencePiece's mark
+SHOWN_WORD_START = "\u2423"  # An open box, the usual sign for a space that is meant to be seen
+MISSING_GLYPH = "\u25a1"
+# Inches:
+WIDEST_GRID = 14.0
+GAP = 0.25  # between panels
+BAR_WIDTH = 0.85  # of the colour bar with its labels
+
+
+def plot_attention(generations, title=None):
+    """Heat maps of attention weights: source tokens along x, target tokens along y, one panel a generation.
+
+    The start of a word, which SentencePiece marks by U+2581, shows as "␣", the end of a sequence as "END". Characters
+    that matplotlib's current font lacks are drawn in an installed font that has them; where there is none (as for
+    Chinese on many servers), they show as boxes, and a log message says which ones.
+
+    Args:
+        generations: `kerasseq.Generation`, or a list of them, as `TextGenerator.generate(..., details=True)` returns;
+            with `source_tokens`, `target_tokens` and `attention`, float `(target tokens, source tokens)`.
+        title: str, above the whole figure. Each panel is entitled with its generated text. Default: none.
+
+    Returns:
+        a `matplotlib.figure.Figure`. All panels share one colour scale, from 0 to the largest weight.
+
+    Raises:
+        ValueError: if there is no generation, one has no attention, or its attention does not fit its tokens.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import kerasseq
+    >>> from kerasseq.plotting import plot_attention
+    >>> generation = kerasseq.Generation(
+    ...     text="le chat", score=-0.1, alternatives=[], source_tokens=["▁the", "▁cat", "</s>"],
+    ...     target_tokens=["▁le", "▁chat", "</s>"], attention=np.eye(3))
+    >>> figure = plot_attention(generation)
+    >>> [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    ['␣the', '␣cat', 'END']
+
+    ```python
+    figure.savefig("attention.png", dpi=150)
+    ```
+    """
+    from matplotlib.figure import Figure  # Deferred: importing kerasseq stays cheap.
+
+    generations = list(generations) if isinstance(generations, (list, tuple)) else [generations]
+    check_generations(generations)
+    sources = [[shown_token(token) for token in generation.source_tokens] for generation in generations]
+    targets = [[shown_token(token) for token in generation.target_tokens] for generation in generations]
+    texts = [generation.text for generation in generations]
+    families, missing = covering_fonts("".join([MISSING_GLYPH, "…", *texts, title or "", *sum(sources + targets, [])]))
+    boxes = str.maketrans(dict.fromkeys(missing, MISSING_GLYPH))
+    font = {"family": families, "parse_math": False}  # A "$" in a text is a dollar, not mathematics.
+
+    # === Panels: square cells that shrink with the number of tokens, but never below a line of small print ===
+    cell = min(max(6.0 / max(map(len, sources + targets)), 0.19), 0.34)  # inches
+    font_size = 9 if cell > 0.2 else 8
+    figure = Figure()
+    axes = []
+    highest = max(float(np.max(generation.attention)) for generation in generations)
+    for number, (generation, source, target) in enumerate(zip(generations, sources, targets, strict=True)):
+        axis = figure.add_axes((0, 0, 1, 1), label=f"panel {number}")  # `arrange` gives each its place.
+        image = axis.imshow(
+            generation.attention, cmap="Blues", vmin=0.0, vmax=highest or 1.0, aspect="auto", interpolation="nearest"
+        )
+        source, target = ([token.translate(boxes) for token in tokens] for tokens in (source, target))
+        axis.set_xticks(range(len(source)), source, rotation=90, fontsize=font_size, **font)
+        axis.set_yticks(range(len(target)), target, fontsize=font_size, **font)
+        # Faint lines between the cells: without them, zero weights leave the eye nothing to follow to the labels.
+        axis.set_xticks(np.arange(0.5, len(source) - 1), minor=True)
+        axis.set_yticks(np.arange(0.5, len(target) - 1), minor=True)
+        axis.grid(which="minor", color="0.9", linewidth=0.5)
+        axis.tick_params(which="both", length=0)
+        axis.set_xlabel("source")
+        axis.set_ylabel("target")
+        characters = max(int((len(source) * cell + 0.5) * 10), 16)  # as many as fit above the panel
+        lines = textwrap.wrap(generation.text.translate(boxes), characters, max_lines=2, placeholder=" …")
+        axis.set_title("\n".join(lines), fontsize=font_size + 1, **font)
+        axes.append(axis)
+
+    # === Grid, colour bar, title ===
+    sizes = [(len(source) * cell, len(target) * cell) for source, target in zip(sources, targets, strict=True)]
+    bar_axis = arrange(figure, axes, sizes, top=0.4 if title else 0.0)
+    bar = figure.colorbar(image, cax=bar_axis, label="attention weight")
+    bar.outline.set_visible(False)
+    if title:
+        figure.suptitle(title.translate(boxes), y=1 - 0.1 / figure.get_figheight(), va="top", **font)
+    return figure
+
+
+def arrange(figure, axes, sizes, top):
+    """Places panels of known sizes in a grid, as close as their labels allow, and a colour bar to the right.
+
+    matplotlib's layout engines scale panels of different shapes differently; here all cells stay of one size.
+
+    Args:
+        figure: `matplotlib.figure.Figure`; it is given the size that the panels need.
+        axes: list of its axes.
+        sizes: list of (width, height) of the axes, in inches.
+        top: float, inches above the panels for a title.
+
+    Returns:
+        the axes for the colour bar.
+    """
+    margins = []  # what labels and titles need around each panel: left, right, below, above
+    for axis, (width, height) in zip(axes, sizes, strict=True):
+        axis.set_position((0, 0, width / figure.get_figwidth(), height / figure.get_figheight()))
+        inner, outer = axis.get_window_extent(), axis.get_tightbbox()
+        sides = (inner.x0 - outer.x0, outer.x1 - inner.x1, inner.y0 - outer.y0, outer.y1 - inner.y1)
+        margins.append([side / figure.dpi for side in sides])
+    widest = max(width + left + right for (width, _), (left, right, _, _) in zip(sizes, margins, strict=True))
+    columns = len(axes) if len(axes) <= 3 else math.ceil(math.sqrt(len(axes)))
+    columns = max(1, min(columns, int(WIDEST_GRID // (widest + GAP))))
+
+    # === Edges of columns and rows, in inches from the left and from the top ===
+    places = [divmod(number, columns) for number in range(len(axes))]
+    x, lefts = GAP, []
+    for column in range(columns):
+        members = range(column, len(axes), columns)
+        lefts.append(x + max(margins[i][0] for i in members))
+        x = lefts[-1] + max(sizes[i][0] + margins[i][1] for i in members) + GAP
+    y, tops = GAP / 2 + top, []
+    for first in range(0, len(axes), columns):
+        members = range(first, min(first + columns, len(axes)))
+        tops.append(y + max(margins[i][3] for i in members))
+        y = tops[-1] + max(sizes[i][1] + margins[i][2] for i in members) + GAP / 2
+
+    width, height = x + BAR_WIDTH, max(y, 2.2)
+    figure.set_size_inches(width, height)
+    for axis, (row, column), (panel_width, panel_height) in zip(axes, places, sizes, strict=True):
+        bottom = height - tops[row] - panel_height
+        axis.set_position((lefts[column] / width, bottom / height, panel_width / width, panel_height / height))
+    bar_height = min(3.0, height - tops[0] - 0.3)
+    return figure.add_axes((x / width, (height - tops[0] - bar_height) / height, 0.15 / width, bar_height / height))
+
+
+def check_generations(generations):
+    """Raises a `ValueError` unless every generation has an attention that fits its tokens."""
+    if not generations:
+        raise ValueError("plot_attention needs at least one Generation. Received: an empty list.")
+    for index, generation in enumerate(generations):
+        if not hasattr(generation, "attention"):
+            raise ValueError(
+                "plot_attention takes what TextGenerator.generate(sources, details=True) returns. "
+                f"Received at index {index}: {generation!r}."
+            )
+        if generation.attention is None:
+            raise ValueError(
+                f"The generation at index {index} has no attention: its model does not attend to the source. Use a "
+                "model with attention, such as kerasseq.models.AttentionSeq2Seq."
+            )
+        expected = (len(generation.target_tokens), len(generation.source_tokens))
+        if np.shape(generation.attention) != expected or 0 in expected:
+            raise ValueError(
+                "attention must have the shape (target tokens, source tokens), at least (1, 1). Expected at index "
+                f"{index}: {expected}. Received: {np.shape(generation.attention)}."
+            )
+
+
+def shown_token(token):
+    """A token as it stands on an axis: the marks of word starts and ends readable, nothing invisible."""
+    if token == "</s>":
+        return "END"
+    token = token.replace(WORD_START, SHOWN_WORD_START)
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in token)
+
+
+def covering_fonts(text):
+    """Font families that together have the glyphs of a text.
+
+    Args:
+        text: str.
+
+    Returns:
+        list of families, matplotlib's current one first, and the list of characters that no installed font has.
+    """
+    import matplotlib
+    from matplotlib import font_manager
+
+    families = list(matplotlib.rcParams["font.family"])
+    missing = {char for char in text if char.isprintable()}
+    for family in families:
+        missing -= glyphs(font_manager.findfont(font_manager.FontProperties(family=[family])), missing)
+    if missing:
+        for entry in sorted(font_manager.fontManager.ttflist, key=preference):
+            # The last-resort font has a placeholder for every character, and a picture of none.
+            if "Last Resort" in entry.name or entry.name in families:
+                continue
+            if found := glyphs(entry.fname, missing):
+                families.append(entry.name)
+                missing -= found
+            if not missing:
+                break
+    if missing:
+        logger.warning(
+            "No installed font has the characters %s: they show as boxes. Install a font that has them, such as Noto "
+            "Sans of their script, and delete the folder matplotlib.get_cachedir().",
+            " ".join(f"{char} (U+{ord(char):04X})" for char in sorted(missing)[:10]) + " ..." * (len(missing) > 10),
+        )
+    return families, sorted(missing)
+
+
+def preference(entry):
+    """Sorts matplotlib's font entries: upright and regular ones first, sans serif before others."""
+    return (
+        entry.style != "normal",
+        entry.weight not in (400, "normal", "regular"),
+        "Sans" not in entry.name,
+        entry.name,
+    )
+
+
+def glyphs(path, characters):
+    """The characters for which the font in a file has a glyph, as a set."""
+    from matplotlib import font_manager
+
+    try:
+        font = font_manager.get_font(path)
+    except (OSError, RuntimeError):  # matplotlib's list of fonts may be older than what is installed.
+        return set()
+    return {char for char in characters if font.get_char_index(ord(char))}
+
+
+# === History ===
+
+CURVES = (("{}", "training", "o-", "C0"), ("val_{}", "validation", "s--", "C1"))  # name, label, style, colour
+
+
+def plot_history(history, title=None):
+    """Learning curves: one panel a metric, with training and validation.
+
+    Args:
+        history: what `fit` returns, a `keras.callbacks.History`; or its `.history`, a dict of lists of float; or the
+            path of a file written by `keras.callbacks.CSVLogger`.
+        title: str, above the whole figure. Default: none.
+
+    Returns:
+        a `matplotlib.figure.Figure`. Epochs count from 1, as in Keras's progress bar.
+
+    Raises:
+        ValueError: if the history holds no epoch, or its metrics have different numbers of epochs.
+
+    Example:
+
+    >>> from kerasseq.plotting import plot_history
+    >>> figure = plot_history({"loss": [2.0, 1.0], "val_loss": [2.1, 1.4], "token_accuracy": [0.4, 0.7]})
+    >>> [axis.get_ylabel() for axis in figure.axes]
+    ['loss', 'token accuracy']
+
+    ```python
+    figure.savefig("learning_curves.png", dpi=150)
+    ```
+    """
+    from matplotlib.figure import Figure  # Deferred: importing kerasseq stays cheap.
+    from matplotlib.ticker import MaxNLocator
+
+    epochs, curves = read_history(history)
+    metrics = list(dict.fromkeys(name.removeprefix("val_") for name in curves))
+    columns = min(len(metrics), 3)
+    rows = math.ceil(len(metrics) / columns)
+    figure = Figure(figsize=(4.4 * columns, 3.2 * rows + 0.3 * bool(title)), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axis, metric in zip(axes, metrics, strict=False):
+        for name, label, style, color in CURVES:
+            name = name.format(metric)
+            if name in curves:
+                values = np.asarray(curves[name], dtype=float)
+                known = ~np.isnan(values)  # Without validation in an epoch, the line runs on to the next one.
+                axis.plot(epochs[known], values[known], style, color=color, label=label, markersize=4)
+        axis.set_xlabel("epoch")
+        axis.set_ylabel(metric.replace("_", " "), parse_math=False)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axis.grid(alpha=0.3)
+        axis.legend()
+    for axis in axes[len(metrics) :]:
+        axis.remove()
+    if title:
+        figure.suptitle(title, parse_math=False)
+    return figure
+
+
+def read_history(history):
+    """Epochs, an int array that starts at 1, and curves, a dict of lists of float, of what `plot_history` takes."""
+    if isinstance(history, (str, os.PathLike)):
+        epochs, curves = read_csv_log(history)
+    elif isinstance(history, dict):
+        curves = history
+        epochs = range(1, 1 + max((len(values) for values in curves.values()), default=0))
+    elif hasattr(history, "history") and hasattr(history, "epoch"):
+        curves = history.history
+        epochs = [epoch + 1 for epoch in history.epoch]
+    else:
+        raise ValueError(
+            "history must be what fit returns, its .history dictionary, or the path of a file written by "
+            f"keras.callbacks.CSVLogger. Received: {history!r}."
+        )
+    if not len(epochs) or not curves:
+        raise ValueError(
+            f"The history holds no epoch: nothing to draw. Received: {history!r}. Call fit with epochs=1 or more first."
+        )
+    lengths = {name: len(values) for name, values in curves.items()}
+    if set(lengths.values()) != {len(epochs)}:
+        raise ValueError(
+            f"Every metric must have one value for each of the {len(epochs)} epochs. Received: {lengths}. With "
+            "validation_freq, log with keras.callbacks.CSVLogger, which notes the epochs, and pass the file's path."
+        )
+    return np.asarray(epochs), curves
+
+
+def read_csv_log(path):
+    """Epochs and curves of a file written by `keras.callbacks.CSVLogger`."""
+    with open(path, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    if rows and "epoch" not in rows[0]:
+        raise ValueError(
+            f"{path} must be a file written by keras.callbacks.CSVLogger, with a column 'epoch'. "
+            f"Received: columns {list(rows[0])}."
+        )
+    # Training that was resumed may have logged an epoch twice: the later row holds.
+    rows = sorted({int(row["epoch"]): row for row in rows}.items())
+    epochs = [epoch + 1 for epoch, _ in rows]
+    names = [name for name in rows[0][1] if name != "epoch"] if rows else []
+    curves = {name: [number(row[name]) for _, row in rows] for name in names}
+    # The logger adds "val_" columns of "NA" where there was no validation.
+    return epochs, {name: values for name, values in curves.items() if not all(map(math.isnan, values))}
+
+
+def number(cell):
+    """A cell of the log as a float; what is no number, such as `"NA"`, as NaN."""
+    try:
+        return float(cell)
+    except (TypeError, ValueError):
+        return math.nan

@@ -1,0 +1,67 @@
+"""Fixtures shared by all tests. The project's tests make their own data; a mirror of the public data is optional."""
+
+import os
+import pathlib
+import random
+
+import pytest
+
+MIRROR = pathlib.Path(__file__).resolve().parents[2] / "shared" / "data"
+if MIRROR.is_dir():
+    os.environ.setdefault("KERASSEQ_DATA_DIR", str(MIRROR))
+
+NUMBERS = ("one", "two", "three", "four")
+ZAHLEN = ("eins", "zwei", "drei", "vier")
+
+
+@pytest.fixture(scope="session")
+def number_pairs():
+    """256 pairs: one to four number words in English, the same in German and in reverse."""
+    generator = random.Random(1)
+    pairs = []
+    for _ in range(256):
+        numbers = generator.choices(range(4), k=generator.randint(1, 4))
+        source = " ".join(NUMBERS[number] for number in numbers)
+        pairs.append((source, " ".join(ZAHLEN[number] for number in reversed(numbers))))
+    return pairs
+
+
+@pytest.fixture(scope="session")
+def preprocessor(number_pairs):
+    """Two vocabularies of their own sizes, trained on `number_pairs`."""
+    import kerasseq
+
+    return kerasseq.preprocessing.TextPreprocessor.from_pairs(
+        number_pairs, vocabulary_size=285, max_source_length=24, max_target_length=16
+    )
+
+
+@pytest.fixture(scope="session")
+def trained_model(preprocessor, number_pairs):
+    """A small model with attention that has learnt `number_pairs` in part, compiled, with its optimizer's state.
+
+    Not to be trained on or changed: it is shared by all tests.
+    """
+    import keras
+
+    import kerasseq
+
+    keras.utils.set_random_seed(1)
+    model = kerasseq.models.AttentionSeq2Seq(
+        source_vocabulary_size=preprocessor.source_vocabulary_size,
+        target_vocabulary_size=preprocessor.target_vocabulary_size,
+        cell="gru",
+        units=48,
+        embedding_dim=32,
+    )
+    model.compile(keras.optimizers.Adam(0.003), kerasseq.losses.MaskedCrossentropy())
+    model.fit(preprocessor.dataset(number_pairs, batch_size=16, shuffle=True), epochs=25, verbose=0, shuffle=False)
+    return model
+
+
+@pytest.fixture(scope="session")
+def generator(trained_model, preprocessor):
+    """A beam-searching `TextGenerator` of `trained_model`."""
+    import kerasseq
+
+    return kerasseq.TextGenerator(trained_model, preprocessor, sampler=kerasseq.samplers.BeamSampler(beam_width=3))

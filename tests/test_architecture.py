@@ -1,0 +1,186 @@
+"""The layering of the library: who may import whom, and what never appears."""
+
+import ast
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+import kerasseq
+
+PACKAGE = pathlib.Path(kerasseq.__file__).parent
+
+# From the bottom to the top: each part imports only from parts listed above it here, and from itself.
+PARTS = [
+    "layers", "losses", "metrics", "preprocessing", "datasets", "encoders", "decoders", "models", "samplers",
+    "generation", "evaluation", "export", "callbacks", "plotting",
+]  # fmt: skip
+
+# Stricter than the order.
+ALLOWED = {
+    **{part: {*PARTS[:index], part} for index, part in enumerate(PARTS)},
+    "layers": {"layers"},
+    "samplers": {"samplers"},
+    "generation": set(PARTS[: PARTS.index("generation") + 1]) - {"models"},
+    "encoders": {"layers"},
+    "decoders": {"layers"},
+    "models": {"layers", "encoders", "decoders", "models"},
+}
+
+# Parts that run on every backend: of the packages that they could import, Keras alone.
+KERAS_ALONE = ["layers", "losses", "metrics", "encoders", "decoders", "models", "samplers"]
+
+# A generator exports and loads itself; export.py stands above it, so these imports wait inside the functions.
+EXCEPTIONS = {("generation.py", "TextGenerator.export", "export"), ("generation.py", "TextGenerator.load", "export")}
+
+# Imported where they are used.
+DEFERRED = ["keras_hub", "matplotlib", "sacrebleu", "sentencepiece", "tensorflow_text"]
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+SOURCES = {str(path.relative_to(PACKAGE)): path.read_text(encoding="utf-8") for path in FILES}
+TREES = {name: ast.parse(source) for name, source in SOURCES.items()}
+
+
+def part_of(name):
+    """`models/lstm.py` and `losses.py` belong to `models` and `losses`."""
+    return pathlib.PurePath(name).parts[0].removesuffix(".py")
+
+
+def imports(tree):
+    """(function, full name, line) of all imports; `from a import b` counts as `a.b`."""
+    found = []
+
+    def visit(node, scope):
+        for child in ast.iter_child_nodes(node):
+            inner = scope
+            if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+                inner = [*scope, child.name]
+            elif isinstance(child, ast.Import):
+                found.extend((".".join(scope), alias.name, child.lineno) for alias in child.names)
+            elif isinstance(child, ast.ImportFrom):
+                module = "." * child.level + (child.module or "")
+                found.extend((".".join(scope), f"{module}.{alias.name}", child.lineno) for alias in child.names)
+            visit(child, inner)
+
+    visit(tree, [])
+    return found
+
+
+def inner_imports(name):
+    """(function, part, line) of what a file imports from kerasseq."""
+    names = [(function, full.split("."), line) for function, full, line in imports(TREES[name])]
+    return [
+        (function, parts[1] if len(parts) > 1 else "", line)
+        for function, parts, line in names
+        if parts[0] == "kerasseq"
+    ]
+
+
+def test_every_file_has_a_part():
+    assert len(FILES) > 20
+    assert {part_of(name) for name in SOURCES} - {"__init__"} <= set(PARTS)
+    assert "utils" not in {path.stem for path in FILES}
+
+
+def test_every_kind_of_import_is_seen():
+    tree = ast.parse("import a.b\nfrom c import d\nclass E:\n  def f(self):\n    if 1:\n      from g.h import i as j\n")
+    assert imports(tree) == [("", "a.b", 1), ("", "c.d", 2), ("E.f", "g.h.i", 6)]
+
+
+@pytest.mark.parametrize("name", [name for name in SOURCES if name != "__init__.py"])
+def test_imports_point_only_downwards(name):
+    wrong = [
+        f"{name}:{line} imports kerasseq.{part}"
+        for function, part, line in inner_imports(name)
+        if part not in ALLOWED[part_of(name)] and (name, function, part) not in EXCEPTIONS
+    ]
+    assert wrong == []
+
+
+def test_every_exception_is_needed():
+    used = {(name, function, part) for name in SOURCES for function, part, _ in inner_imports(name)}
+    assert EXCEPTIONS <= used
+
+
+def test_the_package_itself_only_gathers_names():
+    tree = TREES["__init__.py"]
+    assert all(isinstance(node, (ast.Expr, ast.ImportFrom, ast.Assign)) for node in tree.body)
+    assert {full.split(".")[0] for _, full, _ in imports(tree)} == {"kerasseq"}
+    assert sorted(kerasseq.__all__) == kerasseq.__all__
+    assert all(hasattr(kerasseq, name) for name in [*kerasseq.__all__, "__version__"])
+
+
+@pytest.mark.parametrize("name", [name for name in SOURCES if part_of(name) in KERAS_ALONE])
+def test_model_code_uses_keras_alone(name):
+    allowed = {"kerasseq", "keras", *sys.stdlib_module_names}
+    assert [full for _, full, _ in imports(TREES[name]) if full.split(".")[0] not in allowed] == []
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_public_interfaces_alone(name):
+    private = ("keras.src", "keras_hub.src", "tensorflow.python")
+    wrong = [full for _, full, _ in imports(TREES[name]) if f"{full}.".startswith(tuple(f"{p}." for p in private))]
+    dotted = [ast.unparse(node) for node in ast.walk(TREES[name]) if isinstance(node, ast.Attribute)]
+    private += ("tf.python",)
+    assert wrong + [text for text in dotted if text.startswith(private)] == []
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_what_never_appears(name):
+    """Lambda layers break saving, pickle and eval run what a file says, assert vanishes under `python -O`.
+
+    Relative imports would hide from the tests above.
+    """
+    relative_or_pickle = ("", "pickle")
+    wrong = [
+        f"line {line} imports {full}"
+        for _, full, line in imports(TREES[name])
+        if full.split(".")[0] in relative_or_pickle
+    ]
+    for node in ast.walk(TREES[name]):
+        if isinstance(node, ast.Assert):
+            wrong.append(f"line {node.lineno}: assert")
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("eval", "exec"):
+            wrong.append(f"line {node.lineno}: {node.func.id}")
+        elif (isinstance(node, ast.Attribute) and node.attr == "Lambda") or (
+            isinstance(node, ast.Name) and node.id == "Lambda"
+        ):
+            wrong.append(f"line {node.lineno}: Lambda")
+    assert wrong == []
+
+
+def run(code):
+    """Runs `code` in a fresh process, in which a fault of the library would be visible."""
+    environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
+    return subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, timeout=900
+    )
+
+
+def test_import_leaves_heavy_packages_alone():
+    """Keras itself may import some of them, such as Matplotlib, for its own plots."""
+    listing = f"print([name for name in {DEFERRED} if name in sys.modules])"
+    of_keras, of_kerasseq = run(
+        f"import sys, tensorflow, keras\n{listing}\nimport kerasseq\n{listing}"
+    ).stdout.splitlines()
+    assert of_kerasseq == of_keras
+    assert "keras_hub" not in of_keras and "sentencepiece" not in of_keras
+
+
+def test_import_is_silent():
+    """Between the marks stands what importing kerasseq prints after TensorFlow has had its say."""
+    mark = "import sys; [print('MARK', file=stream, flush=True) for stream in (sys.stdout, sys.stderr)]"
+    result = run(f"import tensorflow\n{mark}\nimport kerasseq\n{mark}")
+    for stream in (result.stdout, result.stderr):
+        assert stream.split("MARK\n")[1:] == ["", ""]
+
+
+def test_import_is_cheap():
+    """Less than one second on top of importing TensorFlow, Keras included: the best of three processes."""
+    code = "import tensorflow, time\nstart = time.perf_counter()\nimport kerasseq\nprint(time.perf_counter() - start)"
+    seconds = []
+    while not seconds or (min(seconds) >= 1 and len(seconds) < 3):
+        seconds.append(float(run(code).stdout))
+    assert min(seconds) < 1

@@ -1,0 +1,95 @@
+import numpy as np
+import pytest
+
+from kerasseq.encoders import recurrent_encoder
+from kerasseq.layers import CELLS
+
+VOCABULARY, EMBEDDING, UNITS = 9, 3, 2
+
+IDS = np.array([[4, 7, 2, 3], [5, 3, 0, 0]], dtype="int32")
+
+
+def randomized(model, seed=0):
+    generator = np.random.default_rng(seed)
+    for weight in model.trainable_weights:
+        weight.assign(generator.normal(size=weight.shape))
+    return model
+
+
+@pytest.fixture(scope="module", params=CELLS)
+def cell(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def encoder(cell):
+    """Two layers in both directions."""
+    return randomized(recurrent_encoder(VOCABULARY, EMBEDDING, UNITS, cell=cell, num_layers=2, bidirectional=True))
+
+
+def test_contract(encoder, cell):
+    assert encoder.name == "encoder"
+    ((name, ids),) = encoder.input.items()
+    assert (name, ids.name, ids.shape, ids.dtype) == ("encoder_token_ids", "encoder_token_ids", (None, None), "int32")
+    output = encoder.output
+    assert set(output) == {"memory", "memory_mask", "states"}
+    assert (output["memory"].shape, output["memory"].dtype) == ((None, None, 2 * UNITS), "float32")
+    assert (output["memory_mask"].shape, output["memory_mask"].dtype) == ((None, None), "bool")
+    states = output["states"]
+    assert [(state.shape, state.dtype) for state in states] == [((None, 2 * UNITS), "float32")] * len(states)
+    assert len(states) == 2 * CELLS[cell].num_states
+    encoded = encoder({"encoder_token_ids": IDS})
+    assert encoded["memory"].shape == (2, 4, 2 * UNITS)
+    assert encoded["memory_mask"].numpy().tolist() == (IDS != 0).tolist()
+
+
+def test_one_direction(cell):
+    encoder = randomized(recurrent_encoder(VOCABULARY, EMBEDDING, UNITS, cell=cell, num_layers=2, name="reader"))
+    assert encoder.name == "reader"
+    assert [layer.name for layer in encoder.layers if layer.name.startswith(("forward", "backward"))] == [
+        "forward_0",
+        "forward_1",
+    ]
+    encoded = encoder({"encoder_token_ids": IDS})
+    memory, states = encoded["memory"].numpy(), encoded["states"]
+    assert memory.shape == (2, 4, UNITS)
+    last_real = [3, 1]
+    top_hidden = states[CELLS[cell].num_states]
+    np.testing.assert_array_equal(top_hidden, memory[[0, 1], last_real])
+
+
+def test_order_of_layers_directions_and_states(encoder, cell):
+    """The same numbers from the encoder's layers called one by one."""
+    mask = IDS != 0
+    memory = encoder.get_layer("embedding")(IDS)
+    expected = []
+    for index in range(2):
+        forward, states_forward = encoder.get_layer(f"forward_{index}")(memory, sequence_mask=mask)
+        backward, states_backward = encoder.get_layer(f"backward_{index}")(memory, sequence_mask=mask)
+        assert not encoder.get_layer(f"forward_{index}").reverse and encoder.get_layer(f"backward_{index}").reverse
+        memory = np.concatenate([forward, backward], axis=-1)
+        expected += [np.concatenate(pair, axis=-1) for pair in zip(states_forward, states_backward, strict=True)]
+    encoded = encoder({"encoder_token_ids": IDS})
+    np.testing.assert_allclose(encoded["memory"], memory, atol=1e-6)
+    assert len(encoded["states"]) == len(expected)
+    for state, reference in zip(encoded["states"], expected, strict=True):
+        np.testing.assert_allclose(state, reference, atol=1e-6)
+    # The hidden states of the top layer are what each direction put out last: at the end, and at the beginning.
+    top_hidden = encoded["states"][CELLS[cell].num_states].numpy()
+    np.testing.assert_allclose(top_hidden[:, :UNITS], memory[[0, 1], [3, 1], :UNITS], atol=1e-6)
+    np.testing.assert_allclose(top_hidden[:, UNITS:], memory[:, 0, UNITS:], atol=1e-6)
+
+
+def test_padding_changes_nothing(encoder):
+    plain = encoder({"encoder_token_ids": IDS[1:, :2]})
+    padded = encoder({"encoder_token_ids": IDS[1:]})
+    np.testing.assert_allclose(padded["memory"][:, :2], plain["memory"], atol=1e-6)
+    for state, expected in zip(padded["states"], plain["states"], strict=True):
+        np.testing.assert_allclose(state, expected, atol=1e-6)
+
+
+def test_dropout_only_in_training():
+    encoder = recurrent_encoder(VOCABULARY, EMBEDDING, UNITS, dropout=0.5)
+    calls = [encoder({"encoder_token_ids": IDS}, training=training)["memory"].numpy() for training in (0, 0, 1, 1)]
+    np.testing.assert_array_equal(calls[0], calls[1])
+    assert (calls[2] == 0).any() and not np.array_equal(calls[2], calls[3])

@@ -1,0 +1,150 @@
+import doctest
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kerasseq import losses as losses_module
+from kerasseq.losses import MaskedCrossentropy
+
+BATCH, TARGET, VOCABULARY = 3, 4, 5
+
+TARGETS = np.array([[1, 4, 2, 3], [2, 3, 0, 0], [4, 0, 0, 0]], dtype="int32")
+LOGITS = np.random.default_rng(0).normal(scale=2, size=(BATCH, TARGET, VOCABULARY))
+REAL = TARGETS != 0
+
+
+def token_losses(targets, logits, label_smoothing=0.0):
+    """`-sum_k q(k) log p(k)`, with q written out."""
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
+    one_hot = np.eye(logits.shape[-1])[targets]
+    smoothed = (1 - label_smoothing) * one_hot + label_smoothing / logits.shape[-1]
+    return -(smoothed * np.log(probabilities)).sum(axis=-1)
+
+
+def test_by_hand():
+    # p = 3/6, 1/6, 2/6: losses log 6 and log 3 for the two real tokens.
+    logits = np.log([[[3.0, 1.0, 2.0], [3.0, 1.0, 2.0], [3.0, 1.0, 2.0]]])
+    loss = MaskedCrossentropy()(np.array([[1, 2, 0]]), logits)
+    np.testing.assert_allclose(loss, (np.log(6) + np.log(3)) / 2, rtol=1e-6)
+    # Smoothing by 0.3 takes 0.1 of each token's log-probability: 0.7 log 6 + 0.1 (log 2 + log 6 + log 3).
+    loss = MaskedCrossentropy(label_smoothing=0.3)(np.array([[1, 0, 0]]), logits)
+    np.testing.assert_allclose(loss, 0.7 * np.log(6) + 0.1 * np.log(36), rtol=1e-6)
+
+
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1, 0.9])
+def test_one_hot_formula(label_smoothing):
+    expected = token_losses(TARGETS, LOGITS, label_smoothing)
+    loss = MaskedCrossentropy(label_smoothing=label_smoothing)
+    np.testing.assert_allclose(loss(TARGETS, LOGITS), expected[REAL].mean(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
+def test_equals_keras_without_padding(label_smoothing):
+    targets = np.where(REAL, TARGETS, 1)
+    reference = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=label_smoothing)
+    expected = reference(np.eye(VOCABULARY, dtype="float32")[targets], LOGITS.astype("float32"))
+    loss = MaskedCrossentropy(label_smoothing=label_smoothing)(targets, LOGITS)
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
+def test_gradient(label_smoothing):
+    """(p - q) / number of real tokens, and exactly zero at padding."""
+    logits = tf.constant(LOGITS, "float32")
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        loss = MaskedCrossentropy(label_smoothing=label_smoothing)(TARGETS, logits)
+    gradient = tape.gradient(loss, logits).numpy()
+    probabilities = np.exp(LOGITS) / np.exp(LOGITS).sum(axis=-1, keepdims=True)
+    smoothed = (1 - label_smoothing) * np.eye(VOCABULARY)[TARGETS] + label_smoothing / VOCABULARY
+    np.testing.assert_allclose(gradient[REAL], (probabilities - smoothed)[REAL] / REAL.sum(), atol=1e-6)
+    assert (gradient[~REAL] == 0).all()
+
+
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
+def test_padding_changes_nothing(label_smoothing):
+    loss = MaskedCrossentropy(label_smoothing=label_smoothing)
+    targets = np.pad(TARGETS, ((0, 2), (0, 3)))
+    logits = np.pad(LOGITS, ((0, 2), (0, 3), (0, 0)), constant_values=7.0)
+    logits[..., 1] = np.where(targets == 0, 50.0, logits[..., 1])
+    np.testing.assert_allclose(loss(targets, logits), loss(TARGETS, LOGITS), rtol=1e-6)
+
+
+def test_all_padding():
+    assert float(MaskedCrossentropy(label_smoothing=0.1)(np.zeros((2, 3), "int32"), LOGITS[:2, :3])) == 0
+
+
+@pytest.mark.parametrize("shape", [(BATCH,), (BATCH, 1), (BATCH, TARGET)])
+def test_sample_weight(shape):
+    weight = np.random.default_rng(1).uniform(size=shape)
+    per_token = np.broadcast_to(weight if len(shape) == 2 else weight[:, None], REAL.shape)
+    expected = (token_losses(TARGETS, LOGITS) * per_token)[REAL].sum() / REAL.sum()
+    np.testing.assert_allclose(MaskedCrossentropy()(TARGETS, LOGITS, sample_weight=weight), expected, rtol=1e-5)
+
+
+def test_divisor_stays_the_number_of_real_tokens():
+    loss = MaskedCrossentropy()
+    plain = float(loss(TARGETS, LOGITS))
+    np.testing.assert_allclose(loss(TARGETS, LOGITS, sample_weight=np.full(BATCH, 2.0)), 2 * plain, rtol=1e-6)
+    alone = token_losses(TARGETS, LOGITS)[0].sum()
+    np.testing.assert_allclose(loss(TARGETS, LOGITS, sample_weight=[1, 0, 0]), alone / REAL.sum(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint8", "float32"])
+def test_dtypes_of_targets(dtype):
+    expected = MaskedCrossentropy(label_smoothing=0.1)(TARGETS, LOGITS)
+    assert float(MaskedCrossentropy(label_smoothing=0.1)(TARGETS.astype(dtype), LOGITS)) == float(expected)
+
+
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
+def test_half_precision_logits(label_smoothing):
+    """Computed in float32: 60,000 logits sum past the largest float16, and the loss agrees to float32."""
+    logits = np.zeros((1, 1, 60_000), "float16")
+    logits[0, 0, :4] = [60_000, 59_968, 10, 0]
+    loss = MaskedCrossentropy(label_smoothing=label_smoothing)(np.array([[1]]), tf.constant(logits))
+    assert loss.dtype == tf.float32
+    shifted = np.float64(logits[0, 0]) - 60_000
+    log_probabilities = shifted - np.log(np.exp(shifted).sum())
+    expected = -(1 - label_smoothing) * log_probabilities[1] - label_smoothing * log_probabilities.mean()
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+
+
+def test_in_fit():
+    """One step of SGD over the logits themselves moves them by the gradient of the weighted loss."""
+    weight = np.array([1.0, 0.5, 2.0], "float32")
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(TARGET * VOCABULARY, use_bias=False)])
+    model.add(keras.layers.Reshape((TARGET, VOCABULARY)))
+    model.layers[0].kernel.assign(LOGITS[:1].reshape(1, -1))
+    model.compile(keras.optimizers.SGD(1.0), MaskedCrossentropy())
+    history = model.fit(np.ones((BATCH, 1)), TARGETS, sample_weight=weight, batch_size=BATCH, verbose=0)
+    logits = np.repeat(LOGITS[:1], BATCH, axis=0)
+    weighted = token_losses(TARGETS, logits) * weight[:, None] * REAL
+    np.testing.assert_allclose(history.history["loss"], [weighted.sum() / REAL.sum()], rtol=1e-5)
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
+    factor = (weight[:, None] * REAL / REAL.sum())[:, :, None]
+    gradient = ((probabilities - np.eye(VOCABULARY)[TARGETS]) * factor).sum(axis=0)
+    moved = model.layers[0].kernel.numpy().reshape(TARGET, VOCABULARY)
+    np.testing.assert_allclose(moved, LOGITS[0] - gradient, atol=1e-5)
+
+
+def test_config():
+    loss = MaskedCrossentropy(label_smoothing=0.2, name="smoothed")
+    config = keras.losses.serialize(loss)
+    assert config["registered_name"] == "kerasseq>MaskedCrossentropy"
+    again = keras.losses.deserialize(config)
+    assert (again.label_smoothing, again.name) == (0.2, "smoothed")
+    assert float(again(TARGETS, LOGITS)) == float(loss(TARGETS, LOGITS))
+
+
+@pytest.mark.parametrize("label_smoothing", [-0.1, 1.0, 1, float("nan")])
+def test_bad_label_smoothing(label_smoothing):
+    message = rf"label_smoothing must be in \[0, 1\). Received: label_smoothing={label_smoothing!r}."
+    with pytest.raises(ValueError, match=message):
+        MaskedCrossentropy(label_smoothing=label_smoothing)
+
+
+def test_example():
+    result = doctest.testmod(losses_module)
+    assert result.attempted and not result.failed
