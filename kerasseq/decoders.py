@@ -7,7 +7,7 @@ import keras
 from keras import layers
 
 from kerasseq.layers import LuongAttention, Recurrent, RecurrentAttention
-from kerasseq.layers.recurrent import get_cell
+from kerasseq.layers.cells import get_cell
 
 
 def select_inputs(sub_model, available):

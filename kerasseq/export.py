@@ -61,8 +61,9 @@ def export(generator, model_folder, version=None):
         write(generator, folder)
         if problems := unservable(folder):
             raise ValueError(
-                f"The graph holds operations that a stock CPU model server cannot run: {', '.join(problems)}. Nothing was "
-                "written. Look for cuDNN layers, jit_compile=True and Python functions in the model and the preprocessor."
+                f"The graph holds operations that a stock CPU model server cannot run: {', '.join(problems)}. Nothing "
+                "was written. Look for cuDNN layers, jit_compile=True and Python functions in the model and the "
+                "preprocessor."
             )
         os.replace(folder, destination)
     return destination
@@ -149,8 +150,8 @@ def load_exported(path):
     config_file = os.path.join(extra, CONFIG_FILE)
     if not os.path.exists(config_file):
         raise ValueError(
-            f"Expected a version folder written by kerasseq's export, with assets.extra/{CONFIG_FILE}, or the folder above "
-            f"it. Received: {path}, which has none."
+            f"Expected a version folder written by kerasseq's export, with assets.extra/{CONFIG_FILE}, or the folder "
+            f"above it. Received: {path}, which has none."
         )
     try:
         with open(config_file, encoding="utf-8") as file:
@@ -159,7 +160,8 @@ def load_exported(path):
         weights = description["weights"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f"{config_file} is damaged: {type(error).__name__}: {error}. Copy the version folder again, or export it again."
+            f"{config_file} is damaged: {type(error).__name__}: {error}. Copy the version folder again, or export it "
+            "again."
         ) from error
     needed = [os.path.join("assets.extra", name) for name in description.get("assets", [])]
     needed += [os.path.join("variables", "variables.index"), os.path.join("variables", "variables.data-00000-of-00001")]
@@ -180,7 +182,8 @@ def load_exported(path):
         value = reader.get_tensor(f"weights/{index}/.ATTRIBUTES/VARIABLE_VALUE")
         if list(weight.shape) != saved["shape"] or list(value.shape) != saved["shape"]:
             raise ValueError(
-                f"Weight {saved['path']} of {path} should have the shape {saved['shape']}. Received: {list(value.shape)}."
+                f"Weight {saved['path']} of {path} should have the shape {saved['shape']}. "
+                f"Received: {list(value.shape)}."
             )
         weight.assign(value)
     return TextGenerator(

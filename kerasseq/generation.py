@@ -43,7 +43,8 @@ class TextGenerator(keras.Model):
         model: functional `keras.Model`.
         preprocessor: turns raw sources into encoder inputs, and ids into texts; such as
             `kerasseq.preprocessing.TextPreprocessor`.
-        sampler: `"greedy"`, `"beam"`, a `kerasseq.samplers` object, or a `keras_hub.samplers` object for random sampling.
+        sampler: `"greedy"`, `"beam"`, a `kerasseq.samplers` object, or a `keras_hub.samplers` object for random
+            sampling.
         max_length: int, the most tokens of an output, END included. Default: the preprocessor's `max_target_length`.
         name: str.
 
@@ -210,7 +211,8 @@ class TextGenerator(keras.Model):
 
     @classmethod
     def from_config(cls, config):
-        parts = {name: keras.saving.deserialize_keras_object(config[name]) for name in ("model", "preprocessor", "sampler")}
+        names = ("model", "preprocessor", "sampler")
+        parts = {name: keras.saving.deserialize_keras_object(config[name]) for name in names}
         return cls(**{**config, **parts})
 
     def export(self, model_folder, version=None):
@@ -234,7 +236,8 @@ class TextGenerator(keras.Model):
         """Loads what `save` or `export` wrote.
 
         Args:
-            path: a `.keras` file, a version folder written by `export`, or a model's folder, whose highest version is taken.
+            path: a `.keras` file, a version folder written by `export`, or a model's folder, whose highest version is
+                taken.
 
         Returns:
             a `TextGenerator`; its `model` can be trained on and saved or exported again.

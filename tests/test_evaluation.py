@@ -36,7 +36,7 @@ def test_strings_and_lists_may_be_mixed():
 
 
 def test_hand_computed_bleu():
-    # N-grams of the prediction found in the reference: 6 of 7, 4 of 6, 3 of 5, 2 of 4. It is longer: no brevity penalty.
+    # N-grams of the prediction found in the reference: 6 of 7, 4 of 6, 3 of 5, 2 of 4. No brevity penalty.
     expected = 100 * (6 / 7 * 4 / 6 * 3 / 5 * 2 / 4) ** 0.25
     assert bleu(["the small cat sat on the mat"], ["the cat sat on the mat"])["score"] == round(expected, 2)
 

@@ -1,60 +1,15 @@
 """One recurrent layer for the three cells, with its input projection hoisted out of the loop."""
 
-import collections
-
 import keras
 from keras import ops
 
-
-def simple_rnn_step(projected, states, kernel, bias):
-    (hidden,) = states
-    return [ops.tanh(projected + ops.matmul(hidden, kernel))]
-
-
-def lstm_step(projected, states, kernel, bias):
-    hidden, memory = states
-    gates = projected + ops.matmul(hidden, kernel)  # (batch, 4 * units)
-    input_gate, forget_gate, candidate, output_gate = ops.split(gates, 4, axis=-1)
-    memory = ops.sigmoid(forget_gate) * memory + ops.sigmoid(input_gate) * ops.tanh(candidate)
-    return [ops.sigmoid(output_gate) * ops.tanh(memory), memory]
-
-
-def gru_step(projected, states, kernel, bias):
-    (hidden,) = states
-    recurrent = ops.matmul(hidden, kernel) + bias  # (batch, 3 * units)
-    units = hidden.shape[-1]
-    gates = ops.sigmoid(projected[:, : 2 * units] + recurrent[:, : 2 * units])
-    update, reset = ops.split(gates, 2, axis=-1)
-    candidate = ops.tanh(projected[:, 2 * units :] + reset * recurrent[:, 2 * units :])
-    return [candidate + update * (hidden - candidate)]
-
-
-# num_gates blocks of `units` columns in the kernels;
-# step(projected, states, recurrent_kernel, recurrent_bias) -> states.
-Cell = collections.namedtuple("Cell", ["num_gates", "num_states", "has_recurrent_bias", "step"])
-
-CELLS = {
-    "simple_rnn": Cell(1, 1, False, simple_rnn_step),
-    "lstm": Cell(4, 2, False, lstm_step),
-    "gru": Cell(3, 1, True, gru_step),
-}
-
-
-def get_cell(name):
-    """Looks up a cell by name, or raises a `ValueError` that lists the names."""
-    if name not in CELLS:
-        raise ValueError(f"cell must be one of {', '.join(map(repr, CELLS))}. Received: cell={name!r}.")
-    return CELLS[name]
+from kerasseq.layers.cells import get_cell
+from kerasseq.layers.recurrence import recurrence
 
 
 def check_units(name, value):
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ValueError(f"{name} must be a positive integer. Received: {name}={value!r}.")
-
-
-def carry_through(mask, states, previous):
-    """Keeps the previous states where `mask (batch, 1)` is false."""
-    return [ops.where(mask, state, before) for state, before in zip(states, previous, strict=True)]
 
 
 @keras.saving.register_keras_serializable(package="kerasseq")
@@ -123,43 +78,42 @@ class Recurrent(keras.layers.Layer):
         return ops.where(forget_gate, ops.ones_like(bias), bias)
 
     def project(self, sequences):
-        """The input's share of all gates, `(batch, time, num_gates * units)`."""
+        """The input's share of all gates: `(..., features)` -> `(..., num_gates * units)`."""
         return ops.matmul(sequences, self.kernel) + self.bias
 
     def step(self, projected, states):
         """One step of the cell: projected inputs `(batch, num_gates * units)` and states -> states."""
-        return self._cell.step(projected, states, self.recurrent_kernel, self.recurrent_bias)
+        recurrent = ops.matmul(states[0], self.recurrent_kernel)
+        if self.recurrent_bias is not None:
+            recurrent = recurrent + self.recurrent_bias
+        return self._cell.step(projected, states, recurrent)
 
     def zero_states(self, batch_size):
         """The states before the first step."""
         return [ops.zeros((batch_size, self.units), dtype=self.compute_dtype) for _ in range(self._cell.num_states)]
 
     def call(self, sequences, initial_states=None, sequence_mask=None):
-        projected = self.project(sequences)  # (batch, time, num_gates * units)
         states = list(initial_states) if initial_states is not None else self.zero_states(ops.shape(sequences)[0])
         if sequences.shape[1] == 1:
-            after = self.step(projected[:, 0], states)
+            after = self.step(self.project(sequences[:, 0]), states)
             if sequence_mask is not None:
-                after = carry_through(sequence_mask, after, states)
+                after = [ops.where(sequence_mask, new, old) for new, old in zip(after, states, strict=True)]
             return after[0][:, None], after
 
+        projected = ops.transpose(self.project(sequences), (1, 0, 2))  # (time, batch, num_gates * units)
         if sequence_mask is None:
-
-            def scan_step(states, projected):
-                after = self.step(projected, states)
-                return after, after
-
+            mask = ops.ones_like(projected[:, :, :1])
         else:
-            # On TensorFlow, keras.ops.scan takes one sequence of unknown length only: the mask is its last column.
-            column = ops.cast(sequence_mask, projected.dtype)[:, :, None]
-            projected = ops.concatenate([projected, column], axis=-1)
-
-            def scan_step(states, inputs):
-                after = carry_through(inputs[:, -1:] > 0, self.step(inputs[:, :-1], states), states)
-                return after, after
-
-        states, outputs = ops.scan(scan_step, states, ops.transpose(projected, (1, 0, 2)), reverse=self.reverse)
-        return ops.transpose(outputs[0], (1, 0, 2)), list(states)
+            mask = ops.cast(ops.transpose(sequence_mask), projected.dtype)[:, :, None]  # (time, batch, 1)
+        # Values, not variables: the recurrence has a gradient of its own.
+        kernel = ops.copy(self.recurrent_kernel)
+        if self.recurrent_bias is None:
+            bias = ops.zeros((kernel.shape[1],), dtype=kernel.dtype)
+        else:
+            bias = ops.copy(self.recurrent_bias)
+        trajectories = recurrence(self._cell, projected, mask, kernel, bias, states, reverse=self.reverse)
+        last = 0 if self.reverse else -1
+        return ops.transpose(trajectories[0], (1, 0, 2)), [trajectory[last] for trajectory in trajectories]
 
     def compute_output_spec(self, sequences, initial_states=None, sequence_mask=None):
         batch, time, _ = sequences.shape

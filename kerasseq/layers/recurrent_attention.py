@@ -59,7 +59,6 @@ class RecurrentAttention(keras.layers.Layer):
     def call(self, sequences, initial_states, keys, memory, source_mask=None):
         kernel = ops.convert_to_tensor(self.recurrent.kernel)
         input_kernel, context_kernel = kernel[: self.features], kernel[self.features :]
-        projected = ops.matmul(sequences, input_kernel) + self.recurrent.bias  # (batch, target, num_gates * units)
 
         def step(states, projected):
             query = states[0][:, None]  # (batch, 1, units)
@@ -69,7 +68,8 @@ class RecurrentAttention(keras.layers.Layer):
             return states, context, weights
 
         if sequences.shape[1] == 1:
-            states, context, weights = step(list(initial_states), projected[:, 0])
+            projected = ops.matmul(sequences[:, 0], input_kernel) + self.recurrent.bias
+            states, context, weights = step(list(initial_states), projected)
             return states[0][:, None], context[:, None], weights[:, None], states
 
         def scan_step(carry, projected):
@@ -77,6 +77,7 @@ class RecurrentAttention(keras.layers.Layer):
             carry = [*states, context, weights]
             return carry, carry
 
+        projected = ops.matmul(sequences, input_kernel) + self.recurrent.bias  # (batch, target, num_gates * units)
         batch, source, dim = ops.shape(memory)
         context = ops.zeros((batch, dim), dtype=memory.dtype)
         weights = ops.zeros((batch, source), dtype="float32")

@@ -212,7 +212,9 @@ class TextPreprocessor(keras.layers.Layer):
         """
         for index, text in enumerate(texts):
             if not isinstance(text, (str, bytes)):
-                raise ValueError(f"Sources must be strings. Received at index {index}: {text!r} ({type(text).__name__}).")
+                raise ValueError(
+                    f"Sources must be strings. Received at index {index}: {text!r} ({type(text).__name__})."
+                )
         raw = string_tensor(texts)
         # Counted, not guessed from the bytes: normalization makes up to eleven bytes of one.
         lengths = self.tokenize(raw, "source").row_lengths().numpy()
@@ -293,7 +295,8 @@ class TextPreprocessor(keras.layers.Layer):
         number_too_long = len(pairs) - sum(fits)
         if number_too_long:
             message = (
-                f"{number_too_long} of {len(pairs)} pairs are longer than {limits[0]} source or {limits[1]} target tokens"
+                f"{number_too_long} of {len(pairs)} pairs are longer than {limits[0]} source or {limits[1]} target "
+                "tokens"
             )
             if too_long == "error" or (too_long == "drop" and not any(fits)):
                 raise ValueError(
@@ -360,7 +363,7 @@ def sentencepiece_tokenizer(vocabulary):
 
 
 def string_tensor(texts):
-    """Strings or bytes as a string tensor `(batch,)`; lone surrogates become invalid UTF-8, which `tokenize` replaces."""
+    """Strings or bytes as a string tensor `(batch,)`; lone surrogates make invalid UTF-8, which `tokenize` replaces."""
     raw = [text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass") for text in texts]
     return tf.constant(raw, tf.string, shape=[len(raw)])
 

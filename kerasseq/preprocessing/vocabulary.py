@@ -25,7 +25,7 @@ def train_vocabulary(texts, vocabulary_size, normalization="nmt_nfkc"):
         bytes, a serialised SentencePiece model. Training is deterministic.
 
     Raises:
-        ValueError: if there is no text, one is not a str, or the vocabulary size cannot hold the characters of the texts.
+        ValueError: if there is no text, one is not a str, or the vocabulary size cannot hold their characters.
 
     Example:
 
@@ -82,8 +82,8 @@ def train_vocabulary(texts, vocabulary_size, normalization="nmt_nfkc"):
     except RuntimeError as error:
         if too_small := re.search(r"smaller than required_chars\. (\d+) vs (\d+)", str(error)):
             raise ValueError(
-                f"vocabulary_size={vocabulary_size} cannot hold the {too_small[2]} special tokens, bytes and characters "
-                f"of these texts. Choose at least {too_small[2]}, better several times that."
+                f"vocabulary_size={vocabulary_size} cannot hold the {too_small[2]} special tokens, bytes and "
+                f"characters of these texts. Choose at least {too_small[2]}, better several times that."
             ) from error
         raise
     return model.getvalue()

@@ -13,8 +13,8 @@ class BeamSampler:
     """Keeps the best partial hypotheses of each sequence, and apart from them the best finished ones.
 
     A hypothesis that has ended is frozen: nothing is added to its score any more. Scores are
-    `log p(y | x) / lp(y)` with `lp(y) = ((5 + |y|) / 6) ** length_penalty` (Wu et al. 2016, equation 14), where |y| counts
-    END. The search of a sequence stops when its best partial hypothesis, at log-probability as it is and at the longest
+    `log p(y | x) / lp(y)` with `lp(y) = ((5 + |y|) / 6) ** length_penalty` (Wu et al. 2016, equation 14), where |y|
+    counts END. The search of a sequence stops when its best partial hypothesis, at log-probability as it is and at the longest
     length, could no longer enter the finished ones, so stopping early never changes the result.
 
     Args:

@@ -24,7 +24,8 @@ class RandomSampler(GreedySampler):
         if not hasattr(sampler, "get_next_token") or type(sampler).__name__ in ("BeamSampler", "ContrastiveSampler"):
             raise ValueError(
                 "RandomSampler takes a keras_hub.samplers object that draws one token a row, such as TopKSampler, "
-                f"TopPSampler or RandomSampler. Received: {sampler!r}. For beam search use kerasseq.samplers.BeamSampler."
+                f"TopPSampler or RandomSampler. Received: {sampler!r}. For beam search use "
+                "kerasseq.samplers.BeamSampler."
             )
         self.sampler = sampler
 

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from kerasseq.layers import recurrent as recurrent_module
-from kerasseq.layers.recurrent import CELLS, Recurrent
+from kerasseq.layers import CELLS, Recurrent
 
 BATCH, TIME, FEATURES, UNITS = 4, 5, 3, 2
 
