@@ -1,6 +1,6 @@
 """Encoder-decoder models for Keras: build, fit, decode, export."""
 
-from kerasseq import datasets, evaluation, layers, losses, metrics, models, preprocessing, samplers
+from kerasseq import datasets, evaluation, layers, losses, metrics, models, plotting, preprocessing, samplers
 from kerasseq.generation import Generation, TextGenerator
 
 __version__ = "0.1.0"
@@ -14,6 +14,7 @@ __all__ = [
     "losses",
     "metrics",
     "models",
+    "plotting",
     "preprocessing",
     "samplers",
 ]

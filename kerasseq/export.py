@@ -81,7 +81,7 @@ def write(generator, folder):
     module = tf.Module()
     # Raw variables: a tf.Module that tracks a Keras model loads in Python, but not in the C++ server.
     module.weights = [weight.value for weight in generator.model.weights]
-    module.tokenizers = generator.preprocessor.trackables
+    module.tokenizers = generator.preprocessor.tokenizers
     module.signatures_by_name = {
         name: signature(generator, sampler)
         for name, sampler in {"serving_default": generator.sampler, "greedy": samplers.get("greedy")}.items()

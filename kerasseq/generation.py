@@ -123,7 +123,10 @@ class TextGenerator(keras.Model):
     def _compile(self, sampler, max_length, details):
         # A random sampler has a state of its own, so no other one of the same configuration stands in for it.
         random = getattr(sampler, "sampler", None)
-        key = (type(sampler), repr(keras.saving.serialize_keras_object(sampler)), random, max_length, details)
+        configuration = repr(keras.saving.serialize_keras_object(sampler))
+        # A graph holds on to the tokenizers it was made with.
+        tokenizers = tuple(self.preprocessor.tokenizers)
+        key = (type(sampler), configuration, random, tokenizers, max_length, details)
         if key not in self._compiled:
             decode = self.decode_with_details if details else self.decode
             self._compiled[key] = tf.function(

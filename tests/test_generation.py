@@ -27,7 +27,7 @@ def encoder_token_ids(generator, source):
 
 def hypothesis_ids(generation, generator):
     """Target ids of the best hypothesis, looked up piece by piece."""
-    tokenizer = generator.preprocessor.target_tokenizer
+    tokenizer = generator.preprocessor.tokenizers[-1]
     return [int(tokenizer.string_to_id(token)) for token in generation.target_tokens]
 
 
@@ -92,7 +92,7 @@ def test_alternatives(generator):
 
 def test_details_are_trimmed(generator):
     for source, generation in zip(SOURCES, generator.generate(SOURCES, details=True), strict=True):
-        pieces = generator.preprocessor.source_tokenizer.id_to_string(encoder_token_ids(generator, source)[0]).numpy()
+        pieces = generator.preprocessor.tokenizers[0].id_to_string(encoder_token_ids(generator, source)[0]).numpy()
         assert generation.source_tokens == [piece.decode() for piece in pieces]
         assert generation.source_tokens[-1] == generation.target_tokens[-1] == "</s>"
         assert generation.attention.shape == (len(generation.target_tokens), len(generation.source_tokens))
@@ -335,3 +335,11 @@ def test_bad_numbers(generator, trained_model, preprocessor, bad):
 def test_sources_that_are_no_texts(generator):
     with pytest.raises(ValueError, match="Sources must be strings. Received at index 1: None"):
         generator.generate(["one", None])
+
+
+@pytest.mark.parametrize("trouble", [lambda: keras.utils.set_random_seed(3), keras.utils.clear_session])
+def test_survives_a_new_seed_and_a_cleared_session(generator, trouble):
+    """TF Text's tokenizers do not, nor do graphs made with them."""
+    before = generator.generate(SOURCES)
+    trouble()
+    assert generator.generate(SOURCES) == before

@@ -1,5 +1,7 @@
 """One recurrent layer for the three cells, with its input projection hoisted out of the loop."""
 
+import numbers
+
 import keras
 from keras import ops
 
@@ -8,7 +10,8 @@ from kerasseq.layers.recurrence import recurrence
 
 
 def check_units(name, value):
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+    """Raises a `ValueError` unless `value` is a positive integer."""
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < 1:
         raise ValueError(f"{name} must be a positive integer. Received: {name}={value!r}.")
 
 

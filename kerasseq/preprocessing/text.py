@@ -1,6 +1,5 @@
 """Text pairs to token ids and back."""
 
-import hashlib
 import logging
 import os
 import reprlib
@@ -15,7 +14,8 @@ from kerasseq.preprocessing.vocabulary import END_ID, NUM_SPECIAL_TOKENS, START_
 logger = logging.getLogger(__name__)
 
 TOO_LONG = ("drop", "truncate", "error")
-TOKENS_AT_ONCE = 10_000  # Texts tokenised in one call, for a bounded memory.
+TEXTS_AT_ONCE = 10_000  # tokenised in one call, for a bounded memory
+VOCABULARY_FILES = ("source.spm", "target.spm")
 
 
 def check_pairs(pairs):
@@ -67,7 +67,6 @@ class TextPreprocessor(keras.layers.Layer):
                 raise ValueError(f"{name} must be an integer of at least 2, END included. Received: {name}={value!r}.")
         self.max_source_length = max_source_length
         self.max_target_length = max_target_length
-        self.joint = target_vocabulary is None
         self.built = True
         # A saved preprocessor is made without vocabularies and gets them from its assets.
         if source_vocabulary is not None:
@@ -110,14 +109,40 @@ class TextPreprocessor(keras.layers.Layer):
         return cls(*vocabularies, max_source_length=max_source_length, max_target_length=max_target_length)
 
     def _set_vocabularies(self, source_vocabulary, target_vocabulary):
-        self._source_vocabulary = source_vocabulary
-        self._target_vocabulary = target_vocabulary or source_vocabulary
-        self.source_tokenizer = sentencepiece_tokenizer(source_vocabulary)
-        self.target_tokenizer = self.source_tokenizer
-        if target_vocabulary is not None:
-            self.target_tokenizer = sentencepiece_tokenizer(target_vocabulary)
-        self.source_vocabulary_size = int(self.source_tokenizer.vocab_size())
-        self.target_vocabulary_size = int(self.target_tokenizer.vocab_size())
+        self._vocabularies = (
+            [source_vocabulary] if target_vocabulary is None else [source_vocabulary, target_vocabulary]
+        )
+        self._make_tokenizers()
+        self.source_vocabulary_size = int(self._tokenizers[0].vocab_size())
+        self.target_vocabulary_size = int(self._tokenizers[-1].vocab_size())
+
+    def _make_tokenizers(self):
+        import tensorflow_text  # Deferred: importing kerasseq stays cheap.
+
+        # The class that an exported graph can track.
+        self._tokenizers = [
+            tensorflow_text.SentencepieceTokenizer(vocabulary, out_type=tf.int32) for vocabulary in self._vocabularies
+        ]
+
+    @property
+    def joint(self):
+        """Whether sources and targets share one vocabulary."""
+        return len(self._vocabularies) == 1
+
+    @property
+    def tokenizers(self):
+        """The `tensorflow_text.SentencepieceTokenizer`s of sources and targets: two, or the joint one alone.
+
+        A graph with this preprocessor in it has to track them to be saved.
+        """
+        # TF Text leaves a model to the operation that made it, and keras.utils.set_random_seed and clear_session delete
+        # all operations that TensorFlow holds ready: so look whether the models are still there.
+        try:
+            with tf.init_scope():
+                self._tokenizers[0].vocab_size()
+        except tf.errors.NotFoundError:
+            self._make_tokenizers()
+        return self._tokenizers
 
     # === One batch, in the graph ===
 
@@ -126,22 +151,17 @@ class TextPreprocessor(keras.layers.Layer):
         """What raw sources look like: `tf.TensorSpec([None], tf.string)`, UTF-8."""
         return tf.TensorSpec([None], tf.string, name="text")
 
-    @property
-    def trackables(self):
-        """What a graph with this preprocessor in it has to track to be saved."""
-        return [self.source_tokenizer, self.target_tokenizer]
-
     def tokenize(self, texts, side):
         """Texts to ragged ids with END behind.
 
         Args:
-            texts: string `(batch,)`. Invalid UTF-8 becomes the replacement character U+FFFD.
+            texts: string `(batch,)`. Invalid UTF-8 becomes U+FFFD, which `nmt_nfkc` normalises to a space.
             side: `"source"` or `"target"`.
 
         Returns:
             int32 `tf.RaggedTensor` `(batch, None)`.
         """
-        tokenizer = {"source": self.source_tokenizer, "target": self.target_tokenizer}[side]
+        tokenizer = self.tokenizers[{"source": 0, "target": -1}[side]]
         texts = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace")
         ids = tokenizer.tokenize(texts)
         end = tf.fill([ids.nrows(), 1], END_ID)
@@ -186,15 +206,15 @@ class TextPreprocessor(keras.layers.Layer):
         token_ids = tf.convert_to_tensor(token_ids, tf.int32)
         before_end = tf.math.cumsum(tf.cast(token_ids == END_ID, tf.int32), axis=1) == 0
         kept = tf.ragged.boolean_mask(token_ids, before_end & (token_ids >= NUM_SPECIAL_TOKENS))
-        return self.target_tokenizer.detokenize(kept)
+        return self.tokenizers[-1].detokenize(kept)
 
     def source_tokens(self, encoder_inputs):
         """The subwords of encoder inputs, for the axes of plots: string `(batch, source)`, empty for padding."""
-        return tokens(self.source_tokenizer, encoder_inputs["encoder_token_ids"])
+        return tokens(self.tokenizers[0], encoder_inputs["encoder_token_ids"])
 
     def target_tokens(self, token_ids):
         """The subwords of target ids, int32 `(batch, target)`: string `(batch, target)`, empty for padding."""
-        return tokens(self.target_tokenizer, token_ids)
+        return tokens(self.tokenizers[-1], token_ids)
 
     # === Raw sources from Python ===
 
@@ -284,8 +304,8 @@ class TextPreprocessor(keras.layers.Layer):
         sides = []
         for texts, side in zip(zip(*pairs, strict=True), ("source", "target"), strict=True):
             ids = []
-            for start in range(0, len(texts), TOKENS_AT_ONCE):
-                ragged = self.tokenize(string_tensor(texts[start : start + TOKENS_AT_ONCE]), side)
+            for start in range(0, len(texts), TEXTS_AT_ONCE):
+                ragged = self.tokenize(string_tensor(texts[start : start + TEXTS_AT_ONCE]), side)
                 ids += np.split(ragged.flat_values.numpy(), ragged.row_limits().numpy()[:-1])
             sides.append(ids)
         limits = (self.max_source_length, self.max_target_length)
@@ -321,45 +341,23 @@ class TextPreprocessor(keras.layers.Layer):
 
     def save_assets(self, folder):
         """Writes the vocabularies as SentencePiece models: `source.spm`, and `target.spm` unless they are joint."""
-        vocabularies = {"source.spm": self._source_vocabulary}
-        if not self.joint:
-            vocabularies["target.spm"] = self._target_vocabulary
-        for name, vocabulary in vocabularies.items():
+        for name, vocabulary in zip(VOCABULARY_FILES, self._vocabularies, strict=False):
             with open(os.path.join(folder, name), "wb") as file:
                 file.write(vocabulary)
 
     def load_assets(self, folder):
         """Reads what `save_assets` wrote."""
-        vocabularies = []
-        for name in ("source.spm", "target.spm"):
+        vocabularies = [None, None]
+        for index, name in enumerate(VOCABULARY_FILES):
             path = os.path.join(folder, name)
             if os.path.exists(path):
                 with open(path, "rb") as file:
-                    vocabularies.append(file.read())
-        if not vocabularies:
-            raise ValueError(f"Expected a SentencePiece model 'source.spm' in {folder}. Received: no such file.")
-        self.joint = len(vocabularies) == 1
-        self._set_vocabularies(vocabularies[0], None if self.joint else vocabularies[1])
-
-
-def sentencepiece_tokenizer(vocabulary):
-    """A tokenizer of TF Text whose model stays alive as long as the process.
-
-    TF Text leaves the model to the operation that made it, and `keras.utils.set_random_seed` and
-    `keras.utils.clear_session` delete all cached operations (tensorflow/text issue 570). Under a shared name it stays.
-    """
-    import tensorflow_text  # Deferred: importing kerasseq stays cheap.
-    from tensorflow_text.python.ops.sentencepiece_tokenizer import gen_sentencepiece_tokenizer
-
-    class SharedModel(tf.saved_model.experimental.TrackableResource):
-        def _create_resource(self):
-            name = f"kerasseq_{hashlib.sha256(vocabulary).hexdigest()}"
-            return gen_sentencepiece_tokenizer.sentencepiece_op(model=vocabulary, shared_name=name)
-
-    # The class that the exported graph tracks: a tokenizer held by a closure alone cannot be exported.
-    tokenizer = tensorflow_text.SentencepieceTokenizer(vocabulary, out_type=tf.int32)
-    tokenizer._model_resource = SharedModel()
-    return tokenizer
+                    vocabularies[index] = file.read()
+        if vocabularies[0] is None:
+            raise ValueError(
+                f"Expected a SentencePiece model {VOCABULARY_FILES[0]!r} in {folder}. Received: no such file."
+            )
+        self._set_vocabularies(*vocabularies)
 
 
 def string_tensor(texts):

@@ -14,8 +14,8 @@ class BeamSampler:
 
     A hypothesis that has ended is frozen: nothing is added to its score any more. Scores are
     `log p(y | x) / lp(y)` with `lp(y) = ((5 + |y|) / 6) ** length_penalty` (Wu et al. 2016, equation 14), where |y|
-    counts END. The search of a sequence stops when its best partial hypothesis, at log-probability as it is and at the longest
-    length, could no longer enter the finished ones, so stopping early never changes the result.
+    counts END. The search of a sequence stops when its best partial hypothesis, at log-probability as it is and at the
+    longest length, could no longer enter the finished ones, so stopping early never changes the result.
 
     Args:
         beam_width: int, number of partial and of finished hypotheses a sequence.
@@ -75,9 +75,9 @@ class BeamSampler:
             ended = token_ids == end_id
 
             # === Finished: the old ones and those that end now ===
-            # A penalty must not lift what is impossible above what is not.
-            ended_possible = ops.logical_and(ended, log_probabilities > IMPOSSIBLE / 2)
-            scores = ops.where(ended_possible, log_probabilities / self.penalty(index + 1), IMPOSSIBLE)
+            # Only what would have stayed in the beam, so a beam of 1 is greedy; and no penalty lifts what is impossible.
+            finishes = ended & (ops.arange(2 * beams) < beams) & (log_probabilities > IMPOSSIBLE / 2)
+            scores = ops.where(finishes, log_probabilities / self.penalty(index + 1), IMPOSSIBLE)
             finished_scores, best = ops.top_k(ops.concatenate([finished_scores, scores], axis=1), beams)
             finished_ids = take_rows(ops.concatenate([finished_ids, candidate_ids], axis=1), ops.cast(best, "int32"))
 

@@ -87,8 +87,8 @@ def best_tokens(logits, count):
 def top_k(values, count):
     """`keras.ops.top_k` over the last axis of `(rows, size)`, faster on a CPU where size is large.
 
-    The `count` largest values lie in the `count` blocks with the largest maxima, so only these are searched. Among equal
-    values, other ones may be chosen.
+    The `count` largest values lie in the `count` blocks with the largest maxima, so only these are searched. Among
+    equal values, other ones may be chosen.
 
     Returns:
         values, `(rows, count)`, in falling order, and their indices, int32 `(rows, count)`.

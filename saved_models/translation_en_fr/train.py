@@ -109,9 +109,7 @@ def scores(predictions, first, every):
 def nearest_training_targets(sources, train):
     """For each source the target of the training source at the smallest relative edit distance."""
     known = [source for source, _ in train]
-    return [
-        train[rapidfuzz.process.extractOne(source, known, scorer=rapidfuzz.fuzz.ratio)[2]][1] for source in sources
-    ]
+    return [train[rapidfuzz.process.extractOne(source, known, scorer=rapidfuzz.fuzz.ratio)[2]][1] for source in sources]
 
 
 def main():

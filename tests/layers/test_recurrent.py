@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasseq.layers import recurrent as recurrent_module
 from kerasseq.layers import CELLS, Recurrent
+from kerasseq.layers import recurrent as recurrent_module
 
 BATCH, TIME, FEATURES, UNITS = 4, 5, 3, 2
 
@@ -74,14 +74,14 @@ def numpy_step(cell, x, states, weights):
 
 
 def outputs_and_gradients(layer, inputs, run, weighting, state_weighting):
-    """Outputs in time order, final states, and gradients of a weighted sum of both."""
+    """Outputs in time order, final states, and gradients of a weighted sum of both, by inputs and by weights."""
     with tf.GradientTape() as tape:
         tape.watch(inputs)
         outputs, *states = run(layer)
         total = tf.reduce_sum(outputs * weighting)
         total += sum(tf.reduce_sum(state * w) for state, w in zip(states, state_weighting, strict=True))
     weights = [weight.value for weight in layer.trainable_weights]
-    return outputs, states, tape.gradient(total, [inputs, *weights])
+    return outputs, states, tape.gradient(total, [*inputs, *weights])
 
 
 @pytest.mark.parametrize("with_states", [False, True])
@@ -108,9 +108,10 @@ def test_equals_keras(cell, reverse, with_mask, with_states):
         outputs, *final_states = twin(inputs, initial_state=initial_state, mask=mask)
         return [keras.ops.flip(outputs, axis=1) if reverse else outputs, *final_states]
 
-    outputs, final, gradients = outputs_and_gradients(layer, inputs, run, weighting, state_weighting)
+    watched = [inputs, *(states or [])]
+    outputs, final, gradients = outputs_and_gradients(layer, watched, run, weighting, state_weighting)
     expected, expected_final, expected_gradients = outputs_and_gradients(
-        twin, inputs, run_keras, weighting, state_weighting
+        twin, watched, run_keras, weighting, state_weighting
     )
     np.testing.assert_allclose(outputs.numpy()[compared], expected.numpy()[compared], atol=1e-12)
     np.testing.assert_allclose(final, expected_final, atol=1e-12)

@@ -77,7 +77,8 @@ def beam_search_without_early_stopping(table, beams, max_length, exponent, end=E
             for token, added in enumerate(log_probabilities(table, prefix))
         ]
         candidates = sorted(candidates, key=lambda pair: -pair[1])[: 2 * beams]
-        finished += [(ids, score / penalty(length, exponent)) for ids, score in candidates if ids[-1] == end]
+        in_beam = candidates[:beams]
+        finished += [(ids, score / penalty(length, exponent)) for ids, score in in_beam if ids[-1] == end]
         finished = sorted(finished, key=lambda pair: -pair[1])[:beams]
         alive = [(ids, score) for ids, score in candidates if ids[-1] != end][:beams]
     return [*finished, *((ids, score / penalty(max_length, exponent)) for ids, score in alive)][:beams]
@@ -91,7 +92,7 @@ def check(token_ids, scores, expected, max_length):
 
 
 @pytest.mark.parametrize("exponent", [0, 0.6, 1, 2])
-@pytest.mark.parametrize(("vocabulary", "max_length", "beams"), [(4, 4, 81), (5, 3, 64), (4, 1, 3)])
+@pytest.mark.parametrize(("vocabulary", "max_length", "beams"), [(4, 4, 108), (5, 3, 80), (4, 1, 4)])
 def test_wide_beams_find_what_brute_force_finds(exponent, vocabulary, max_length, beams):
     tables = random_trees(10, max_length, seed=vocabulary, vocabulary=vocabulary)
     token_ids, scores = Tree(tables).search(BeamSampler(beams, exponent), max_length)
@@ -152,34 +153,12 @@ def test_a_finished_hypothesis_is_frozen():
     assert Tree(tables).search(BeamSampler(2, 4), max_length=6)[0][0, 0, 0] == 0
 
 
-def test_beam_1_scores_at_least_what_greedy_scores():
-    """Beam 1 also finishes hypotheses whose END came second. Without those, it is greedy."""
+def test_beam_1_is_greedy():
     tables = random_trees(60, 5, seed=8)
     greedy_ids, greedy_scores = Tree(tables).search(GreedySampler(), max_length=5)
     beam_ids, beam_scores = Tree(tables).search(BeamSampler(1, 0), max_length=5)
-    same = 0
-    for table, greedy, greedy_score, beam, score in zip(
-        tables, greedy_ids[:, 0], greedy_scores[:, 0], beam_ids[:, 0], beam_scores[:, 0], strict=True
-    ):
-        path = np.trim_zeros(greedy + 1, "b")[: list(greedy).index(END) + 1 if END in greedy else None] - 1
-        # All prefixes of the greedy path that END may follow as one of the two likeliest tokens.
-        options = []
-        for length in range(len(path)):
-            following = log_probabilities(table, path[:length])
-            if END in np.argsort(-following)[:2]:
-                sofar = sum(log_probabilities(table, path[:position])[path[position]] for position in range(length))
-                options.append((sofar + following[END], [*path[:length], END]))
-        if not options:
-            continue
-        best, ids = max(options)
-        if END in greedy:
-            assert score >= greedy_score - 1e-4
-        if best > score + 1e-4:
-            pytest.fail(f"{ids} scores {best}, beam 1 found {beam} with {score}")
-        if END in greedy and len(options) == 1:
-            assert beam.tolist() == greedy.tolist() and score == pytest.approx(greedy_score, abs=1e-4)
-            same += 1
-    assert same >= 5
+    assert beam_ids.tolist() == greedy_ids.tolist()
+    np.testing.assert_allclose(beam_scores, greedy_scores, rtol=1e-5)
 
 
 def test_sequences_that_never_end_are_returned():
@@ -194,9 +173,9 @@ def test_sequences_that_never_end_are_returned():
 def test_partial_hypotheses_stand_in_behind_the_finished_ones():
     tables = np.log(np.full((1, 5, 4), 1e-12))
     tables[0, 0] = np.log([0.5, 0.3, 0.1, 0.1])
-    token_ids, scores = Tree(tables).search(BeamSampler(3, 0), max_length=1)
-    assert token_ids[0, :, 0].tolist() == [END, 0, 1]
-    np.testing.assert_allclose(np.exp(scores[0]), [0.1, 0.5, 0.3], rtol=1e-5)
+    token_ids, scores = Tree(tables).search(BeamSampler(4, 0), max_length=1)
+    assert token_ids[0, :, 0].tolist() == [END, 0, 1, 2]
+    np.testing.assert_allclose(np.exp(scores[0]), [0.1, 0.5, 0.3, 0.1], rtol=1e-5)
 
 
 @pytest.mark.parametrize("exponent", [0, 1, 2])

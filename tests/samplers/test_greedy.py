@@ -5,7 +5,7 @@ import tensorflow as tf
 
 import kerasseq
 from kerasseq import samplers
-from kerasseq.samplers.greedy import top_k
+from kerasseq.samplers.greedy import best_tokens, top_k
 
 START, END = 2, 3
 
@@ -103,6 +103,20 @@ def test_works_in_a_graph_with_any_batch_size():
         ids = sample(tf.constant(tables, tf.float32))["token_ids"].numpy()
         assert ids.shape == (batch, 1, 6)
         assert ids[:, 0].tolist() == [by_hand(table, 6)[0] for table in tables]
+
+
+@pytest.mark.parametrize("size", [5, 64, 1_000, 8_000, 8_001, 8_191])
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_best_tokens_of_large_vocabularies(size, count):
+    logits = np.random.default_rng(size).normal(size=(7, size)).astype("float32") * 3
+    logits[0, -1] = 50.0  # The last token, where a vocabulary does not divide evenly.
+    logits[1] -= 1_000.0
+    log_probabilities, token_ids = best_tokens(tf.constant(logits), count)
+    expected = np.argsort(-logits, axis=1)[:, :count]
+    assert token_ids.dtype == tf.int32 and np.asarray(token_ids).tolist() == expected.tolist()
+    normalised = logits - np.log(np.exp(logits - logits.max(axis=1, keepdims=True)).sum(axis=1, keepdims=True))
+    normalised -= logits.max(axis=1, keepdims=True)
+    np.testing.assert_allclose(log_probabilities, np.take_along_axis(normalised, expected, axis=1), atol=1e-3)
 
 
 # === By name ===
