@@ -19,8 +19,8 @@ class Cell(typing.NamedTuple):
         step: `(projected, states, recurrent) -> states`.
         linearize: `(projected, states, recurrent) -> (input_factors, recurrent_factors, carried)`: the derivatives of a
             step, two tensors like `projected` and a list of tensors like a state.
-        pull: `(gradients, factors, carried) -> (gates, past)`: takes the gradients of the next states to the gradient of
-            the gates, and to those of the states before, as far as they do not go through the gates (`None` for zero).
+        pull: `(gradients, factors, carried) -> (gates, past)`: takes the gradients of the next states to the gradient
+            of the gates, and to those of the states before, as far as they do not go through the gates (`None` for 0).
     """
 
     num_gates: int

@@ -25,7 +25,7 @@ def recurrence(cell, projected, mask, kernel, bias, states, reverse=False):
 
     Source: Werbos 1990 (backpropagation through time).
     """
-    # keras.ops.scan takes one sequence of unknown length, and outputs of the carry's shape: tensors travel side by side.
+    # keras.ops.scan takes one sequence of unknown length, and outputs like the carry: tensors travel side by side.
     trajectory = scan_with_gradient(cell, reverse)(projected, mask, kernel, bias, ops.concatenate(states, axis=-1))
     return split(trajectory, cell.num_states)
 
