@@ -75,7 +75,7 @@ class BeamSampler:
             ended = token_ids == end_id
 
             # === Finished: the old ones and those that end now ===
-            # Only what would have stayed in the beam, so a beam of 1 is greedy; and no penalty lifts what is impossible.
+            # Only what would have stayed in the beam: a beam of 1 is greedy. And no penalty lifts what is impossible.
             finishes = ended & (ops.arange(2 * beams) < beams) & (log_probabilities > IMPOSSIBLE / 2)
             scores = ops.where(finishes, log_probabilities / self.penalty(index + 1), IMPOSSIBLE)
             finished_scores, best = ops.top_k(ops.concatenate([finished_scores, scores], axis=1), beams)

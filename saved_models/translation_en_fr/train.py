@@ -68,8 +68,9 @@ def train_model(work, train, validation):
     if finished.exists():
         return kerasseq.TextGenerator.load(finished)
     keras.utils.set_random_seed(SEED)
-    preprocessor = kerasseq.preprocessing.TextPreprocessor.from_pairs(train, vocabulary_size=6_000, max_source_length=64,
-                                                                      max_target_length=80)  # fmt: skip
+    preprocessor = kerasseq.preprocessing.TextPreprocessor.from_pairs(
+        train, vocabulary_size=6_000, max_source_length=64, max_target_length=80
+    )
     shuffle = kerasseq.preprocessing.EpochShuffle(SEED)
     batches = preprocessor.dataset(train, BATCH_SIZE, shuffle=shuffle, pad_to_multiple=2)
     model = build(preprocessor, steps=EPOCHS * len(batches))
@@ -139,7 +140,7 @@ def main():
     metrics = {
         "command": "python saved_models/translation_en_fr/train.py",
         "data": "Tatoeba English-French pairs of manythings.org/anki, release of 2019-04-07",
-        "split": "test: int(sha256(source), 16) % 100 < 5, distinct sources; bleu and chrf: first reference in file order",
+        "split": "test: int(sha256(source), 16) % 100 < 5; distinct sources, first reference in file order",
         "seed": SEED,
         "parameters": generator.model.count_params(),
         "training_minutes": round(sum(float(epoch["seconds"]) for epoch in epochs) / 60, 1),
