@@ -35,8 +35,8 @@ def export(generator, model_folder, version=None):
 
     Raises:
         FileExistsError: if the version exists.
-        ValueError: if the version is not a positive integer, the sampler is random, or the graph holds what a CPU
-            server cannot run.
+        ValueError: if the version is not a positive integer, the sampler is random, the graph holds what a CPU server
+            cannot run, or the SavedModel answers otherwise than the generator.
     """
     if isinstance(generator.sampler, samplers.RandomSampler):
         raise ValueError(
@@ -44,16 +44,14 @@ def export(generator, model_folder, version=None):
             "TextGenerator(model, preprocessor, sampler='beam') instead."
         )
     model_folder = os.fspath(model_folder)
-    if version is None:
-        version = max(versions(model_folder), default=0) + 1
-    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise ValueError(f"version must be a positive integer. Received: version={version!r}.")
-    destination = os.path.join(model_folder, str(version))
-    if os.path.exists(destination):
-        raise FileExistsError(
-            f"Version {version} exists: {destination}. Served versions are never overwritten. Leave out `version` to "
-            f"write version {max(versions(model_folder), default=0) + 1}."
-        )
+    if version is not None:
+        if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+            raise ValueError(f"version must be a positive integer. Received: version={version!r}.")
+        if version in versions(model_folder):
+            raise FileExistsError(
+                f"Version {version} exists in {model_folder}. Served versions are never overwritten. Leave out "
+                f"`version` to write version {next_version(model_folder)}."
+            )
     os.makedirs(model_folder, exist_ok=True)
     # A leading dot: model servers and `versions` look at numbers only.
     with tempfile.TemporaryDirectory(prefix=".export-", dir=model_folder) as temporary:
@@ -65,8 +63,21 @@ def export(generator, model_folder, version=None):
                 "was written. Look for cuDNN layers, jit_compile=True and Python functions in the model and the "
                 "preprocessor."
             )
-        os.replace(folder, destination)
-    return destination
+        check_answers(generator, folder)
+        while True:
+            destination = os.path.join(model_folder, str(version or next_version(model_folder)))
+            try:
+                os.replace(folder, destination)
+                return destination
+            except OSError:
+                # Another export may have taken the next number in the meantime.
+                if version is not None or not os.path.exists(destination):
+                    raise
+
+
+def next_version(model_folder):
+    """One more than the highest version in a model's folder."""
+    return max(versions(model_folder), default=0) + 1
 
 
 def versions(model_folder):
@@ -81,12 +92,11 @@ def write(generator, folder):
     module = tf.Module()
     # Raw variables: a tf.Module that tracks a Keras model loads in Python, but not in the C++ server.
     module.weights = [weight.value for weight in generator.model.weights]
-    module.tokenizers = generator.preprocessor.tokenizers
-    module.signatures_by_name = {
-        name: signature(generator, sampler)
-        for name, sampler in {"serving_default": generator.sampler, "greedy": samplers.get("greedy")}.items()
+    module.tokenizers = list(generator.preprocessor.tokenizers)
+    module.functions = {
+        name: signature(generator, sampler) for name, sampler in samplers_by_signature(generator).items()
     }
-    tf.saved_model.save(module, folder, signatures=module.signatures_by_name)
+    tf.saved_model.save(module, folder, signatures=module.functions)
     extra = os.path.join(folder, "assets.extra")
     os.makedirs(extra, exist_ok=True)
     generator.preprocessor.save_assets(extra)
@@ -103,6 +113,10 @@ def write(generator, folder):
         json.dump(description, file, indent=1)
 
 
+def samplers_by_signature(generator):
+    return {"serving_default": generator.sampler, "greedy": samplers.get("greedy")}
+
+
 def signature(generator, sampler):
     """A serving function: raw sources `[batch]` -> `text` and `score`, `[batch]` each."""
     source = generator.preprocessor.source_signature
@@ -112,6 +126,21 @@ def signature(generator, sampler):
         return {"text": outputs["text"][:, 0], "score": outputs["score"][:, 0]}
 
     return tf.function(serve).get_concrete_function(**{source.name: source})
+
+
+def check_answers(generator, folder):
+    """Loads a SavedModel and raises a `ValueError` unless it answers as the generator does, to an empty source."""
+    loaded = tf.saved_model.load(folder)
+    source = tf.constant([b""])
+    for name, sampler in samplers_by_signature(generator).items():
+        served = loaded.signatures[name](**{generator.preprocessor.source_signature.name: source})
+        expected = generator.compiled_decode(sampler, generator.max_length)(source)
+        same_text = served["text"].numpy().tolist() == expected["text"][:, 0].numpy().tolist()
+        if not same_text or abs(float(served["score"][0]) - float(expected["score"][0, 0])) > 1e-3:
+            raise ValueError(
+                f"The signature {name!r} of the SavedModel answers otherwise than the generator. Expected: "
+                f"{expected['text'].numpy()}. Received: {served['text'].numpy()}. Nothing was written."
+            )
 
 
 def unservable(folder):
@@ -158,12 +187,13 @@ def load_exported(path):
             description = json.load(file)
         config = description["generator"]["config"]
         weights = description["weights"]
+        assets = description["assets"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{config_file} is damaged: {type(error).__name__}: {error}. Copy the version folder again, or export it "
             "again."
         ) from error
-    needed = [os.path.join("assets.extra", name) for name in description.get("assets", [])]
+    needed = [os.path.join("assets.extra", name) for name in assets]
     needed += [os.path.join("variables", "variables.index"), os.path.join("variables", "variables.data-00000-of-00001")]
     if missing := [name for name in needed if not os.path.exists(os.path.join(path, name))]:
         raise ValueError(
@@ -180,10 +210,11 @@ def load_exported(path):
         )
     for index, (weight, saved) in enumerate(zip(model.weights, weights, strict=True)):
         value = reader.get_tensor(f"weights/{index}/.ATTRIBUTES/VARIABLE_VALUE")
-        if list(weight.shape) != saved["shape"] or list(value.shape) != saved["shape"]:
+        expected = (weight.path, list(weight.shape))
+        if expected != (saved["path"], saved["shape"]) or list(value.shape) != saved["shape"]:
             raise ValueError(
-                f"Weight {saved['path']} of {path} should have the shape {saved['shape']}. "
-                f"Received: {list(value.shape)}."
+                f"Weight {index} of {path} should be {expected}. Received: {saved['path']}, {list(value.shape)}. "
+                "Export the model again with this version of kerasseq."
             )
         weight.assign(value)
     return TextGenerator(

@@ -11,6 +11,8 @@ from kerasseq import samplers
 from kerasseq.decoders import select_inputs
 from kerasseq.preprocessing.vocabulary import END_ID, START_ID
 
+GRAPHS_KEPT = 8  # compiled for different samplers and lengths
+
 
 @dataclasses.dataclass
 class Generation:
@@ -61,8 +63,8 @@ class TextGenerator(keras.Model):
     ```
     """
 
-    def __init__(self, model, preprocessor, sampler="beam", max_length=None, name="text_generator", **kwargs):
-        super().__init__(name=name, **kwargs)
+    def __init__(self, model, preprocessor, sampler="beam", max_length=None, name="text_generator"):
+        super().__init__(name=name)
         check_model(model, preprocessor)
         if max_length is not None:
             check_positive("max_length", max_length)
@@ -106,7 +108,7 @@ class TextGenerator(keras.Model):
         max_length = self.max_length if max_length is None else max_length
         check_positive("max_length", max_length)
         check_positive("batch_size", batch_size)
-        run = self._compile(samplers.get(sampler or self.sampler), max_length, details)
+        run = self.compiled_decode(samplers.get(sampler or self.sampler), max_length, details)
         raw = self.preprocessor.raw_batch(sources)
         order = np.argsort([-len(source) for source in sources], kind="stable")
         results = [None] * len(sources)
@@ -120,14 +122,17 @@ class TextGenerator(keras.Model):
                 progress.update(len(rows))
         return results
 
-    def _compile(self, sampler, max_length, details):
+    def compiled_decode(self, sampler, max_length, details=False):
+        """`decode`, or `decode_with_details`, as a compiled function of a batch of raw sources."""
         # A random sampler has a state of its own, so no other one of the same configuration stands in for it.
         random = getattr(sampler, "sampler", None)
         configuration = repr(keras.saving.serialize_keras_object(sampler))
         # A graph holds on to the tokenizers it was made with.
         tokenizers = tuple(self.preprocessor.tokenizers)
-        key = (type(sampler), configuration, random, tokenizers, max_length, details)
+        key = (type(sampler), configuration, random, self.model, tokenizers, max_length, details)
         if key not in self._compiled:
+            if len(self._compiled) >= GRAPHS_KEPT:
+                self._compiled.pop(next(iter(self._compiled)))
             decode = self.decode_with_details if details else self.decode
             self._compiled[key] = tf.function(
                 lambda raw: decode(raw, sampler, max_length), input_signature=[self.preprocessor.source_signature]
@@ -145,19 +150,20 @@ class TextGenerator(keras.Model):
             max_length: int, the most tokens of an output.
 
         Returns:
-            dict of `text`, string `(batch, hypotheses)`, the best first, and `score`, float32 `(batch, hypotheses)`.
+            dict of `text`, string `(batch, 1)`, and `score`, float32 `(batch, 1)`, of the best hypothesis.
         """
-        _, _, outputs = self._search(raw, sampler, max_length)
+        _, _, outputs = self._search(raw, sampler, max_length, hypotheses=1)
         return {"text": self._texts(outputs["token_ids"]), "score": outputs["scores"]}
 
     def decode_with_details(self, raw, sampler, max_length):
-        """As `decode`, with tokens and, where the model has it, attention of the best hypothesis.
+        """As `decode`, with all hypotheses, and tokens and, where the model has it, attention of the best one.
 
         Returns:
-            dict as of `decode`, with `source_tokens`, string `(batch, source)`, and `target_tokens`, string
-            `(batch, target)`, both with empty strings for padding; and `attention`, float32 `(batch, target, source)`.
+            dict of `text`, string, and `score`, float32, `(batch, hypotheses)`, the best first; `source_tokens`, string
+            `(batch, source)`, and `target_tokens`, string `(batch, target)`, both with empty strings for padding; and
+            `attention`, float32 `(batch, target, source)`.
         """
-        encoder_inputs, context, outputs = self._search(raw, sampler, max_length)
+        encoder_inputs, context, outputs = self._search(raw, sampler, max_length, sampler.rows_per_sequence)
         best = outputs["token_ids"][:, 0]
         positions = tf.range(1, tf.shape(best)[1] + 1)
         # At least one step, for a decoder cannot run over none.
@@ -177,7 +183,7 @@ class TextGenerator(keras.Model):
             details["attention"] = decoder(select_inputs(decoder, context), training=False)["attention"]
         return details
 
-    def _search(self, raw, sampler, max_length):
+    def _search(self, raw, sampler, max_length, hypotheses):
         """Encoder inputs, all that the decoder may want of them, and what the sampler found."""
         encoder, bridge, decoder = (self.model.get_layer(name) for name in ("encoder", "bridge", "decoder"))
         encoder_inputs = self.preprocessor.encode_source(raw)
@@ -192,7 +198,7 @@ class TextGenerator(keras.Model):
             outputs = decoder({**repeated, "states": states, "decoder_token_ids": token_ids}, training=False)
             return outputs["logits"][:, 0], outputs["states"]
 
-        outputs = sampler(step, repeated["states"], batch_size, START_ID, END_ID, max_length)
+        outputs = sampler(step, repeated["states"], batch_size, START_ID, END_ID, max_length, hypotheses)
         return encoder_inputs, context, outputs
 
     def _texts(self, token_ids):
@@ -283,7 +289,7 @@ def check_model(model, preprocessor):
             f"Missing: {missing}. Received: layers {names}."
         )
     sizes = {"target": model.get_layer("decoder").output["logits"].shape[-1]}
-    embeddings = [layer for layer in model.get_layer("encoder").layers if isinstance(layer, keras.layers.Embedding)]
+    embeddings = [layer for layer in model.get_layer("encoder").layers if layer.name == "embedding"]
     if embeddings:
         sizes["source"] = embeddings[0].input_dim
     for side, size in sizes.items():

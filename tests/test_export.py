@@ -40,6 +40,7 @@ def quick(monkeypatch):
         save_module(folder, lambda text: tf.strings.upper(text))
 
     monkeypatch.setattr("kerasseq.export.write", write)
+    monkeypatch.setattr("kerasseq.export.check_answers", lambda generator, folder: None)
 
 
 def save_module(folder, function, **kwargs):
@@ -94,6 +95,7 @@ def test_failed_check_leaves_nothing(generator, tmp_path, monkeypatch):
         save_module(folder, lambda text: tf.py_function(lambda text: text, [text], tf.string))
 
     monkeypatch.setattr("kerasseq.export.write", write)
+    monkeypatch.setattr("kerasseq.export.check_answers", lambda generator, folder: None)
     with pytest.raises(ValueError, match="a stock CPU model server cannot run: EagerPyFunc. Nothing was written"):
         generator.export(tmp_path)
     assert os.listdir(tmp_path) == []
@@ -110,6 +112,7 @@ def test_failure_midway_leaves_nothing(generator, tmp_path, monkeypatch, error):
         raise error
 
     monkeypatch.setattr("kerasseq.export.write", write)
+    monkeypatch.setattr("kerasseq.export.check_answers", lambda generator, folder: None)
     with pytest.raises(type(error)):
         generator.export(tmp_path)
     assert os.listdir(tmp_path) == []
@@ -223,15 +226,45 @@ def test_missing_variables(copy):
         TextGenerator.load(copy)
 
 
-def test_descriptions_without_a_list_of_assets_still_load(generator, copy):
-    damage_description(copy, lambda description: description.pop("assets"))
-    assert TextGenerator.load(copy).generate(SOURCES) == generator.generate(SOURCES)
-
-
 def test_weights_of_another_number(copy):
     damage_description(copy, lambda description: description["weights"].pop())
     with pytest.raises(ValueError, match=r"lists \d+ weights, the model it describes has \d+. Export the model again"):
         TextGenerator.load(copy)
+
+
+def test_weights_in_another_order(copy):
+    def swap(description):
+        paths = [weight["path"] for weight in description["weights"]]
+        first, second = paths.index("forward_0/kernel"), paths.index("backward_0/kernel")
+        weights = description["weights"]
+        assert weights[first]["shape"] == weights[second]["shape"]
+        weights[first], weights[second] = weights[second], weights[first]
+
+    damage_description(copy, swap)
+    with pytest.raises(ValueError, match="should be .*forward_0/kernel.* Received: backward_0/kernel"):
+        TextGenerator.load(copy)
+
+
+def test_an_export_that_answers_otherwise_is_refused(generator, monkeypatch, tmp_path):
+    def other(generator, sampler):
+        source = generator.preprocessor.source_signature
+        serve = tf.function(lambda text: {"text": tf.fill(tf.shape(text), "no"), "score": tf.zeros(tf.shape(text))})
+        return serve.get_concrete_function(text=source)
+
+    monkeypatch.setattr("kerasseq.export.signature", other)
+    with pytest.raises(ValueError, match="'serving_default' of the SavedModel answers otherwise"):
+        generator.export(tmp_path)
+    assert os.listdir(tmp_path) == []
+
+
+def test_two_exports_at_once_take_two_numbers(generator, quick, monkeypatch, tmp_path):
+    def meanwhile(generator, folder):
+        if not (tmp_path / "1").exists():
+            (tmp_path / "1").mkdir()
+            (tmp_path / "1" / "saved_model.pb").touch()
+
+    monkeypatch.setattr("kerasseq.export.check_answers", meanwhile)
+    assert generator.export(tmp_path) == str(tmp_path / "2")
 
 
 def test_weights_of_another_shape(copy, generator):
@@ -240,7 +273,7 @@ def test_weights_of_another_shape(copy, generator):
     checkpoint = tf.train.Checkpoint(weights=weights)
     checkpoint.write(str(copy / "variables" / "variables"))
     shape = ", ".join(map(str, generator.model.weights[3].shape))
-    with pytest.raises(ValueError, match=rf"should have the shape \[{shape}\]. Received: \[2, 5\]"):
+    with pytest.raises(ValueError, match=rf"should be \('forward_0/bias', \[{shape}\]\). Received: .*, \[2, 5\]"):
         TextGenerator.load(copy)
 
 

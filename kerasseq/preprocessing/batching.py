@@ -1,9 +1,12 @@
 """Batches of sequence pairs: buckets of like length, reproducible by seed and epoch."""
 
 import itertools
+import logging
 
 import keras
 import numpy as np
+
+logger = logging.getLogger(__name__)
 
 # Batches that are sorted by length together: enough for little padding, few enough to mix the data.
 BATCHES_PER_POOL = 100
@@ -33,14 +36,23 @@ class EpochShuffle(keras.callbacks.Callback):
     def __init__(self, seed=0):
         super().__init__()
         self.seed = seed
-        self.epoch = 0
+        self.epoch = None
+        self._passes = 0
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch = epoch
 
     def next_epoch(self):
         """The epoch that a pass over the data begins now."""
-        return self.epoch
+        if self.epoch is not None:
+            return self.epoch
+        self._passes += 1
+        if self._passes == 3:  # Keras may look at the data once before the first epoch.
+            logger.warning(
+                "The data set is read again and again in the order of epoch 0: give its EpochShuffle to fit as well, "
+                "as fit(..., callbacks=[shuffle])."
+            )
+        return 0
 
 
 class PassShuffle:

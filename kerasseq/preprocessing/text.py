@@ -249,7 +249,7 @@ class TextPreprocessor(keras.layers.Layer):
 
     # === Data sets ===
 
-    def dataset(self, pairs, batch_size, shuffle=False, seed=0, too_long="drop", pad_to_multiple=None):
+    def dataset(self, pairs, batch_size, shuffle=False, seed=0, too_long=None, pad_to_multiple=None):
         """A `tf.data.Dataset` of batches for `fit`, `evaluate` and `predict`.
 
         Args:
@@ -259,7 +259,8 @@ class TextPreprocessor(keras.layers.Layer):
                 `EpochShuffle`, also given to `fit` as a callback, makes resumed runs repeat uninterrupted ones.
             seed: int, for `shuffle=True`.
             too_long: what to do with pairs longer than `max_source_length` or `max_target_length`: `"drop"` them,
-                `"truncate"` them, or raise an `"error"`. How many there were is logged as a warning.
+                `"truncate"` them, or raise an `"error"`. How many there were is logged as a warning. Default: drop
+                when shuffled; else truncate, so that there is a row for every pair.
             pad_to_multiple: int, lengths are rounded up to its multiples, for few distinct shapes. Default: 4 when
                 shuffled, else 1.
 
@@ -272,16 +273,22 @@ class TextPreprocessor(keras.layers.Layer):
         """
         pairs = list(pairs)
         check_pairs(pairs)
+        if shuffle is not False and shuffle is not True and not hasattr(shuffle, "next_epoch"):
+            raise ValueError(f"shuffle must be True, False or an EpochShuffle. Received: shuffle={shuffle!r}.")
+        if too_long is None:
+            too_long = "drop" if shuffle else "truncate"
         if too_long not in TOO_LONG:
             raise ValueError(f"too_long must be one of {', '.join(map(repr, TOO_LONG))}. Received: {too_long!r}.")
         if not isinstance(batch_size, int) or batch_size < 1:
             raise ValueError(f"batch_size must be a positive integer. Received: batch_size={batch_size!r}.")
+        if pad_to_multiple is None:
+            pad_to_multiple = 4 if shuffle else 1
+        if not isinstance(pad_to_multiple, int) or pad_to_multiple < 1:
+            raise ValueError(f"pad_to_multiple must be a positive integer. Received: {pad_to_multiple!r}.")
         sources, targets = self._tokenize_pairs(pairs, too_long)
         lengths = np.array([[len(target), len(source)] for source, target in zip(sources, targets, strict=True)])
         if shuffle is True:
             shuffle = PassShuffle(seed)
-        if pad_to_multiple is None:
-            pad_to_multiple = 4 if shuffle else 1
 
         def batches():
             if shuffle:

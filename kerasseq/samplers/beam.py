@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from kerasseq.samplers.greedy import best_tokens, take_rows
+from kerasseq.samplers.top_k import best_tokens, take_rows
 
 IMPOSSIBLE = -1e9
 
@@ -12,16 +12,19 @@ IMPOSSIBLE = -1e9
 class BeamSampler:
     """Keeps the best partial hypotheses of each sequence, and apart from them the best finished ones.
 
-    A hypothesis that has ended is frozen: nothing is added to its score any more. Scores are
+    A hypothesis that has ended is frozen: nothing is added to its score any more. It counts if it was among the
+    `beam_width` best when it ended; so at `length_penalty=0` a beam of 1 is greedy. Scores are
     `log p(y | x) / lp(y)` with `lp(y) = ((5 + |y|) / 6) ** length_penalty` (Wu et al. 2016, equation 14), where |y|
-    counts END. The search of a sequence stops when its best partial hypothesis, at log-probability as it is and at the
-    longest length, could no longer enter the finished ones, so stopping early never changes the result.
+    counts END.
+
+    The search of a sequence stops when its best partial hypothesis, at the log-probability that it has and the penalty
+    of the longest output, could no longer enter the finished ones that are wanted: stopping never changes the result.
 
     Args:
         beam_width: int, number of partial and of finished hypotheses a sequence.
         length_penalty: float of at least 0. At 0 the score is the log-probability, which favours short outputs.
 
-    Call arguments and results are those of `GreedySampler`, with `beam_width` hypotheses.
+    Call arguments and results are those of `GreedySampler`, with up to `beam_width` hypotheses.
 
     Example:
 
@@ -48,8 +51,9 @@ class BeamSampler:
         """The divisor of log-probabilities of sequences of `length` tokens, END included."""
         return ((5.0 + ops.cast(length, "float32")) / 6.0) ** self.length_penalty
 
-    def __call__(self, step, states, batch_size, start_id, end_id, max_length):
+    def __call__(self, step, states, batch_size, start_id, end_id, max_length, hypotheses=None):
         beams = self.beam_width
+        wanted = hypotheses or beams
         positions = ops.arange(max_length, dtype="int32")
         sequence = ops.arange(batch_size, dtype="int32")[:, None]  # (batch, 1)
         longest_penalty = self.penalty(max_length)
@@ -57,7 +61,7 @@ class BeamSampler:
         def running(index, tokens, alive_ids, alive_log_probabilities, finished_ids, finished_scores, states):
             # Log-probabilities only fall and the divisor only grows up to max_length: a bound on what is to come.
             best_to_come = alive_log_probabilities[:, 0] / longest_penalty
-            undecided = ops.any(best_to_come > ops.min(finished_scores, axis=1))
+            undecided = ops.any(best_to_come > finished_scores[:, wanted - 1])
             return ops.logical_and(index < max_length, undecided)
 
         def body(index, tokens, alive_ids, alive_log_probabilities, finished_ids, finished_scores, states):
@@ -112,7 +116,7 @@ class BeamSampler:
         )
         scores = ops.concatenate([finished_scores, alive_scores], axis=1)
         ranks = ops.concatenate([finished_scores, scores[:, beams:] + IMPOSSIBLE / 2], axis=1)
-        _, best = ops.top_k(ranks, beams)
+        _, best = ops.top_k(ranks, wanted)
         token_ids = ops.concatenate([finished_ids, alive_ids], axis=1)
         return {
             "token_ids": take_rows(token_ids, ops.cast(best, "int32")),

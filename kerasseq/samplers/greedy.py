@@ -1,9 +1,9 @@
 """The likeliest token in every step."""
 
-import math
-
 import keras
 from keras import ops
+
+from kerasseq.samplers.top_k import best_tokens
 
 
 @keras.saving.register_keras_serializable(package="kerasseq")
@@ -20,6 +20,7 @@ class GreedySampler:
         start_id: int, the token before the first.
         end_id: int, the token that ends a sequence.
         max_length: int scalar, the most tokens of a sequence, END included.
+        hypotheses: int, how many of the best hypotheses of a sequence are wanted, at most `rows_per_sequence`.
 
     Returns:
         dict of `token_ids`, int32 `(batch, hypotheses, max_length)`, best hypothesis first, with zeros behind END;
@@ -28,7 +29,7 @@ class GreedySampler:
 
     rows_per_sequence = 1
 
-    def __call__(self, step, states, batch_size, start_id, end_id, max_length):
+    def __call__(self, step, states, batch_size, start_id, end_id, max_length, hypotheses=1):
         positions = ops.arange(max_length, dtype="int32")
 
         def running(index, tokens, token_ids, scores, done, states):
@@ -67,50 +68,3 @@ class GreedySampler:
     @classmethod
     def from_config(cls, config):
         return cls(**config)
-
-
-def best_tokens(logits, count):
-    """The `count` likeliest tokens of each row.
-
-    Args:
-        logits: float `(rows, vocabulary)`.
-        count: int.
-
-    Returns:
-        log-probabilities, float32 `(rows, count)`, and token ids, int32 `(rows, count)`.
-    """
-    logits = ops.cast(logits, "float32")
-    values, token_ids = top_k(logits, count)
-    return values - ops.logsumexp(logits, axis=-1, keepdims=True), token_ids
-
-
-def top_k(values, count):
-    """`keras.ops.top_k` over the last axis of `(rows, size)`, faster on a CPU where size is large.
-
-    The `count` largest values lie in the `count` blocks with the largest maxima, so only these are searched. Among
-    equal values, other ones may be chosen.
-
-    Returns:
-        values, `(rows, count)`, in falling order, and their indices, int32 `(rows, count)`.
-    """
-    size = values.shape[-1]
-    width = math.isqrt(size // count)  # About as many blocks as candidates in the chosen blocks.
-    if width < 8:
-        best, indices = ops.top_k(values, count)
-        return best, ops.cast(indices, "int32")
-    if size % width:
-        values = ops.pad(values, ((0, 0), (0, -size % width)), constant_values=-math.inf)
-    blocks = ops.reshape(values, (-1, values.shape[-1] // width, width))
-    _, chosen = ops.top_k(ops.max(blocks, axis=-1), count)
-    chosen = ops.cast(chosen, "int32")  # (rows, count)
-    candidates = ops.reshape(take_rows(blocks, chosen), (-1, count * width))
-    best, indices = ops.top_k(candidates, count)
-    indices = ops.cast(indices, "int32")
-    return best, ops.take_along_axis(chosen, indices // width, axis=1) * width + indices % width
-
-
-def take_rows(tensor, indices):
-    """`tensor[b, indices[b, i]]`: `(batch, size, ...)` and int32 `(batch, count)` -> `(batch, count, ...)`."""
-    batch, size, *rest = ops.shape(tensor)
-    rows = ops.arange(batch, dtype="int32")[:, None] * size + indices
-    return ops.take(ops.reshape(tensor, (batch * size, *rest)), rows, axis=0)

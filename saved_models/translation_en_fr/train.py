@@ -9,6 +9,7 @@ import argparse
 import collections
 import csv
 import json
+import os
 import pathlib
 import platform
 import time
@@ -87,7 +88,8 @@ def train_model(work, train, validation):
         ],
     )
     generator = kerasseq.TextGenerator(model, preprocessor)
-    generator.save(finished)
+    generator.save(work / "unfinished.keras")
+    os.replace(work / "unfinished.keras", finished)
     return generator
 
 
@@ -136,7 +138,8 @@ def main():
     beam = generator.generate(sources)
     greedy = generator.generate(sources, sampler="greedy")
     with open(work / "log.csv", encoding="utf-8") as file:
-        epochs = list(csv.DictReader(file))
+        # An epoch that was interrupted after it was logged is logged again.
+        epochs = list({row["epoch"]: row for row in csv.DictReader(file)}.values())
     metrics = {
         "command": "python saved_models/translation_en_fr/train.py",
         "data": "Tatoeba English-French pairs of manythings.org/anki, release of 2019-04-07",

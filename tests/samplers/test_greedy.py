@@ -5,7 +5,7 @@ import tensorflow as tf
 
 import kerasseq
 from kerasseq import samplers
-from kerasseq.samplers.greedy import best_tokens, top_k
+from kerasseq.samplers.top_k import best_tokens, top_k
 
 START, END = 2, 3
 

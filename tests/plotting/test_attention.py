@@ -1,11 +1,9 @@
-import csv
 import doctest
 import logging
 import os
 import subprocess
 import sys
 
-import keras
 import matplotlib
 import numpy as np
 import pytest
@@ -13,8 +11,9 @@ from matplotlib import font_manager
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 import kerasseq
-from kerasseq import plotting
-from kerasseq.plotting import MISSING_GLYPH, covering_fonts, plot_attention, plot_history, shown_token
+from kerasseq.plotting import attention as attention_module
+from kerasseq.plotting import plot_attention, plot_history
+from kerasseq.plotting.attention import MISSING_GLYPH, shown_token
 
 
 def generation(source_tokens, target_tokens, attention="random", text="le chat"):
@@ -44,9 +43,6 @@ def drawn(figure):
 
 
 CAT = generation(["▁the", "▁c", "at", "</s>"], ["▁le", "▁chat", "</s>"])
-
-
-# === plot_attention ===
 
 
 def test_heat_map_shows_attention_and_tokens():
@@ -124,22 +120,6 @@ def test_characters_without_any_font_are_boxes_and_named_once(monkeypatch, caplo
     assert "你 (U+4F60)" in record.getMessage() and "好 (U+597D)" in record.getMessage()
 
 
-def test_fonts_that_are_gone_are_passed_over(monkeypatch):
-    gone = font_manager.FontEntry(fname="/nowhere/gone.ttf", name="A Sans", weight=400)
-    monkeypatch.setattr(font_manager.fontManager, "ttflist", [gone])
-    assert covering_fonts("好")[1] == ["好"]
-
-
-def test_an_installed_font_stands_in(caplog):
-    # With a default font of few characters, others of matplotlib's own have the Arabic and Cyrillic ones.
-    with matplotlib.rc_context({"font.family": ["cmr10"]}):
-        families, missing = covering_fonts("Привет مرحبا")
-    assert families[0] == "cmr10" and len(families) > 1 and not missing
-    assert not any("Last Resort" in family for family in families)
-    assert covering_fonts("plain é") == (matplotlib.rcParams["font.family"], [])
-    assert not caplog.records
-
-
 def test_sixty_tokens_are_readable():
     tokens = [f"▁word{i}" for i in range(60)]
     figure = plot_attention(generation(tokens, tokens))
@@ -210,116 +190,6 @@ def test_importing_needs_no_matplotlib():
     subprocess.run([sys.executable, "-c", program], check=True, env={**os.environ, "PYTHONPATH": path})
 
 
-# === plot_history ===
-
-HISTORY = {"loss": [3.0, 2.0, 1.0], "token_accuracy": [0.1, 0.5, 0.9], "val_loss": [3.5, 2.5, 2.0]}
-
-
-def curves(figure):
-    """{metric: {label: (x, y)}} of a figure."""
-    return {
-        axis.get_ylabel(): {
-            line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in axis.get_lines()
-        }
-        for axis in figure.axes
-    }
-
-
-def test_curves_are_the_history():
-    figure = plot_history(HISTORY, title="Dates")
-    assert curves(figure) == {
-        "loss": {"training": ([1, 2, 3], [3.0, 2.0, 1.0]), "validation": ([1, 2, 3], [3.5, 2.5, 2.0])},
-        "token accuracy": {"training": ([1, 2, 3], [0.1, 0.5, 0.9])},
-    }
-    assert [axis.get_xlabel() for axis in figure.axes] == ["epoch", "epoch"]
-    legends = [[text.get_text() for text in axis.get_legend().get_texts()] for axis in figure.axes]
-    assert legends == [["training", "validation"], ["training"]]
-    assert figure.get_suptitle() == "Dates"
-
-
-@pytest.mark.parametrize("epochs", [1, 2, 12])
-def test_ticks_are_whole_epochs(epochs):
-    figure = plot_history({"loss": list(range(epochs))})
-    figure.draw_without_rendering()
-    low, high = figure.axes[0].get_xlim()
-    ticks = [tick for tick in figure.axes[0].get_xticks() if low <= tick <= high]
-    assert ticks and all(float(tick).is_integer() and tick >= 1 for tick in ticks)
-
-
-def fit(epochs=3, initial_epoch=0, callbacks=(), validation_freq=1):
-    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
-    model.compile("sgd", "mse", metrics=["mae"])
-    x = np.ones((4, 1), "float32")
-    return model.fit(
-        x, x, validation_data=(x, x), epochs=epochs, initial_epoch=initial_epoch, verbose=0, callbacks=list(callbacks),
-        validation_freq=validation_freq,
-    )  # fmt: skip
-
-
-def test_keras_history():
-    history = fit(epochs=5, initial_epoch=2)
-    drawn = curves(plot_history(history))
-    assert list(drawn) == ["loss", "mae"]
-    assert drawn["mae"]["validation"] == ([3, 4, 5], history.history["val_mae"])
-
-
-def test_csv_log_draws_what_the_history_draws(tmp_path):
-    history = fit(callbacks=[keras.callbacks.CSVLogger(tmp_path / "log.csv")])
-    from_file = curves(plot_history(tmp_path / "log.csv"))
-    assert curves(plot_history(str(tmp_path / "log.csv"))) == from_file
-    for metric, expected in curves(plot_history(history)).items():
-        for label, (epochs, values) in expected.items():
-            assert from_file[metric][label][0] == epochs
-            np.testing.assert_allclose(from_file[metric][label][1], values, rtol=1e-6)
-
-
-def test_csv_log_with_validation_in_every_second_epoch(tmp_path):
-    history = fit(epochs=4, callbacks=[keras.callbacks.CSVLogger(tmp_path / "log.csv")], validation_freq=2)
-    with pytest.raises(ValueError, match=r"'val_loss': 2.*CSVLogger"):
-        plot_history(history)
-    epochs, values = curves(plot_history(tmp_path / "log.csv"))["loss"]["validation"]
-    assert epochs == [2, 4]
-    np.testing.assert_allclose(values, history.history["val_loss"], rtol=1e-6)
-
-
-def test_csv_log_of_resumed_training_without_validation(tmp_path):
-    rows = [[0, 3.0, "NA"], [1, 9.0, "NA"], [1, 2.0, "NA"], [2, 1.0, "NA"]]
-    with open(tmp_path / "log.csv", "w", newline="") as file:
-        csv.writer(file).writerows([["epoch", "loss", "val_loss"], *rows])
-    assert curves(plot_history(tmp_path / "log.csv")) == {"loss": {"training": ([1, 2, 3], [3.0, 2.0, 1.0])}}
-
-
-def test_diverged_training():
-    nan = float("nan")
-    drawn_curves = curves(plot_history({"loss": [2.0, nan, 1.0], "val_loss": [nan, nan, nan]}))
-    assert drawn_curves == {"loss": {"training": ([1, 3], [2.0, 1.0]), "validation": ([], [])}}
-
-
-@pytest.mark.parametrize("history", [{}, {"loss": []}, keras.callbacks.History()])
-def test_empty_history(history):
-    if not isinstance(history, dict):
-        history.history, history.epoch = {}, []
-    with pytest.raises(ValueError, match="holds no epoch.*Call fit"):
-        plot_history(history)
-
-
-def test_file_errors(tmp_path):
-    with pytest.raises(FileNotFoundError):
-        plot_history(tmp_path / "none.csv")
-    (tmp_path / "empty.csv").write_text("epoch,loss\n")
-    with pytest.raises(ValueError, match="holds no epoch"):
-        plot_history(tmp_path / "empty.csv")
-    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(ValueError, match="column 'epoch'"):
-        plot_history(tmp_path / "other.csv")
-
-
-@pytest.mark.parametrize("history", [None, 3, [1.0, 2.0]])
-def test_what_is_no_history(history):
-    with pytest.raises(ValueError, match="must be what fit returns"):
-        plot_history(history)
-
-
 def test_examples():
-    result = doctest.testmod(plotting)
+    result = doctest.testmod(attention_module)
     assert result.attempted and not result.failed

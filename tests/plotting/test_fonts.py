@@ -1,0 +1,20 @@
+import matplotlib
+from matplotlib import font_manager
+
+from kerasseq.plotting.fonts import covering_fonts
+
+
+def test_fonts_that_are_gone_are_passed_over(monkeypatch):
+    gone = font_manager.FontEntry(fname="/nowhere/gone.ttf", name="A Sans", weight=400)
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", [gone])
+    assert covering_fonts("好")[1] == ["好"]
+
+
+def test_an_installed_font_stands_in(caplog):
+    # With a default font of few characters, others of matplotlib's own have the Arabic and Cyrillic ones.
+    with matplotlib.rc_context({"font.family": ["cmr10"]}):
+        families, missing = covering_fonts("Привет مرحبا")
+    assert families[0] == "cmr10" and len(families) > 1 and not missing
+    assert not any("Last Resort" in family for family in families)
+    assert covering_fonts("plain é") == (matplotlib.rcParams["font.family"], [])
+    assert not caplog.records
