@@ -277,6 +277,22 @@ def test_weights_of_another_shape(copy, generator):
         TextGenerator.load(copy)
 
 
+def test_exports_loaded_together_keep_their_own_vocabularies(generator, exported, number_pairs, tmp_path):
+    """TF Text's models share a name by default, and in one process the first one loaded serves for all."""
+    swapped = [(target, source) for source, target in number_pairs]
+    preprocessor = kerasseq.preprocessing.TextPreprocessor.from_pairs(swapped, vocabulary_size=285)
+    model = kerasseq.models.GRUSeq2Seq(
+        preprocessor.source_vocabulary_size, preprocessor.target_vocabulary_size, units=8, embedding_dim=8
+    )
+    other = TextGenerator(model, preprocessor, max_length=12)
+    folders = {exported: generator, other.export(tmp_path): other}
+    loaded = {folder: tf.saved_model.load(folder) for folder in folders}
+    for folder, expected in folders.items():
+        for signature, sampler in {"serving_default": None, "greedy": "greedy"}.items():
+            served = loaded[folder].signatures[signature](text=tf.constant(SOURCES))["text"].numpy()
+            assert [text.decode() for text in served] == expected.generate(SOURCES, sampler)
+
+
 # === In a model server ===
 
 REQUESTS = {

@@ -1,5 +1,6 @@
 """Text pairs to token ids and back."""
 
+import hashlib
 import logging
 import os
 import reprlib
@@ -119,9 +120,13 @@ class TextPreprocessor(keras.layers.Layer):
     def _make_tokenizers(self):
         import tensorflow_text  # Deferred: importing kerasseq stays cheap.
 
-        # The class that an exported graph can track.
+        # The class that an exported graph can track. SavedModels loaded in one process share models of one name, so the
+        # name says which vocabulary it is.
         self._tokenizers = [
-            tensorflow_text.SentencepieceTokenizer(vocabulary, out_type=tf.int32) for vocabulary in self._vocabularies
+            tensorflow_text.SentencepieceTokenizer(
+                vocabulary, out_type=tf.int32, name=f"sentencepiece_{hashlib.sha256(vocabulary).hexdigest()[:16]}"
+            )
+            for vocabulary in self._vocabularies
         ]
 
     @property
