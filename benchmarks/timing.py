@@ -74,7 +74,9 @@ def make_dataset(batches, length=None):
     """A data set of batches `(inputs, labels)` of int32 arrays, of `length` tokens or of any length in the graph."""
     signature = keras.tree.map_structure(lambda _: tf.TensorSpec([None, length], tf.int32), batches[0])
     dataset = tf.data.Dataset.from_generator(lambda: iter(batches), output_signature=signature)
-    return dataset.apply(tf.data.experimental.assert_cardinality(len(batches))).prefetch(2)
+    options = tf.data.Options()
+    options.autotune.enabled = False  # Else the end of a pass may wait for the tuner's thread.
+    return dataset.apply(tf.data.experimental.assert_cardinality(len(batches))).prefetch(2).with_options(options)
 
 
 def decoder_context(model, encoder_token_ids):

@@ -310,7 +310,11 @@ class TextPreprocessor(keras.layers.Layer):
             batches, output_signature=({"encoder_token_ids": ids, "decoder_token_ids": ids}, ids)
         )
         number_of_batches = -(-len(lengths) // batch_size)
-        return dataset.apply(tf.data.experimental.assert_cardinality(number_of_batches)).prefetch(2)
+        options = tf.data.Options()
+        # There is nothing to tune, and the end of a pass may wait for the tuner's thread, which sleeps ever longer.
+        options.autotune.enabled = False
+        dataset = dataset.apply(tf.data.experimental.assert_cardinality(number_of_batches)).prefetch(2)
+        return dataset.with_options(options)
 
     def _tokenize_pairs(self, pairs, too_long):
         sides = []

@@ -1,0 +1,106 @@
+"""The same model by three roads, for every kind of decoder: step by step in a loop of `predict`, by `generate`, served."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import kerasseq
+from kerasseq import TextGenerator, models
+
+START, END = 2, 3
+SOURCES = ["one two three", "four", "", "two two one four three"]
+LENGTH = 10
+
+BUILDERS = {
+    "vanilla": lambda *sizes, **common: models.VanillaSeq2Seq(*sizes, **common, num_layers=2),
+    "gru": lambda *sizes, **common: models.GRUSeq2Seq(*sizes, **common, bidirectional=True),
+    "gru, luong, tied": lambda *sizes, **common: models.AttentionSeq2Seq(
+        *sizes, **common, cell="gru", tie_embeddings=True, dropout=0.3
+    ),
+    "lstm, bahdanau": lambda *sizes, **common: models.AttentionSeq2Seq(
+        *sizes, **common, cell="lstm", attention="bahdanau", num_layers=2
+    ),
+    "simple_rnn, bahdanau, tied": lambda *sizes, **common: models.AttentionSeq2Seq(
+        *sizes, **common, cell="simple_rnn", attention="bahdanau", tie_embeddings=True, bidirectional=False
+    ),
+}
+
+
+@pytest.fixture(scope="module", params=BUILDERS)
+def generator(request, preprocessor):
+    """A generator with random weights, large enough that its outputs differ from source to source."""
+    model = BUILDERS[request.param](
+        preprocessor.source_vocabulary_size, preprocessor.target_vocabulary_size, units=12, embedding_dim=8
+    )
+    random = np.random.default_rng(5)
+    model.set_weights([random.normal(size=weight.shape, scale=0.7) for weight in model.get_weights()])
+    return TextGenerator(model, preprocessor, sampler="beam", max_length=LENGTH)
+
+
+def greedy_by_predict(model, encoder_token_ids):
+    """Greedy ids, and their log-probability, of one source: the whole prefix through `predict` for every token."""
+    ids, score = [], 0.0
+    while len(ids) < LENGTH and END not in ids:
+        decoder_token_ids = np.array([[START, *ids]], "int32")
+        logits = model.predict_on_batch(
+            {"encoder_token_ids": encoder_token_ids, "decoder_token_ids": decoder_token_ids}
+        )[0, -1].astype("float64")
+        ids.append(int(np.argmax(logits)))
+        score += logits[ids[-1]] - np.log(np.sum(np.exp(logits)))
+    return ids, score
+
+
+def test_generate_is_a_loop_of_predict(generator):
+    generations = generator.generate(SOURCES, sampler="greedy", details=True)
+    assert len({generation.text for generation in generations}) > 1
+    for source, generation in zip(SOURCES, generations, strict=True):
+        encoder_token_ids = generator.preprocessor.encode_source([source])["encoder_token_ids"].numpy()
+        ids, score = greedy_by_predict(generator.model, encoder_token_ids)
+        assert generation.text == generator.preprocessor.decode([ids]).numpy()[0].decode()
+        assert generation.score == pytest.approx(score, abs=1e-3)
+
+
+def test_served_as_in_process(generator, tmp_path):
+    loaded = tf.saved_model.load(generator.export(tmp_path))
+    for signature, sampler in {"serving_default": "beam", "greedy": "greedy"}.items():
+        served = loaded.signatures[signature](text=tf.constant(SOURCES))
+        expected = generator.generate(SOURCES, sampler=sampler, details=True)
+        assert [text.decode() for text in served["text"].numpy()] == [generation.text for generation in expected]
+        np.testing.assert_allclose(served["score"], [generation.score for generation in expected], atol=1e-3)
+
+
+def test_loaded_from_the_export(generator, tmp_path):
+    loaded = TextGenerator.load(generator.export(tmp_path))
+    assert loaded.generate(SOURCES) == generator.generate(SOURCES)
+
+
+def test_the_search_has_no_loop_inside_its_loop(generator):
+    """Each step gets one token of static length 1, so the recurrences run their cells alone."""
+    graph = generator.compiled_decode(generator.sampler, LENGTH).get_concrete_function().graph.as_graph_def()
+    functions = {function.signature.name: function.node_def for function in graph.library.function}
+    loops = {
+        name: [node for node in nodes if node.op in ("While", "StatelessWhile")]
+        for name, nodes in {**functions, "": graph.node}.items()
+    }
+    bodies = [node.attr["body"].func.name for nodes in loops.values() for node in nodes]
+    assert len(bodies) >= 2  # The encoder's and the search's.
+    assert not any(loops[body] for body in bodies)
+
+
+def test_half_precision(preprocessor):
+    """Computing in bfloat16, with float32 weights and logits, decodes and serves too."""
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = models.AttentionSeq2Seq(
+            preprocessor.source_vocabulary_size, preprocessor.target_vocabulary_size, cell="gru", units=12,
+            embedding_dim=8, tie_embeddings=True,
+        )  # fmt: skip
+    finally:
+        keras.config.set_dtype_policy("float32")
+    generator = TextGenerator(model, preprocessor, max_length=LENGTH)
+    assert model.output.dtype == "float32"
+    assert len(generator.generate(SOURCES)) == len(SOURCES)
+    inputs, labels = next(iter(preprocessor.dataset([("one", "eins"), ("two", "zwei")], batch_size=2)))
+    model.compile("sgd", kerasseq.losses.MaskedCrossentropy())
+    assert np.isfinite(model.train_on_batch(inputs, labels))
