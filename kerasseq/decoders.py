@@ -117,7 +117,7 @@ def token_embedding(vocabulary_size, embedding_dim, tie_embeddings):
 
 def vocabulary_logits(features, embedding, vocabulary_size, tie_embeddings):
     if tie_embeddings:
-        return embedding(features, reverse=True)
+        return layers.Identity(dtype="float32", name="logits")(embedding(features, reverse=True))
     return layers.Dense(vocabulary_size, dtype="float32", name="logits")(features)
 
 

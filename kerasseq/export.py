@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerasseq import samplers
+from kerasseq.arguments import check_positive_integer
 from kerasseq.generation import TextGenerator
 
 CONFIG_FILE = "kerasseq.json"
@@ -46,8 +47,7 @@ def export(generator, model_folder, version=None):
         )
     model_folder = os.fspath(model_folder)
     if version is not None:
-        if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-            raise ValueError(f"version must be a positive integer. Received: version={version!r}.")
+        check_positive_integer("version", version)
         if version in versions(model_folder):
             raise FileExistsError(
                 f"Version {version} exists in {model_folder}. Served versions are never overwritten. Leave out "

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerasseq import samplers
+from kerasseq.arguments import check_positive_integer
 from kerasseq.decoders import select_inputs
 from kerasseq.preprocessing.vocabulary import END_ID, START_ID
 
@@ -67,7 +68,7 @@ class TextGenerator(keras.Model):
         super().__init__(name=name)
         check_model(model, preprocessor)
         if max_length is not None:
-            check_positive("max_length", max_length)
+            check_positive_integer("max_length", max_length)
         self.model = model
         self.preprocessor = preprocessor
         self.sampler = samplers.get(sampler)
@@ -106,8 +107,8 @@ class TextGenerator(keras.Model):
 
         sources = list(sources)
         max_length = self.max_length if max_length is None else max_length
-        check_positive("max_length", max_length)
-        check_positive("batch_size", batch_size)
+        check_positive_integer("max_length", max_length)
+        check_positive_integer("batch_size", batch_size)
         run = self.compiled_decode(samplers.get(sampler or self.sampler), max_length, details)
         raw = self.preprocessor.raw_batch(sources)
         order = np.argsort([-len(source) for source in sources], kind="stable")
@@ -271,12 +272,6 @@ class TextGenerator(keras.Model):
                 "keras.models.load_model(path) and give it to TextGenerator with its preprocessor."
             )
         return generator
-
-
-def check_positive(name, value):
-    """Raises a `ValueError` unless `value` is an integer of at least 1."""
-    if not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name} must be a positive integer. Received: {name}={value!r}.")
 
 
 def check_model(model, preprocessor):

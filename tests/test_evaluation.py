@@ -1,3 +1,6 @@
+import doctest
+import sys
+
 import pytest
 import sacrebleu
 
@@ -75,3 +78,8 @@ def test_signatures_name_settings_and_version():
 def test_errors(score, predictions, references, message):
     with pytest.raises(ValueError, match=message):
         score(predictions, references)
+
+
+def test_examples():
+    result = doctest.testmod(sys.modules["kerasseq.evaluation"])
+    assert result.attempted and not result.failed

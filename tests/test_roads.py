@@ -1,4 +1,4 @@
-"""The same model by three roads, for every kind of decoder: step by step in a loop of `predict`, by `generate`, served."""
+"""Every kind of decoder by three roads: step by step in a loop of `predict`, by `generate`, served."""
 
 import keras
 import numpy as np

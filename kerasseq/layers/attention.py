@@ -7,7 +7,7 @@ model computes them once a sentence.
 import keras
 from keras import ops
 
-from kerasseq.layers.recurrent import check_units
+from kerasseq.arguments import check_positive_integer
 
 
 def masked_softmax(scores, mask):
@@ -109,7 +109,7 @@ class BahdanauAttention(Attention):
 
     def __init__(self, units, **kwargs):
         super().__init__(**kwargs)
-        check_units("units", units)
+        check_positive_integer("units", units)
         self.units = units
 
     def build(self, query_shape, keys_shape, memory_shape):

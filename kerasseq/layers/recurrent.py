@@ -1,18 +1,11 @@
 """One recurrent layer for the three cells, with its input projection hoisted out of the loop."""
 
-import numbers
-
 import keras
 from keras import ops
 
+from kerasseq.arguments import check_positive_integer
 from kerasseq.layers.cells import get_cell
 from kerasseq.layers.recurrence import recurrence
-
-
-def check_units(name, value):
-    """Raises a `ValueError` unless `value` is a positive integer."""
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name} must be a positive integer. Received: {name}={value!r}.")
 
 
 @keras.saving.register_keras_serializable(package="kerasseq")
@@ -53,7 +46,7 @@ class Recurrent(keras.layers.Layer):
 
     def __init__(self, units, cell="lstm", reverse=False, **kwargs):
         super().__init__(**kwargs)
-        check_units("units", units)
+        check_positive_integer("units", units)
         self.units = units
         self.cell = cell
         self.reverse = reverse

@@ -2,7 +2,7 @@
 
 from kerasseq.decoders import attention_bridge, attention_decoder, connect
 from kerasseq.encoders import recurrent_encoder
-from kerasseq.models.fixed_context import check_arguments
+from kerasseq.models.arguments import check_arguments
 
 
 def AttentionSeq2Seq(

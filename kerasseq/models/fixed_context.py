@@ -1,18 +1,8 @@
 """What the models without attention share: a recurrent encoder, a bridge of states, a recurrent decoder."""
 
-import numbers
-
 from kerasseq.decoders import connect, recurrent_decoder, state_bridge
 from kerasseq.encoders import recurrent_encoder
-from kerasseq.layers.recurrent import check_units
-
-
-def check_arguments(dropout, **sizes):
-    """Raises a `ValueError` for a size that is not a positive integer, or a dropout outside [0, 1)."""
-    for name, value in sizes.items():
-        check_units(name, value)
-    if not isinstance(dropout, numbers.Real) or not 0 <= dropout < 1:
-        raise ValueError(f"dropout must be in [0, 1). Received: dropout={dropout!r}.")
+from kerasseq.models.arguments import check_arguments
 
 
 def fixed_context_seq2seq(

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kerasseq.arguments import check_positive_integer
 from kerasseq.preprocessing.batching import PassShuffle, bucketed_batches, pad
 from kerasseq.preprocessing.vocabulary import END_ID, NUM_SPECIAL_TOKENS, START_ID, train_vocabulary
 
@@ -284,12 +285,10 @@ class TextPreprocessor(keras.layers.Layer):
             too_long = "drop" if shuffle else "truncate"
         if too_long not in TOO_LONG:
             raise ValueError(f"too_long must be one of {', '.join(map(repr, TOO_LONG))}. Received: {too_long!r}.")
-        if not isinstance(batch_size, int) or batch_size < 1:
-            raise ValueError(f"batch_size must be a positive integer. Received: batch_size={batch_size!r}.")
+        check_positive_integer("batch_size", batch_size)
         if pad_to_multiple is None:
             pad_to_multiple = 4 if shuffle else 1
-        if not isinstance(pad_to_multiple, int) or pad_to_multiple < 1:
-            raise ValueError(f"pad_to_multiple must be a positive integer. Received: {pad_to_multiple!r}.")
+        check_positive_integer("pad_to_multiple", pad_to_multiple)
         sources, targets = self._tokenize_pairs(pairs, too_long)
         lengths = np.array([[len(target), len(source)] for source, target in zip(sources, targets, strict=True)])
         if shuffle is True:

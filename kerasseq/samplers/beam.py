@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from kerasseq.arguments import check_positive_integer
 from kerasseq.samplers.top_k import best_tokens, take_rows
 
 IMPOSSIBLE = -1e9
@@ -36,8 +37,7 @@ class BeamSampler:
     """
 
     def __init__(self, beam_width=5, length_penalty=1.0):
-        if not isinstance(beam_width, int) or beam_width < 1:
-            raise ValueError(f"beam_width must be a positive integer. Received: beam_width={beam_width!r}.")
+        check_positive_integer("beam_width", beam_width)
         if not length_penalty >= 0:
             raise ValueError(f"length_penalty must be 0 or more. Received: length_penalty={length_penalty!r}.")
         self.beam_width = beam_width

@@ -1,4 +1,6 @@
+import doctest
 import re
+import sys
 import unicodedata
 
 import pytest
@@ -124,3 +126,8 @@ def test_vocabulary_smaller_than_the_characters():
 def test_unknown_normalization():
     with pytest.raises(ValueError, match="one of 'nmt_nfkc'.*Received: normalization='nfd'"):
         train_vocabulary(TEXTS, 300, normalization="nfd")
+
+
+def test_examples():
+    result = doctest.testmod(sys.modules["kerasseq.preprocessing.vocabulary"])
+    assert result.attempted and not result.failed
