@@ -53,12 +53,13 @@ class TextGenerator(keras.Model):
 
     Raises:
         ValueError: if the model lacks a sub-model, or its vocabularies are not the preprocessor's.
+        RuntimeError: on another backend than TensorFlow.
 
     Example:
 
     ```python
     translator = kerasseq.TextGenerator(model, preprocessor, sampler="beam")
-    translator.generate(["How are you?"])       # ["Comment vas-tu ?"]
+    translator.generate(["How are you?"])
     translator.save("fra.keras")
     translator.export("saved_models/translation_en_fr")
     ```
@@ -66,6 +67,12 @@ class TextGenerator(keras.Model):
 
     def __init__(self, model, preprocessor, sampler="beam", max_length=None, name="text_generator"):
         super().__init__(name=name)
+        if keras.config.backend() != "tensorflow":
+            raise RuntimeError(
+                "TextGenerator runs on Keras's TensorFlow backend. Received: the backend "
+                f"{keras.config.backend()!r}. Save the model with model.save('model.keras'), and load it in a process "
+                "with KERAS_BACKEND=tensorflow."
+            )
         check_model(model, preprocessor)
         if max_length is not None:
             check_positive_integer("max_length", max_length)
@@ -135,9 +142,8 @@ class TextGenerator(keras.Model):
             if len(self._compiled) >= GRAPHS_KEPT:
                 self._compiled.pop(next(iter(self._compiled)))
             decode = self.decode_with_details if details else self.decode
-            self._compiled[key] = tf.function(
-                lambda raw: decode(raw, sampler, max_length), input_signature=[self.preprocessor.source_signature]
-            )
+            function = tf.function(lambda raw: decode(raw, sampler, max_length))
+            self._compiled[key] = function.get_concrete_function(self.preprocessor.source_signature)
         return self._compiled[key]
 
     # === In the graph ===

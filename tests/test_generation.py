@@ -343,3 +343,11 @@ def test_survives_a_new_seed_and_a_cleared_session(generator, trouble):
     before = generator.generate(SOURCES)
     trouble()
     assert generator.generate(SOURCES) == before
+
+
+def test_ordinary_use_does_not_retrace(generator, capfd):
+    """TensorFlow warns where one function is traced again and again."""
+    for max_length in range(2, 10):
+        generator.generate(SOURCES, max_length=max_length)
+        generator.generate(SOURCES, max_length=max_length, details=True)
+    assert "retracing" not in capfd.readouterr().err

@@ -54,7 +54,7 @@ def test_writes_all_it_names_and_the_saved_model_answers(tmp_path):
     assert ask(tmp_path / "dates" / "2", DATES) == list(answers(printed).values())
     released = (ROOT / "saved_models" / "translation_en_fr").glob("[0-9]*")
     translated = printed.split("English to French")[1]
-    assert ("  How are you? -> " if any(released) else "No released translation model") in translated
+    assert ("  I would like a cup of tea. -> " if any(released) else "No released translation model") in translated
 
 
 @pytest.mark.slow
