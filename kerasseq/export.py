@@ -1,5 +1,6 @@
 """SavedModels for TensorFlow Serving, and the way back from them to a Keras model."""
 
+import hashlib
 import json
 import os
 import tempfile
@@ -101,7 +102,7 @@ def write(generator, folder):
     extra = os.path.join(folder, "assets.extra")
     os.makedirs(extra, exist_ok=True)
     generator.preprocessor.save_assets(extra)
-    assets = sorted(os.listdir(extra))
+    assets = {name: sha256(os.path.join(extra, name)) for name in sorted(os.listdir(extra))}
     configuration = keras.saving.serialize_keras_object(generator)
     # An export can be loaded without the losses and optimizers of its training, which may be the user's own.
     configuration["config"]["model"].pop("compile_config", None)
@@ -112,6 +113,11 @@ def write(generator, folder):
     }
     with open(os.path.join(extra, CONFIG_FILE), "w", encoding="utf-8") as file:
         json.dump(description, file, indent=1)
+
+
+def sha256(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def samplers_by_signature(generator):
@@ -200,17 +206,21 @@ def load_exported(path):
         raise ValueError(
             f"{path} is incomplete. Missing: {', '.join(missing)}. Copy the version folder again, with all its files."
         )
+    if damaged := [name for name, digest in assets.items() if sha256(os.path.join(extra, name)) != digest]:
+        raise ValueError(
+            f"{path} is damaged: {', '.join(damaged)} in assets.extra is not what was exported. Copy the version "
+            "folder again."
+        )
     preprocessor = keras.saving.deserialize_keras_object(config["preprocessor"])
     preprocessor.load_assets(extra)
     model = keras.saving.deserialize_keras_object(config["model"])
-    reader = tf.train.load_checkpoint(os.path.join(path, "variables", "variables"))
     if len(model.weights) != len(weights):
         raise ValueError(
             f"{config_file} lists {len(weights)} weights, the model it describes has {len(model.weights)}. "
             "Export the model again with this version of kerasseq."
         )
-    for index, (weight, saved) in enumerate(zip(model.weights, weights, strict=True)):
-        value = reader.get_tensor(f"weights/{index}/.ATTRIBUTES/VARIABLE_VALUE")
+    values = read_weights(path, len(weights))
+    for index, (weight, saved, value) in enumerate(zip(model.weights, weights, values, strict=True)):
         expected = (weight.path, list(weight.shape))
         if expected != (saved["path"], saved["shape"]) or list(value.shape) != saved["shape"]:
             raise ValueError(
@@ -225,3 +235,14 @@ def load_exported(path):
         max_length=config["max_length"],
         name=config["name"],
     )
+
+
+def read_weights(path, count):
+    """The exported weights of a version folder, a list of arrays."""
+    try:
+        reader = tf.train.load_checkpoint(os.path.join(path, "variables", "variables"))
+        return [reader.get_tensor(f"weights/{index}/.ATTRIBUTES/VARIABLE_VALUE") for index in range(count)]
+    except (tf.errors.OpError, IndexError, ValueError) as error:
+        raise ValueError(
+            f"The weights in {path} are damaged ({error}). Copy the version folder again, with all its files."
+        ) from error

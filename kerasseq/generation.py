@@ -1,5 +1,6 @@
 """From raw sources to texts: a model, its preprocessor and a sampler in one compiled graph."""
 
+import collections.abc
 import dataclasses
 import os
 
@@ -112,6 +113,8 @@ class TextGenerator(keras.Model):
             return self.generate([sources], sampler, max_length, batch_size, details)[0]
         import tqdm  # Deferred: only long work shows progress.
 
+        if not isinstance(sources, collections.abc.Iterable):
+            raise ValueError(f"sources must be a list of raw sources, or a single one. Received: {sources!r}.")
         sources = list(sources)
         max_length = self.max_length if max_length is None else max_length
         check_positive_integer("max_length", max_length)

@@ -232,6 +232,20 @@ def test_weights_of_another_number(copy):
         TextGenerator.load(copy)
 
 
+@pytest.mark.parametrize("name", ["variables.index", "variables.data-00000-of-00001"])
+def test_damaged_weights(copy, name):
+    path = copy / "variables" / name
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(ValueError, match="The weights in .* are damaged .*Copy the version folder again"):
+        TextGenerator.load(copy)
+
+
+def test_exchanged_vocabularies(copy):
+    shutil.copy(copy / "assets.extra" / "target.spm", copy / "assets.extra" / "source.spm")
+    with pytest.raises(ValueError, match="source.spm in assets.extra is not what was exported"):
+        TextGenerator.load(copy)
+
+
 def test_weights_in_another_order(copy):
     def swap(description):
         paths = [weight["path"] for weight in description["weights"]]

@@ -70,6 +70,13 @@ def test_served_as_in_process(generator, tmp_path):
         np.testing.assert_allclose(served["score"], [generation.score for generation in expected], atol=1e-3)
 
 
+def test_an_empty_batch_is_answered(generator, tmp_path):
+    loaded = tf.saved_model.load(generator.export(tmp_path))
+    for signature in ("serving_default", "greedy"):
+        served = loaded.signatures[signature](text=tf.constant([], tf.string))
+        assert served["text"].shape == served["score"].shape == (0,)
+
+
 def test_loaded_from_the_export(generator, tmp_path):
     loaded = TextGenerator.load(generator.export(tmp_path))
     assert loaded.generate(SOURCES) == generator.generate(SOURCES)
@@ -77,7 +84,7 @@ def test_loaded_from_the_export(generator, tmp_path):
 
 def test_the_search_has_no_loop_inside_its_loop(generator):
     """Each step gets one token of static length 1, so the recurrences run their cells alone."""
-    graph = generator.compiled_decode(generator.sampler, LENGTH).get_concrete_function().graph.as_graph_def()
+    graph = generator.compiled_decode(generator.sampler, LENGTH).graph.as_graph_def()
     functions = {function.signature.name: function.node_def for function in graph.library.function}
     loops = {
         name: [node for node in nodes if node.op in ("While", "StatelessWhile")]

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import numbers
 import os
 import reprlib
 
@@ -65,7 +66,7 @@ class TextPreprocessor(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         for name, value in {"max_source_length": max_source_length, "max_target_length": max_target_length}.items():
-            if not isinstance(value, int) or value < 2:
+            if not isinstance(value, numbers.Integral) or value < 2:
                 raise ValueError(f"{name} must be an integer of at least 2, END included. Received: {name}={value!r}.")
         self.max_source_length = max_source_length
         self.max_target_length = max_target_length
@@ -143,11 +144,11 @@ class TextPreprocessor(keras.layers.Layer):
         """
         # TF Text leaves a model to the operation that made it, and keras.utils.set_random_seed and clear_session delete
         # all operations that TensorFlow holds ready: so look whether the models are still there.
-        try:
-            with tf.init_scope():
+        with tf.init_scope():  # Not in a graph that is being traced, which would take the models along when it ends.
+            try:
                 self._tokenizers[0].vocab_size()
-        except tf.errors.NotFoundError:
-            self._make_tokenizers()
+            except tf.errors.NotFoundError:
+                self._make_tokenizers()
         return self._tokenizers
 
     # === One batch, in the graph ===
@@ -384,6 +385,8 @@ def string_tensor(texts):
 def padded(ids, limit):
     """Ragged ids as int32 `(batch, at most limit)`; rows that are longer are cut and end in END."""
     dense = ids[:, :limit].to_tensor()
+    # A batch of no rows has one column: a recurrence over no steps has no shapes.
+    dense = tf.pad(dense, [[0, 0], [0, tf.cast(tf.shape(dense)[1] == 0, tf.int32)]])
     last = tf.range(tf.shape(dense)[1]) == limit - 1
     return tf.where((ids.row_lengths() > limit)[:, tf.newaxis] & last, END_ID, dense)
 

@@ -1,6 +1,7 @@
 """Subword vocabularies, trained with SentencePiece."""
 
 import io
+import numbers
 import re
 
 PADDING_ID, UNKNOWN_ID, START_ID, END_ID = range(4)
@@ -49,7 +50,7 @@ def train_vocabulary(texts, vocabulary_size, normalization="nmt_nfkc"):
     if not texts:
         raise ValueError("A vocabulary is trained on texts. Received: no text that is not empty. Check the data set.")
     least = NUM_SPECIAL_TOKENS + NUM_BYTE_TOKENS + 1
-    if not isinstance(vocabulary_size, int) or vocabulary_size < least:
+    if not isinstance(vocabulary_size, numbers.Integral) or vocabulary_size < least:
         raise ValueError(
             f"vocabulary_size must be an integer of at least {least}: {NUM_SPECIAL_TOKENS} special tokens, "
             f"{NUM_BYTE_TOKENS} bytes and the subwords. Received: vocabulary_size={vocabulary_size!r}."

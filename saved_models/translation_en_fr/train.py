@@ -110,7 +110,7 @@ def scores(predictions, first, every):
 
 
 def nearest_training_targets(sources, train):
-    """For each source the target of the training source at the smallest relative edit distance."""
+    """For each source the target of the nearest training source, by the share of characters in common order."""
     known = [source for source, _ in train]
     return [train[rapidfuzz.process.extractOne(source, known, scorer=rapidfuzz.fuzz.ratio)[2]][1] for source in sources]
 
@@ -137,6 +137,7 @@ def main():
     sources, first, every = first_references(test)
     beam = generator.generate(sources)
     greedy = generator.generate(sources, sampler="greedy")
+    training_targets = {target for _, target in train}
     with open(work / "log.csv", encoding="utf-8") as file:
         # An epoch that was interrupted after it was logged is logged again.
         epochs = list({row["epoch"]: row for row in csv.DictReader(file)}.values())
@@ -150,6 +151,8 @@ def main():
         "validation_loss": [round(float(epoch["val_loss"]), 4) for epoch in epochs],
         "validation_bleu_by_length_penalty": on_validation,
         "test_sources": len(sources),
+        "test_sources_in_training": len(set(sources) & {source for source, _ in train}),
+        "test_references_among_training_targets": len([text for text in first if text in training_targets]),
         f"beam_{BEAM_WIDTH}": {"length_penalty": length_penalty, **scores(beam, first, every)},
         "greedy": scores(greedy, first, every),
         "copy_nearest_training_sentence": scores(nearest_training_targets(sources, train), first, every),

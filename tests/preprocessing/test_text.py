@@ -163,6 +163,16 @@ def test_survives_a_new_seed_and_a_cleared_session(trouble):
     assert encode(["one two"])["encoder_token_ids"].numpy().tolist() == before
 
 
+@pytest.mark.parametrize("trouble", [lambda: keras.utils.set_random_seed(3), keras.utils.clear_session])
+def test_survives_where_a_graph_is_traced_next(trouble):
+    preprocessor = TextPreprocessor.from_pairs(PAIRS, vocabulary_size=281)
+    before = preprocessor.encode_source(["one two"])["encoder_token_ids"].numpy().tolist()
+    trouble()
+    dataset = tf.data.Dataset.from_tensor_slices(["one two"]).batch(1).map(preprocessor.encode_source)
+    assert [batch["encoder_token_ids"].numpy().tolist() for batch in dataset] == [before]
+    assert preprocessor.encode_source(["one two"])["encoder_token_ids"].numpy().tolist() == before
+
+
 # === Raw sources ===
 
 
