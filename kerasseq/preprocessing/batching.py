@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import reprlib
 
 import keras
 import numpy as np
@@ -64,6 +65,18 @@ class PassShuffle:
 
     def next_epoch(self):
         return next(self._passes)
+
+
+def check_pairs(pairs):
+    """Raises a `ValueError` unless `pairs` is a non-empty list of pairs of strings."""
+    if len(pairs) == 0:
+        raise ValueError("pairs must hold at least one (source, target) pair. Received: an empty list.")
+    for index, pair in enumerate(pairs):
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not all(isinstance(side, str) for side in pair):
+            raise ValueError(
+                "pairs must be a list of (source, target) tuples of two strings, such as list(zip(sources, targets, "
+                f"strict=True)). Received at index {index}: {reprlib.repr(pair)}."
+            )
 
 
 def bucketed_batches(lengths, batch_size, seed, epoch):

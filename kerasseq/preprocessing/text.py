@@ -4,33 +4,21 @@ import hashlib
 import logging
 import numbers
 import os
-import reprlib
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from kerasseq.arguments import check_positive_integer
-from kerasseq.preprocessing.batching import PassShuffle, bucketed_batches, pad
-from kerasseq.preprocessing.vocabulary import END_ID, NUM_SPECIAL_TOKENS, START_ID, train_vocabulary
+from kerasseq.preprocessing.batching import PassShuffle, bucketed_batches, check_pairs, pad
+from kerasseq.preprocessing.ids import padded, shift_right, string_tensor, tokens
+from kerasseq.preprocessing.vocabulary import END_ID, NUM_SPECIAL_TOKENS, train_vocabulary
 
 logger = logging.getLogger(__name__)
 
 TOO_LONG = ("drop", "truncate", "error")
 TEXTS_AT_ONCE = 10_000  # tokenised in one call, for a bounded memory
 VOCABULARY_FILES = ("source.spm", "target.spm")
-
-
-def check_pairs(pairs):
-    """Raises a `ValueError` unless `pairs` is a non-empty list of pairs of strings."""
-    if len(pairs) == 0:
-        raise ValueError("pairs must hold at least one (source, target) pair. Received: an empty list.")
-    for index, pair in enumerate(pairs):
-        if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not all(isinstance(side, str) for side in pair):
-            raise ValueError(
-                "pairs must be a list of (source, target) tuples of two strings, such as list(zip(sources, targets, "
-                f"strict=True)). Received at index {index}: {reprlib.repr(pair)}."
-            )
 
 
 @keras.saving.register_keras_serializable(package="kerasseq")
@@ -374,31 +362,3 @@ class TextPreprocessor(keras.layers.Layer):
                 f"Expected a SentencePiece model {VOCABULARY_FILES[0]!r} in {folder}. Received: no such file."
             )
         self._set_vocabularies(*vocabularies)
-
-
-def string_tensor(texts):
-    """Strings or bytes as a string tensor `(batch,)`; lone surrogates make invalid UTF-8, which `tokenize` replaces."""
-    raw = [text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass") for text in texts]
-    return tf.constant(raw, tf.string, shape=[len(raw)])
-
-
-def padded(ids, limit):
-    """Ragged ids as int32 `(batch, at most limit)`; rows that are longer are cut and end in END."""
-    dense = ids[:, :limit].to_tensor()
-    # A batch of no rows has one column: a recurrence over no steps has no shapes.
-    dense = tf.pad(dense, [[0, 0], [0, tf.cast(tf.shape(dense)[1] == 0, tf.int32)]])
-    last = tf.range(tf.shape(dense)[1]) == limit - 1
-    return tf.where((ids.row_lengths() > limit)[:, tf.newaxis] & last, END_ID, dense)
-
-
-def tokens(tokenizer, token_ids):
-    return tf.where(token_ids == 0, "", tokenizer.id_to_string(token_ids))
-
-
-def shift_right(labels):
-    """Decoder inputs for labels: START, then all labels but the last; rows end in padding where labels do."""
-    if isinstance(labels, np.ndarray):
-        shifted = np.concatenate([np.full_like(labels[:, :1], START_ID), labels[:, :-1]], axis=1)
-        return np.where(labels == 0, 0, shifted)
-    start = tf.fill([tf.shape(labels)[0], 1], START_ID)
-    return tf.where(labels == 0, 0, tf.concat([start, labels[:, :-1]], axis=1))
