@@ -119,7 +119,8 @@ class TextGenerator(keras.Model):
         max_length = self.max_length if max_length is None else max_length
         check_positive_integer("max_length", max_length)
         check_positive_integer("batch_size", batch_size)
-        run = self.compiled_decode(samplers.get(sampler or self.sampler), max_length, details)
+        sampler = self.sampler if sampler is None else samplers.get(sampler)
+        run = self.compiled_decode(sampler, max_length, details)
         raw = self.preprocessor.raw_batch(sources)
         order = np.argsort([-len(source) for source in sources], kind="stable")
         results = [None] * len(sources)

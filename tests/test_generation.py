@@ -345,6 +345,11 @@ def test_survives_a_new_seed_and_a_cleared_session(generator, trouble):
     assert generator.generate(SOURCES) == before
 
 
+def test_an_empty_sampler_name_is_no_default(generator):
+    with pytest.raises(ValueError, match="sampler must be one of 'greedy', 'beam'.*Received: sampler=''"):
+        generator.generate(SOURCES, sampler="")
+
+
 def test_ordinary_use_does_not_retrace(generator, capfd):
     """TensorFlow warns where one function is traced again and again."""
     for max_length in range(2, 10):

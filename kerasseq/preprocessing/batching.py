@@ -29,6 +29,7 @@ class EpochShuffle(keras.callbacks.Callback):
     model.fit(
         preprocessor.dataset(train, batch_size=64, shuffle=shuffle),
         epochs=10,
+        shuffle=False,  # The data set shuffles itself.
         callbacks=[keras.callbacks.BackupAndRestore("backup"), shuffle],
     )
     ```
