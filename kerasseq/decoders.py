@@ -1,13 +1,15 @@
-"""Bridges and decoders: what the encoder gave becomes the decoder's start, and token ids become logits.
+"""Decoders: token ids and what the encoder gave become logits.
 
 A decoder declares what it needs by the names of its inputs; `select_inputs` hands over exactly those.
 """
 
 import keras
-from keras import layers
+from keras import layers, ops
 
-from kerasseq.layers import LuongAttention, Recurrent, RecurrentAttention
+from kerasseq.bridges import state_inputs
+from kerasseq.layers import InputFeeding, Recurrent, RecurrentAttention
 from kerasseq.layers.cells import get_cell
+from kerasseq.layers.kinds import get_kind, get_placement
 
 
 def select_inputs(sub_model, available):
@@ -43,66 +45,6 @@ def connect(encoder, bridge, decoder, name):
     return keras.Model({**encoder_inputs, "decoder_token_ids": decoder_token_ids}, outputs["logits"], name=name)
 
 
-# === Bridges ===
-
-
-def state_inputs(dims):
-    return [keras.Input((dim,), name=f"state_{index}") for index, dim in enumerate(dims)]
-
-
-def start_states(states, units, cell):
-    """The decoder's first states: a copy where the sizes agree, else a dense layer (Bahdanau et al. 2015, A.2.2)."""
-    num_states = get_cell(cell).num_states
-    start = []
-    for index, state in enumerate(states):
-        if state.shape[-1] == units:
-            start.append(layers.Identity(name=f"start_state_{index}")(state))
-        else:
-            # An LSTM's memory cell is unbounded, all other states are outputs of a tanh.
-            activation = "linear" if index % num_states else "tanh"
-            start.append(layers.Dense(units, activation=activation, name=f"start_state_{index}")(state))
-    return start
-
-
-def state_bridge(encoder, units, cell, name="bridge"):
-    """Hands the encoder's final states, the context vector of the sentence, to the decoder.
-
-    Args:
-        encoder: functional `keras.Model`, for the sizes of its outputs.
-        units: int, size of the decoder's states.
-        cell: `"simple_rnn"`, `"lstm"` or `"gru"`.
-        name: str.
-
-    Returns:
-        a functional `keras.Model` from `{"states": [...]}` to `{"states": [(batch, units), ...]}`.
-    """
-    states = state_inputs(state.shape[-1] for state in encoder.output["states"])
-    return keras.Model({"states": states}, {"states": start_states(states, units, cell)}, name=name)
-
-
-def attention_bridge(encoder, units, cell, name="bridge"):
-    """A `state_bridge` that also projects the memory to attention keys, once a sentence.
-
-    Args:
-        encoder: functional `keras.Model`, for the sizes of its outputs.
-        units: int, size of the decoder's states and of the keys.
-        cell: `"simple_rnn"`, `"lstm"` or `"gru"`.
-        name: str.
-
-    Returns:
-        a functional `keras.Model` from `{"memory": (batch, source, dim), "states": [...]}` to
-        `{"keys": (batch, source, units), "states": [(batch, units), ...]}`.
-    """
-    states = state_inputs(state.shape[-1] for state in encoder.output["states"])
-    memory = keras.Input((None, encoder.output["memory"].shape[-1]), name="memory")
-    keys = layers.Dense(units, use_bias=False, name="attention_keys")(memory)
-    start = start_states(states, units, cell)
-    return keras.Model({"memory": memory, "states": states}, {"keys": keys, "states": start}, name=name)
-
-
-# === Decoders ===
-
-
 def token_embedding(vocabulary_size, embedding_dim, tie_embeddings):
     if tie_embeddings:
         return layers.ReversibleEmbedding(
@@ -122,7 +64,16 @@ def vocabulary_logits(features, embedding, vocabulary_size, tie_embeddings):
 
 
 def recurrent_decoder(
-    vocabulary_size, embedding_dim, units, cell="lstm", num_layers=1, dropout=0.0, tie_embeddings=False, name="decoder"
+    vocabulary_size,
+    embedding_dim,
+    units,
+    cell="lstm",
+    num_layers=1,
+    residual=False,
+    layer_normalization=False,
+    dropout=0.0,
+    tie_embeddings=False,
+    name="decoder",
 ):
     """A stack of recurrent layers that knows the source by its start states alone.
 
@@ -132,6 +83,8 @@ def recurrent_decoder(
         units: int, size of each state.
         cell: `"simple_rnn"`, `"lstm"` or `"gru"`.
         num_layers: int, number of stacked layers.
+        residual: bool, whether each layer from the second on adds its input to its output.
+        layer_normalization: bool, whether the cells are normalized, see `kerasseq.layers.Recurrent`.
         dropout: float, share of units dropped between layers and before the projection to the vocabulary.
         tie_embeddings: bool, whether the projection to the vocabulary uses the embedding's matrix; a dense layer first
             takes the outputs to `embedding_dim` where it differs from `units`.
@@ -145,7 +98,9 @@ def recurrent_decoder(
     states = state_inputs([units] * num_layers * get_cell(cell).num_states)
     embedding = token_embedding(vocabulary_size, embedding_dim, tie_embeddings)
     outputs = layers.Dropout(dropout, name="embedding_dropout")(embedding(decoder_token_ids))
-    outputs, final_states = recurrent_stack(outputs, states, units, cell, range(num_layers), dropout)
+    outputs, final_states = recurrent_stack(
+        outputs, states, units, cell, range(num_layers), residual, layer_normalization, dropout
+    )
     if tie_embeddings and units != embedding_dim:
         outputs = layers.Dense(embedding_dim, name="to_embedding")(outputs)
     logits = vocabulary_logits(outputs, embedding, vocabulary_size, tie_embeddings)
@@ -156,14 +111,17 @@ def recurrent_decoder(
     )
 
 
-def recurrent_stack(outputs, states, units, cell, indices, dropout):
+def recurrent_stack(outputs, states, units, cell, indices, residual, layer_normalization, dropout):
     """Layers `recurrent_{index}` one upon the other, with dropout after each; returns outputs and final states."""
     num_states = get_cell(cell).num_states
     final_states = []
     for index in indices:
-        recurrent = Recurrent(units, cell=cell, name=f"recurrent_{index}")
-        outputs, after = recurrent(outputs, initial_states=states[num_states * index : num_states * (index + 1)])
+        recurrent = Recurrent(units, cell=cell, layer_normalization=layer_normalization, name=f"recurrent_{index}")
+        below = outputs
+        outputs, after = recurrent(below, initial_states=states[num_states * index : num_states * (index + 1)])
         outputs = layers.Dropout(dropout, name=f"dropout_{index}")(outputs)
+        if residual and index:
+            outputs = layers.Add(name=f"residual_{index}")([below, outputs])
         final_states += after
     return outputs, final_states
 
@@ -175,17 +133,26 @@ def attention_decoder(
     memory_dim,
     cell="lstm",
     attention="luong",
+    placement=None,
+    num_heads=4,
     num_layers=1,
+    residual=False,
+    layer_normalization=False,
     dropout=0.0,
     tie_embeddings=False,
     name="decoder",
 ):
     """A recurrent decoder that looks at the memory in every step.
 
-    `"luong"` attends after the recurrence: `h~ = tanh(W_c [c; h])` from the top layer's outputs (Luong et al. 2015,
-    equation 5), so training works on whole sequences. `"bahdanau"` attends inside: the context enters the first layer's
-    cell, and `tanh(W [h; c; y])` reads it out together with the previous token (a tanh in place of the maxout of
-    Bahdanau et al. 2015, A.2.2); training loops over the attention.
+    Where the attention stands:
+
+    - `"after"`: the top layer's state asks, and `h~ = tanh(W_c [c; h] + b)` (Luong et al. 2015, equation 5) is read
+      out. Training works on whole sequences.
+    - `"input_feeding"`: the same, and h~ is an input of the next step (Luong et al. 2015, section 3.3). Training loops
+      over all layers and the attention.
+    - `"inside"`: the first layer's previous state asks, the context enters its cell, and `tanh(W [h; c; y] + b)` reads
+      it out together with the previous token (a tanh in place of the maxout of Bahdanau et al. 2015, A.2.2). Training
+      loops over the first layer and the attention.
 
     Args:
         vocabulary_size: int, number of target token ids.
@@ -193,57 +160,104 @@ def attention_decoder(
         units: int, size of each state and of the attentional hidden state.
         memory_dim: int, size of the memory vectors.
         cell: `"simple_rnn"`, `"lstm"` or `"gru"`.
-        attention: `"luong"` or `"bahdanau"`.
+        attention: one of the names in `kerasseq.models.AttentionSeq2Seq`.
+        placement: `"after"`, `"input_feeding"` or `"inside"`. Default: `"inside"` for `"bahdanau"`, `"location"` and
+            `"monotonic"`, else `"after"`.
+        num_heads: int, for `"multi_head"`.
         num_layers: int, number of stacked recurrent layers.
+        residual: bool, whether each layer from the second on adds its input to its output.
+        layer_normalization: bool, whether the cells are normalized, see `kerasseq.layers.Recurrent`.
         dropout: float, share of units dropped between layers and before the projection to the vocabulary.
         tie_embeddings: bool, whether the projection to the vocabulary uses the embedding's matrix; the attentional
             hidden state then has the size `embedding_dim`.
         name: str.
 
     Returns:
-        a functional `keras.Model` from `{"decoder_token_ids": (batch, steps), "states": [(batch, units), ...],
-        "keys": (batch, source, units), "memory": (batch, source, dim), "memory_mask": (batch, source)}` to
-        `{"logits": (batch, steps, vocabulary), "states": [...], "attention": (batch, steps, source)}`.
+        a functional `keras.Model` from `decoder_token_ids (batch, steps)`, `states`, `keys (batch, source, units)`
+        (not for `"dot"`), `memory (batch, source, dim)`, or for `"multi_head"` instead `values (batch, source, units)`,
+        and `memory_mask (batch, source)`, to `{"logits": (batch, steps, vocabulary), "states": [...], "attention":
+        (batch, steps, source)}`; with several heads, `attention` is their mean, and `attention_heads (batch, heads,
+        steps, source)` stands beside it. The states are described in `kerasseq.bridges.attention_bridge`.
+
+    Raises:
+        ValueError: for an unknown cell, attention or placement, heads that do not divide the units, or `"dot"` with a
+            memory of another size than the states.
     """
+    kind = get_kind(attention)
+    placement = get_placement(placement, attention)
+    num_states = get_cell(cell).num_states
+    attentional_units = embedding_dim if tie_embeddings else units
+    if not kind.keys and memory_dim != units:
+        raise ValueError(
+            f"attention={attention!r} multiplies the decoder's states with the memory, so both need one size. Received: "
+            f"{units} units, a memory of {memory_dim}. Choose bidirectional=False, or attention='luong', which projects "
+            "the memory."
+        )
+
     # === Inputs ===
     decoder_token_ids = keras.Input((None,), dtype="int32", name="decoder_token_ids")
-    states = state_inputs([units] * num_layers * get_cell(cell).num_states)
-    keys = keras.Input((None, units), name="keys")
-    memory = keras.Input((None, memory_dim), name="memory")
+    dims = [units] * num_layers * num_states
+    dims += [attentional_units] * (placement == "input_feeding") + [None] * (kind.start is not None)
+    states = state_inputs(dims)
+    cell_states = states[: num_layers * num_states]
+    alignments = states[len(dims) - (kind.start is not None) :]
+    memory_name = "values" if kind.values else "memory"
+    memory = keras.Input((None, units if kind.values else memory_dim), name=memory_name)
     memory_mask = keras.Input((None,), dtype="bool", name="memory_mask")
+    inputs = {
+        "decoder_token_ids": decoder_token_ids, "states": states, memory_name: memory, "memory_mask": memory_mask,
+    }  # fmt: skip
+    keys = memory
+    if kind.keys:
+        keys = inputs["keys"] = keras.Input((None, units), name="keys")
 
     # === Recurrence and attention ===
     embedding = token_embedding(vocabulary_size, embedding_dim, tie_embeddings)
     embedded = layers.Dropout(dropout, name="embedding_dropout")(embedding(decoder_token_ids))
-    if attention == "luong":
-        outputs, final_states = recurrent_stack(embedded, states, units, cell, range(num_layers), dropout)
-        context, weights = LuongAttention(name="attention")(outputs, keys, memory, source_mask=memory_mask)
+    attend = kind.make(units=units, num_heads=num_heads, name="attention")
+    readout = None
+    if placement == "after":
+        outputs, final_states = recurrent_stack(
+            embedded, cell_states, units, cell, range(num_layers), residual, layer_normalization, dropout
+        )
+        context, weights, *after = attend(outputs, keys, memory, *alignments, source_mask=memory_mask)
+        final_states += after
         readout = [context, outputs]
-    elif attention == "bahdanau":
-        num_states = get_cell(cell).num_states
-        inside = RecurrentAttention(units, cell=cell, name="recurrent_0")
-        outputs, context, weights, first = inside(embedded, states[:num_states], keys, memory, source_mask=memory_mask)
+    elif placement == "inside":
+        inside = RecurrentAttention(
+            units, cell=cell, attention=attend, layer_normalization=layer_normalization, name="recurrent_0"
+        )
+        first_states = [*cell_states[:num_states], *alignments]
+        outputs, context, weights, after = inside(embedded, first_states, keys, memory, source_mask=memory_mask)
         outputs = layers.Dropout(dropout, name="dropout_0")(outputs)
-        outputs, rest = recurrent_stack(outputs, states, units, cell, range(1, num_layers), dropout)
-        final_states = first + rest
+        outputs, rest = recurrent_stack(
+            outputs, cell_states, units, cell, range(1, num_layers), residual, layer_normalization, dropout
+        )
+        final_states = [*after[:num_states], *rest, *after[num_states:]]
         readout = [outputs, context, embedded]
     else:
-        raise ValueError(f"attention must be one of 'luong', 'bahdanau'. Received: attention={attention!r}.")
+        feeding = InputFeeding(
+            units,
+            attentional_units=attentional_units,
+            cell=cell,
+            num_layers=num_layers,
+            attention=attend,
+            residual=residual,
+            layer_normalization=layer_normalization,
+            dropout=dropout,
+            name="input_feeding",
+        )
+        attentional, weights, final_states = feeding(embedded, states, keys, memory, source_mask=memory_mask)
+    outputs = {"states": final_states, "attention": weights}
+    if len(weights.shape) == 4:
+        outputs["attention_heads"] = weights
+        outputs["attention"] = ops.mean(weights, axis=1)
 
     # === Logits ===
-    attentional = layers.Dense(embedding_dim if tie_embeddings else units, activation="tanh", name="attentional")(
-        layers.Concatenate(name="readout")(readout)
-    )
-    attentional = layers.Dropout(dropout, name="attentional_dropout")(attentional)
-    logits = vocabulary_logits(attentional, embedding, vocabulary_size, tie_embeddings)
-    return keras.Model(
-        {
-            "decoder_token_ids": decoder_token_ids,
-            "states": states,
-            "keys": keys,
-            "memory": memory,
-            "memory_mask": memory_mask,
-        },
-        {"logits": logits, "states": final_states, "attention": weights},
-        name=name,
-    )
+    if readout:
+        attentional = layers.Dense(attentional_units, activation="tanh", name="attentional")(
+            layers.Concatenate(name="readout")(readout)
+        )
+        attentional = layers.Dropout(dropout, name="attentional_dropout")(attentional)
+    outputs["logits"] = vocabulary_logits(attentional, embedding, vocabulary_size, tie_embeddings)
+    return keras.Model(inputs, outputs, name=name)

@@ -3,52 +3,110 @@
 import keras
 from keras import layers
 
-from kerasseq.layers import PaddingMask, Recurrent
+from kerasseq.layers import PaddingMask, PairSteps, Recurrent
 
 
 def recurrent_encoder(
-    vocabulary_size, embedding_dim, units, cell="lstm", num_layers=1, bidirectional=False, dropout=0.0, name="encoder"
+    vocabulary_size,
+    embedding_dim,
+    units,
+    cell="lstm",
+    num_layers=1,
+    bidirectional=False,
+    residual=False,
+    layer_normalization=False,
+    pyramidal=False,
+    dropout=0.0,
+    name="encoder",
 ):
     """A stack of recurrent layers over embedded tokens.
 
     Args:
         vocabulary_size: int, number of source token ids.
         embedding_dim: int, size of the token embeddings.
-        units: int, size of each state, for each direction.
-        cell: `"simple_rnn"`, `"lstm"` or `"gru"`.
-        num_layers: int, number of stacked layers.
-        bidirectional: bool, whether each layer also runs backwards. Doubles the sizes of memory and states.
-        dropout: float, share of units dropped between layers and from the memory.
+        units, cell, num_layers, bidirectional, residual, layer_normalization, pyramidal, dropout: as in
+            `encoder_stack`.
         name: str.
 
     Returns:
         a functional `keras.Model` from `{"encoder_token_ids": (batch, source)}` to `{"memory": (batch, source, dim),
         "memory_mask": (batch, source), "states": [(batch, dim), ...]}`, where dim is `units`, or `2 * units` if
-        bidirectional. The states are those of the first layer, then those of the second, and so on.
+        bidirectional. The states are those of the first layer, then those of the second, and so on. A pyramidal
+        encoder's memory is shorter than the source.
     """
     encoder_token_ids = keras.Input((None,), dtype="int32", name="encoder_token_ids")
-    memory_mask = PaddingMask(name="memory_mask")(encoder_token_ids)
-    memory = layers.Embedding(vocabulary_size, embedding_dim, name="embedding")(encoder_token_ids)
-    memory = layers.Dropout(dropout, name="embedding_dropout")(memory)
-    final_states = []
+    mask = PaddingMask(name="memory_mask")(encoder_token_ids)
+    embedded = layers.Embedding(vocabulary_size, embedding_dim, name="embedding")(encoder_token_ids)
+    embedded = layers.Dropout(dropout, name="embedding_dropout")(embedded)
+    memory, memory_mask, states = encoder_stack(
+        embedded,
+        mask,
+        units,
+        cell=cell,
+        num_layers=num_layers,
+        bidirectional=bidirectional,
+        residual=residual,
+        layer_normalization=layer_normalization,
+        pyramidal=pyramidal,
+        dropout=dropout,
+    )
+    return keras.Model(
+        {"encoder_token_ids": encoder_token_ids},
+        {"memory": memory, "memory_mask": memory_mask, "states": states},
+        name=name,
+    )
+
+
+def encoder_stack(
+    sequences, mask, units, cell, num_layers, bidirectional, residual, layer_normalization, pyramidal, dropout
+):
+    """Recurrent layers one upon the other, for sources of any kind.
+
+    Args:
+        sequences: symbolic float `(batch, time, features)`.
+        mask: symbolic bool `(batch, time)`, true for real steps.
+        units: int, size of each state, for each direction.
+        cell: `"simple_rnn"`, `"lstm"` or `"gru"`.
+        num_layers: int, number of stacked layers.
+        bidirectional: bool, whether each layer also runs backwards. Doubles the sizes of memory and states.
+        residual: bool, whether each layer from the second on adds its input to its output (Wu et al. 2016, section
+            3.1).
+        layer_normalization: bool, whether the cells are normalized, see `kerasseq.layers.Recurrent`.
+        pyramidal: bool, whether each layer from the second on reads two steps of the one below at once, and so halves
+            the length (Chan et al. 2016, section 3.1).
+        dropout: float, share of units dropped between layers and from the memory.
+
+    Returns:
+        memory `(batch, steps, dim)`, its mask `(batch, steps)` and the list of final states `(batch, dim)`.
+
+    Raises:
+        ValueError: if residual and pyramidal come together, whose sizes do not fit.
+    """
+    if residual and pyramidal:
+        raise ValueError(
+            "A pyramidal encoder has no residual connections: the lengths of its layers differ. Received: "
+            "residual=True, pyramidal=True. Choose one of them."
+        )
+    memory, final_states = sequences, []
     for index in range(num_layers):
-        forward = Recurrent(units, cell=cell, name=f"forward_{index}")
-        memory_forward, states = forward(memory, sequence_mask=memory_mask)  # (batch, source, units)
+        if pyramidal and index:
+            memory, mask = PairSteps(name=f"pair_steps_{index}")(memory, sequence_mask=mask)
+        below = memory
+        forward = Recurrent(units, cell=cell, layer_normalization=layer_normalization, name=f"forward_{index}")
+        memory, states = forward(below, sequence_mask=mask)  # (batch, steps, units)
         if bidirectional:
-            backward = Recurrent(units, cell=cell, reverse=True, name=f"backward_{index}")
-            memory_backward, states_backward = backward(memory, sequence_mask=memory_mask)
+            backward = Recurrent(
+                units, cell=cell, reverse=True, layer_normalization=layer_normalization, name=f"backward_{index}"
+            )
+            memory_backward, states_backward = backward(below, sequence_mask=mask)
             concatenate = layers.Concatenate(name=f"both_directions_{index}")
-            memory = concatenate([memory_forward, memory_backward])  # (batch, source, 2 * units)
+            memory = concatenate([memory, memory_backward])  # (batch, steps, 2 * units)
             states = [
                 layers.Concatenate(name=f"both_states_{index}_{which}")(pair)
                 for which, pair in enumerate(zip(states, states_backward, strict=True))
             ]
-        else:
-            memory = memory_forward
         memory = layers.Dropout(dropout, name=f"dropout_{index}")(memory)
+        if residual and index:
+            memory = layers.Add(name=f"residual_{index}")([below, memory])
         final_states += states
-    return keras.Model(
-        {"encoder_token_ids": encoder_token_ids},
-        {"memory": memory, "memory_mask": memory_mask, "states": final_states},
-        name=name,
-    )
+    return memory, mask, final_states

@@ -26,7 +26,9 @@ class Generation:
         alternatives: list of (text, score), all hypotheses, the best first.
         source_tokens: list of str, END included.
         target_tokens: list of str, END included where the hypothesis has ended.
-        attention: float32 array `(target tokens, source tokens)`, or `None` for a model without attention.
+        attention: float32 array `(target tokens, source tokens)`, or `None` for a model without attention; the mean
+            over its heads where there are several.
+        attention_heads: float32 array `(heads, target tokens, source tokens)`, or `None` without several heads.
     """
 
     text: str
@@ -35,6 +37,7 @@ class Generation:
     source_tokens: list
     target_tokens: list
     attention: np.ndarray | None
+    attention_heads: np.ndarray | None = None
 
 
 @keras.saving.register_keras_serializable(package="kerasseq")
@@ -90,7 +93,7 @@ class TextGenerator(keras.Model):
 
     # === Generation ===
 
-    def generate(self, sources, sampler=None, max_length=None, batch_size=64, details=False):
+    def generate(self, sources, sampler=None, max_length=None, batch_size=64, details=False, prefixes=None):
         """Generates a text for every source.
 
         Sources go through in batches of like length; the results come in the order of the sources. One compiled graph
@@ -102,15 +105,18 @@ class TextGenerator(keras.Model):
             max_length: int, the most tokens of an output. Default: the generator's own.
             batch_size: int, sources decoded together.
             details: bool, whether to return `Generation` objects with scores, n-best lists and attention.
+            prefixes: list of str, what the output of each source must begin with, or a single str for all of them; ""
+                leaves an output free. A prefix is tokenized by itself, so it should end where a word ends.
 
         Returns:
             list of str, or of `Generation` with `details=True`; for a single source not a list but its one element.
 
         Raises:
-            ValueError: if a source is not what the preprocessor takes, or a number is not positive.
+            ValueError: if a source is not what the preprocessor takes, a number is not positive, a prefix leaves no
+                room within `max_length`, or the sampler's coverage penalty meets a model without attention.
         """
         if isinstance(sources, (str, bytes)):
-            return self.generate([sources], sampler, max_length, batch_size, details)[0]
+            return self.generate([sources], sampler, max_length, batch_size, details, prefixes)[0]
         import tqdm  # Deferred: only long work shows progress.
 
         if not isinstance(sources, collections.abc.Iterable):
@@ -120,61 +126,85 @@ class TextGenerator(keras.Model):
         check_positive_integer("max_length", max_length)
         check_positive_integer("batch_size", batch_size)
         sampler = self.sampler if sampler is None else samplers.get(sampler)
-        run = self.compiled_decode(sampler, max_length, details)
-        raw = self.preprocessor.raw_batch(sources)
+        inputs = [self.preprocessor.raw_batch(sources)]
+        if prefixes is not None:
+            inputs.append(self._prefix_ids(prefixes, len(sources), max_length))
+        run = self.compiled_decode(sampler, max_length, details, prefixed=prefixes is not None)
         order = np.argsort([-len(source) for source in sources], kind="stable")
         results = [None] * len(sources)
         with tqdm.tqdm(total=len(sources), desc="generate", unit="source", delay=2) as progress:
             for start in range(0, len(order), batch_size):
                 rows = order[start : start + batch_size]
-                outputs = keras.tree.map_structure(lambda tensor: tensor.numpy(), run(tf.gather(raw, rows)))
+                outputs = run(*(tf.gather(tensor, rows) for tensor in inputs))
+                outputs = keras.tree.map_structure(lambda tensor: tensor.numpy(), outputs)
                 for position, row in enumerate(rows):
                     result = {name: value[position] for name, value in outputs.items()}
                     results[row] = describe(result) if details else result["text"][0].decode("utf-8")
                 progress.update(len(rows))
         return results
 
-    def compiled_decode(self, sampler, max_length, details=False):
-        """`decode`, or `decode_with_details`, as a compiled function of a batch of raw sources."""
+    def _prefix_ids(self, prefixes, count, max_length):
+        """Token ids `(count, prefix)` of forced starts, checked."""
+        prefixes = [prefixes] * count if isinstance(prefixes, (str, bytes)) else list(prefixes)
+        if len(prefixes) != count or not all(isinstance(prefix, (str, bytes)) for prefix in prefixes):
+            raise ValueError(
+                f"prefixes must be a string for each source, or a single one for all. Received: {len(prefixes)} for "
+                f"{count} sources: {prefixes[:5]!r}."
+            )
+        prefix_ids = self.preprocessor.encode_prefix(prefixes)
+        if prefix_ids.shape[1] >= max_length:
+            raise ValueError(
+                f"The longest of the prefixes has {prefix_ids.shape[1]} tokens, which leaves no room within "
+                f"max_length={max_length}, END included. Shorten it, or raise max_length."
+            )
+        return prefix_ids
+
+    def compiled_decode(self, sampler, max_length, details=False, prefixed=False):
+        """`decode`, or `decode_with_details`, as a compiled function of a batch of raw sources, and of prefix ids."""
         # A random sampler has a state of its own, so no other one of the same configuration stands in for it.
         random = getattr(sampler, "sampler", None)
         configuration = repr(keras.saving.serialize_keras_object(sampler))
         # A graph holds on to the tokenizers it was made with.
         tokenizers = tuple(self.preprocessor.tokenizers)
-        key = (type(sampler), configuration, random, self.model, tokenizers, max_length, details)
+        key = (type(sampler), configuration, random, self.model, tokenizers, max_length, details, prefixed)
         if key not in self._compiled:
             if len(self._compiled) >= GRAPHS_KEPT:
                 self._compiled.pop(next(iter(self._compiled)))
             decode = self.decode_with_details if details else self.decode
-            function = tf.function(lambda raw: decode(raw, sampler, max_length))
-            self._compiled[key] = function.get_concrete_function(self.preprocessor.source_signature)
+            function = tf.function(lambda raw, *prefix_ids: decode(raw, sampler, max_length, *prefix_ids))
+            signature = [self.preprocessor.source_signature]
+            if prefixed:
+                signature.append(tf.TensorSpec([None, None], tf.int32, name="prefix_ids"))
+            self._compiled[key] = function.get_concrete_function(*signature)
         return self._compiled[key]
 
     # === In the graph ===
 
-    def decode(self, raw, sampler, max_length):
+    def decode(self, raw, sampler, max_length, prefix_ids=None):
         """Raw sources to texts, to be called in a `tf.function`.
 
         Args:
             raw: tensor of raw sources, as the preprocessor's `source_signature` says.
             sampler: a `kerasseq.samplers` object.
             max_length: int, the most tokens of an output.
+            prefix_ids: int32 `(batch, prefix)`, tokens that an output must begin with, 0 behind them. Default: none.
 
         Returns:
             dict of `text`, string `(batch, 1)`, and `score`, float32 `(batch, 1)`, of the best hypothesis.
         """
-        _, _, outputs = self._search(raw, sampler, max_length, hypotheses=1)
+        _, _, outputs = self._search(raw, sampler, max_length, 1, prefix_ids)
         return {"text": self._texts(outputs["token_ids"]), "score": outputs["scores"]}
 
-    def decode_with_details(self, raw, sampler, max_length):
+    def decode_with_details(self, raw, sampler, max_length, prefix_ids=None):
         """As `decode`, with all hypotheses, and tokens and, where the model has it, attention of the best one.
 
         Returns:
             dict of `text`, string, and `score`, float32, `(batch, hypotheses)`, the best first; `source_tokens`, string
             `(batch, source)`, and `target_tokens`, string `(batch, target)`, both with empty strings for padding; and
-            `attention`, float32 `(batch, target, source)`.
+            `attention`, float32 `(batch, target, source)`, and `attention_heads`, `(batch, heads, target, source)`.
         """
-        encoder_inputs, context, outputs = self._search(raw, sampler, max_length, sampler.rows_per_sequence)
+        hypotheses = sampler.rows_per_sequence
+        encoder_inputs, context, outputs = self._search(raw, sampler, max_length, hypotheses, prefix_ids)
         best = outputs["token_ids"][:, 0]
         positions = tf.range(1, tf.shape(best)[1] + 1)
         # At least one step, for a decoder cannot run over none.
@@ -191,10 +221,11 @@ class TextGenerator(keras.Model):
             start = tf.fill([tf.shape(best)[0], 1], START_ID)
             decoder_token_ids = tf.concat([start, best], axis=1)[:, :-1]
             context = {**context, "decoder_token_ids": decoder_token_ids}
-            details["attention"] = decoder(select_inputs(decoder, context), training=False)["attention"]
+            outputs = decoder(select_inputs(decoder, context), training=False)
+            details |= {name: outputs[name] for name in ("attention", "attention_heads") if name in outputs}
         return details
 
-    def _search(self, raw, sampler, max_length, hypotheses):
+    def _search(self, raw, sampler, max_length, hypotheses, prefix_ids):
         """Encoder inputs, all that the decoder may want of them, and what the sampler found."""
         encoder, bridge, decoder = (self.model.get_layer(name) for name in ("encoder", "bridge", "decoder"))
         encoder_inputs = self.preprocessor.encode_source(raw)
@@ -207,9 +238,26 @@ class TextGenerator(keras.Model):
 
         def step(token_ids, states):
             outputs = decoder({**repeated, "states": states, "decoder_token_ids": token_ids}, training=False)
-            return outputs["logits"][:, 0], outputs["states"]
+            attention = {"attention": outputs["attention"][:, 0]} if "attention" in outputs else {}
+            return {"logits": outputs["logits"][:, 0], "states": outputs["states"], **attention}
 
-        outputs = sampler(step, repeated["states"], batch_size, START_ID, END_ID, max_length, hypotheses)
+        if getattr(sampler, "coverage_penalty", 0.0) and "attention" not in decoder.output:
+            raise ValueError(
+                "A coverage penalty sums up attention, and this model has none. Received: "
+                f"coverage_penalty={sampler.coverage_penalty}. Choose 0, or a model with attention, such as "
+                "kerasseq.models.AttentionSeq2Seq."
+            )
+        outputs = sampler(
+            step,
+            repeated["states"],
+            batch_size,
+            START_ID,
+            END_ID,
+            max_length,
+            hypotheses=hypotheses,
+            source_mask=context.get("memory_mask"),
+            prefix_ids=prefix_ids,
+        )
         return encoder_inputs, context, outputs
 
     def _texts(self, token_ids):
@@ -312,16 +360,19 @@ def describe(result):
     texts = [text.decode("utf-8") for text in result["text"]]
     scores = [float(score) for score in result["score"]]
     source_tokens, target_tokens = (real_tokens(result[side]) for side in ("source_tokens", "target_tokens"))
-    attention = result.get("attention")
-    if attention is not None:
-        attention = attention[: len(target_tokens), : len(source_tokens)]
+    attention = {
+        name: result[name][..., : len(target_tokens), : len(source_tokens)]
+        for name in ("attention", "attention_heads")
+        if name in result
+    }
     return Generation(
         text=texts[0],
         score=scores[0],
         alternatives=list(zip(texts, scores, strict=True)),
         source_tokens=source_tokens,
         target_tokens=target_tokens,
-        attention=attention,
+        attention=attention.get("attention"),
+        attention_heads=attention.get("attention_heads"),
     )
 
 

@@ -4,14 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from kerasseq.decoders import (
-    attention_bridge,
-    attention_decoder,
-    connect,
-    recurrent_decoder,
-    select_inputs,
-    state_bridge,
-)
+from kerasseq.bridges import attention_bridge, state_bridge
+from kerasseq.decoders import attention_decoder, connect, recurrent_decoder, select_inputs
 from kerasseq.encoders import recurrent_encoder
 from kerasseq.layers import CELLS
 
@@ -245,7 +239,7 @@ def test_tied_logits_start_small():
 
 
 def test_unknown_attention():
-    with pytest.raises(ValueError, match="attention must be one of 'luong', 'bahdanau'. Received: attention='self'."):
+    with pytest.raises(ValueError, match="attention must be one of 'luong', 'dot', .* Received: attention='self'."):
         attention_decoder(VOCABULARY, EMBEDDING, UNITS, MEMORY, attention="self")
 
 

@@ -1,9 +1,28 @@
-"""Keras layers of encoder-decoder models: recurrences, attention scores, recurrent attention."""
+"""Keras layers of encoder-decoder models: recurrences, attention, recurrences with attention."""
 
+from kerasseq.layers.alignment_attention import CoverageAttention, LocationAttention, MonotonicAttention, StartAlignment
 from kerasseq.layers.attention import BahdanauAttention, LuongAttention
 from kerasseq.layers.cells import CELLS
-from kerasseq.layers.masking import PaddingMask
+from kerasseq.layers.input_feeding import InputFeeding
+from kerasseq.layers.masking import PaddingMask, PairSteps
+from kerasseq.layers.multi_head_attention import MultiHeadAttention
 from kerasseq.layers.recurrent import Recurrent
 from kerasseq.layers.recurrent_attention import RecurrentAttention
+from kerasseq.layers.zero_state import ZeroState
 
-__all__ = ["CELLS", "BahdanauAttention", "LuongAttention", "PaddingMask", "Recurrent", "RecurrentAttention"]
+__all__ = [
+    "CELLS",
+    "BahdanauAttention",
+    "CoverageAttention",
+    "InputFeeding",
+    "LocationAttention",
+    "LuongAttention",
+    "MonotonicAttention",
+    "MultiHeadAttention",
+    "PaddingMask",
+    "PairSteps",
+    "Recurrent",
+    "RecurrentAttention",
+    "StartAlignment",
+    "ZeroState",
+]

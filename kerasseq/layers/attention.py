@@ -1,6 +1,6 @@
 """Attention: a score for each source position, a softmax over them, the weighted sum of the memory.
 
-Both layers take `keys`, the projected memory, because the keys are the same for every decoding step: the bridge of a
+The layers take `keys`, the projected memory, because the keys are the same for every decoding step: the bridge of a
 model computes them once a sentence.
 """
 
@@ -22,8 +22,47 @@ def masked_softmax(scores, mask):
     return ops.softmax(scores, axis=-1) * ops.cast(mask, "float32")
 
 
+def serialize_attention(attention):
+    """The configuration of an attention layer within another layer, which is the one to build it."""
+    config = keras.saving.serialize_keras_object(attention)
+    config.pop("build_config", None)
+    return config
+
+
 class Attention(keras.layers.Layer):
-    """What the scores share: mask, softmax and context vector. Subclasses define `score(query, keys)`."""
+    """What the scores share: mask, softmax and context vector. Subclasses define `score(query, keys)`.
+
+    Attributes:
+        num_states: int, number of tensors `(batch, source)` that go from step to step.
+    """
+
+    num_states = 0
+
+    def attend(self, query, keys, memory, states, source_mask=None):
+        """One step, for recurrences with attention in their loop.
+
+        Args:
+            query: float `(batch, query_dim)`.
+            keys, memory, source_mask: as in the call.
+            states: list of `num_states` tensors `(batch, source)`.
+
+        Returns:
+            context `(batch, dim)`, weights `(batch, source)`, or `(batch, heads, source)` where there are several heads,
+            and the list of next states.
+        """
+        context, weights = self(query[:, None], keys, memory, source_mask=source_mask)
+        return context[:, 0], weights[..., 0, :], states
+
+    def step_weights_shape(self, batch, source):
+        """The shape of the weights of one step."""
+        return batch, source
+
+    def whole_output_spec(self, query, keys, memory):
+        """Context and weights of a whole target."""
+        batch, target, _ = query.shape
+        context = keras.KerasTensor((batch, target, memory.shape[-1]), dtype=self.compute_dtype)
+        *leading, source = self.step_weights_shape(batch, memory.shape[1])
+        return context, keras.KerasTensor((*leading, target, source), dtype="float32")
 
     def call(self, query, keys, memory, source_mask=None):
         scores = self.score(query, keys)  # (batch, target, source)
@@ -32,9 +71,7 @@ class Attention(keras.layers.Layer):
         return context, weights
 
     def compute_output_spec(self, query, keys, memory, source_mask=None):
-        context = keras.KerasTensor((*query.shape[:2], memory.shape[-1]), dtype=self.compute_dtype)
-        weights = keras.KerasTensor((*query.shape[:2], memory.shape[1]), dtype="float32")
-        return context, weights
+        return self.whole_output_spec(query, keys, memory)
 
 
 @keras.saving.register_keras_serializable(package="kerasseq")
@@ -43,7 +80,7 @@ class LuongAttention(Attention):
 
     `score(h_t, h_s) = h_t^T W_a h_s` (equation 8), weights by softmax over the source (equation 7). `W_a h_s` are the
     `keys`: `keras.layers.Dense(units, use_bias=False)` of the memory. With the memory itself as keys this is the "dot"
-    score.
+    score. Their third score, "concat", is additive: `BahdanauAttention`.
 
     Call arguments:
         query: float `(batch, target, units)`, the decoder's hidden states h_t.
@@ -81,7 +118,8 @@ class BahdanauAttention(Attention):
     """Additive attention of Bahdanau et al. 2015.
 
     `e_ij = v^T tanh(W s_{i-1} + U h_j)` (appendix A.1.2), weights by softmax over the source (equation 6). `U h_j` are
-    the `keys`: `keras.layers.Dense(units, use_bias=False)` of the memory.
+    the `keys`: `keras.layers.Dense(units, use_bias=False)` of the memory. With the state h_t of the same step as query
+    this is the "concat" score of Luong et al. 2015, `v_a^T tanh(W_a [h_t; h_s])` with `W_a = [W; U]`.
 
     Args:
         units: int, size of the hidden layer of the alignment model, and so of the keys.

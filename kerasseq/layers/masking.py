@@ -27,3 +27,42 @@ class PaddingMask(keras.layers.Layer):
 
     def compute_output_spec(self, token_ids):
         return keras.KerasTensor(token_ids.shape, dtype="bool")
+
+
+@keras.saving.register_keras_serializable(package="kerasseq")
+class PairSteps(keras.layers.Layer):
+    """Halves a sequence: puts each two steps side by side, Chan et al. 2016, equation 5.
+
+    Call arguments:
+        sequences: float `(batch, time, features)`.
+        sequence_mask: bool `(batch, time)`, true for real steps.
+
+    Returns:
+        float `(batch, ceil(time / 2), 2 * features)`, with zeros for padded steps, and its mask.
+
+    Example:
+
+    >>> import keras, kerasseq
+    >>> mask = keras.ops.array([[True, True, True, False, False]])
+    >>> halved, halved_mask = kerasseq.layers.PairSteps()(keras.ops.ones((1, 5, 8)), mask)
+    >>> keras.ops.shape(halved), keras.ops.convert_to_numpy(halved_mask).tolist()
+    ((1, 3, 16), [[True, True, False]])
+    """
+
+    def call(self, sequences, sequence_mask):
+        batch, time, features = ops.shape(sequences)
+        # An odd last step is paired with zeros, and so it is with padding.
+        sequences = ops.where(sequence_mask[:, :, None], sequences, 0.0)
+        sequences = ops.pad(sequences, ((0, 0), (0, 1), (0, 0)))[:, : time + time % 2]
+        mask = ops.pad(sequence_mask, ((0, 0), (0, 1)))[:, : time + time % 2]
+        pairs = (time + 1) // 2
+        halved_mask = ops.any(ops.reshape(mask, (batch, pairs, 2)), axis=-1)
+        return ops.reshape(sequences, (batch, pairs, 2 * features)), halved_mask
+
+    def compute_output_spec(self, sequences, sequence_mask):
+        batch, time, features = sequences.shape
+        pairs = None if time is None else (time + 1) // 2
+        return (
+            keras.KerasTensor((batch, pairs, 2 * features), dtype=self.compute_dtype),
+            keras.KerasTensor((batch, pairs), dtype="bool"),
+        )

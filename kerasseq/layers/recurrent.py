@@ -19,10 +19,15 @@ class Recurrent(keras.layers.Layer):
 
     Padded steps carry the states through unchanged, so padding on either end has no effect on the states.
 
+    With layer normalization the shares of input and state in the gates are normalized apart, each with a gain of its
+    own, and so is an LSTM's memory before it is read out (Ba et al. 2016, equations 20 to 22 for the LSTM). Training
+    then leaves the loop to the framework's gradient, which is slower.
+
     Args:
         units: int, size of each state.
         cell: `"simple_rnn"`, `"lstm"` or `"gru"`.
         reverse: bool, whether to run from the last step to the first. Outputs stay in the order of the inputs.
+        layer_normalization: bool.
 
     Call arguments:
         sequences: float `(batch, time, features)`.
@@ -41,15 +46,17 @@ class Recurrent(keras.layers.Layer):
     ((2, 5, 16), 2)
 
     Sources: Elman 1990 (simple RNN); Hochreiter and Schmidhuber 1997, with forget gates of Gers et al. 2000 (LSTM);
-    Cho et al. 2014, in the variant whose reset gate follows the matrix product (GRU).
+    Cho et al. 2014, in the variant whose reset gate follows the matrix product (GRU); Ba et al. 2016 (layer
+    normalization).
     """
 
-    def __init__(self, units, cell="lstm", reverse=False, **kwargs):
+    def __init__(self, units, cell="lstm", reverse=False, layer_normalization=False, **kwargs):
         super().__init__(**kwargs)
         check_positive_integer("units", units)
         self.units = units
         self.cell = cell
         self.reverse = reverse
+        self.layer_normalization = layer_normalization
         self._cell = get_cell(cell)
         # A loop over a dynamic time dimension does not train under XLA on TensorFlow.
         self.supports_jit = keras.config.backend() != "tensorflow"
@@ -64,6 +71,12 @@ class Recurrent(keras.layers.Layer):
         self.recurrent_bias = None
         if self._cell.has_recurrent_bias:
             self.recurrent_bias = self.add_weight(shape=(width,), initializer="zeros", name="recurrent_bias")
+        if self.layer_normalization:
+            self.input_gain = self.add_weight(shape=(width,), initializer="ones", name="input_gain")
+            self.recurrent_gain = self.add_weight(shape=(width,), initializer="ones", name="recurrent_gain")
+            if self.cell == "lstm":
+                self.memory_gain = self.add_weight(shape=(self.units,), initializer="ones", name="memory_gain")
+                self.memory_bias = self.add_weight(shape=(self.units,), initializer="zeros", name="memory_bias")
 
     def _initial_bias(self, shape, dtype=None):
         bias = ops.zeros(shape, dtype=dtype)
@@ -75,14 +88,25 @@ class Recurrent(keras.layers.Layer):
 
     def project(self, sequences):
         """The input's share of all gates: `(..., features)` -> `(..., num_gates * units)`."""
-        return ops.matmul(sequences, self.kernel) + self.bias
+        return self.input_share(ops.matmul(sequences, self.kernel))
+
+    def input_share(self, product):
+        """From the inputs' product with the kernel, `(..., num_gates * units)`, to their share of the gates."""
+        return (normalize(product) * self.input_gain if self.layer_normalization else product) + self.bias
 
     def step(self, projected, states):
         """One step of the cell: projected inputs `(batch, num_gates * units)` and states -> states."""
         recurrent = ops.matmul(states[0], self.recurrent_kernel)
+        if self.layer_normalization:
+            recurrent = normalize(recurrent) * self.recurrent_gain
         if self.recurrent_bias is not None:
             recurrent = recurrent + self.recurrent_bias
+        if self.layer_normalization and self.cell == "lstm":
+            return self._cell.step(projected, states, recurrent, self.normalize_memory)
         return self._cell.step(projected, states, recurrent)
+
+    def normalize_memory(self, memory):
+        return normalize(memory) * self.memory_gain + self.memory_bias
 
     def zero_states(self, batch_size):
         """The states before the first step."""
@@ -101,6 +125,10 @@ class Recurrent(keras.layers.Layer):
             mask = ops.ones_like(projected[:, :, :1])
         else:
             mask = ops.cast(ops.transpose(sequence_mask), projected.dtype)[:, :, None]  # (time, batch, 1)
+        last = 0 if self.reverse else -1
+        if self.layer_normalization:
+            trajectories = self.loop(projected, mask, states)
+            return ops.transpose(trajectories[0], (1, 0, 2)), [trajectory[last] for trajectory in trajectories]
         # Values, not variables: the recurrence has a gradient of its own.
         kernel = ops.copy(self.recurrent_kernel)
         if self.recurrent_bias is None:
@@ -108,8 +136,18 @@ class Recurrent(keras.layers.Layer):
         else:
             bias = ops.copy(self.recurrent_bias)
         trajectories = recurrence(self._cell, projected, mask, kernel, bias, states, reverse=self.reverse)
-        last = 0 if self.reverse else -1
         return ops.transpose(trajectories[0], (1, 0, 2)), [trajectory[last] for trajectory in trajectories]
+
+    def loop(self, projected, mask, states):
+        """What `recurrence` computes, for cells whose derivatives are left to the framework."""
+
+        def step(states, inputs):
+            projected, real = inputs[:, :-1], inputs[:, -1:]
+            after = self.step(projected, states)
+            after = [ops.where(real > 0, new, old) for new, old in zip(after, states, strict=True)]
+            return after, after
+
+        return ops.scan(step, states, ops.concatenate([projected, mask], axis=-1), reverse=self.reverse)[1]
 
     def compute_output_spec(self, sequences, initial_states=None, sequence_mask=None):
         batch, time, _ = sequences.shape
@@ -119,4 +157,17 @@ class Recurrent(keras.layers.Layer):
         return outputs, [keras.KerasTensor((batch, self.units), dtype=self.compute_dtype) for _ in range(num_states)]
 
     def get_config(self):
-        return {**super().get_config(), "units": self.units, "cell": self.cell, "reverse": self.reverse}
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "cell": self.cell,
+            "reverse": self.reverse,
+            "layer_normalization": self.layer_normalization,
+        }
+
+
+def normalize(tensor):
+    """Mean 0 and variance 1 over the last axis, Ba et al. 2016, equation 3, in float32."""
+    values = ops.cast(tensor, "float32")
+    mean, variance = ops.moments(values, axes=-1, keepdims=True)
+    return ops.cast((values - mean) * ops.rsqrt(variance + 1e-5), tensor.dtype)

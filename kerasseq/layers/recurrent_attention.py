@@ -3,7 +3,8 @@
 import keras
 from keras import ops
 
-from kerasseq.layers.attention import BahdanauAttention
+from kerasseq.layers.attention import BahdanauAttention, serialize_attention
+from kerasseq.layers.attention_loop import attention_loop
 from kerasseq.layers.recurrent import Recurrent
 
 
@@ -16,19 +17,22 @@ class RecurrentAttention(keras.layers.Layer):
     all steps at once; the context's share inside the loop.
 
     Args:
-        units: int, size of each state and of the alignment model.
+        units: int, size of each state.
         cell: `"simple_rnn"`, `"lstm"` or `"gru"`.
+        attention: an attention layer of `kerasseq.layers`. Default: `BahdanauAttention(units)`.
+        layer_normalization: bool, as in `Recurrent`.
 
     Call arguments:
         sequences: float `(batch, target, features)`, the embedded previous tokens.
-        initial_states: list of float `(batch, units)`.
+        initial_states: list of float `(batch, units)`, the cell's, and behind them float32 `(batch, source)` for
+            attention that has a state.
         keys: float `(batch, source, units)`, the projected memory.
         memory: float `(batch, source, dim)`.
         source_mask: bool `(batch, source)`, true for real source positions. Default: all are real.
 
     Returns:
-        outputs `(batch, target, units)`, contexts `(batch, target, dim)`, weights `(batch, target, source)` in float32,
-        and the list of final states.
+        outputs `(batch, target, units)`, contexts `(batch, target, dim)`, weights `(batch, target, source)` or
+        `(batch, heads, target, source)` in float32, and the list of final states.
 
     Example:
 
@@ -42,12 +46,15 @@ class RecurrentAttention(keras.layers.Layer):
     [(2, 5, 16), (2, 5, 12), (2, 5, 7)]
     """
 
-    def __init__(self, units, cell="gru", **kwargs):
+    def __init__(self, units, cell="gru", attention=None, layer_normalization=False, **kwargs):
         super().__init__(**kwargs)
         self.units = units
         self.cell = cell
-        self.recurrent = Recurrent(units, cell=cell, dtype=self.dtype_policy, name="recurrent")
-        self.attention = BahdanauAttention(units, dtype=self.dtype_policy, name="attention")
+        self.layer_normalization = layer_normalization
+        self.recurrent = Recurrent(
+            units, cell=cell, layer_normalization=layer_normalization, dtype=self.dtype_policy, name="recurrent"
+        )
+        self.attention = attention or BahdanauAttention(units, dtype=self.dtype_policy, name="attention")
         self.supports_jit = self.recurrent.supports_jit
 
     def build(self, sequences_shape, initial_states_shape, keys_shape, memory_shape):
@@ -59,41 +66,38 @@ class RecurrentAttention(keras.layers.Layer):
     def call(self, sequences, initial_states, keys, memory, source_mask=None):
         kernel = ops.convert_to_tensor(self.recurrent.kernel)
         input_kernel, context_kernel = kernel[: self.features], kernel[self.features :]
+        count = len(initial_states) - self.attention.num_states
 
-        def step(states, projected):
-            query = states[0][:, None]  # (batch, 1, units)
-            context, weights = self.attention(query, keys, memory, source_mask=source_mask)
-            context, weights = context[:, 0], weights[:, 0]
-            states = self.recurrent.step(projected + ops.matmul(context, context_kernel), states)
-            return states, context, weights
+        def step(states, product):
+            query, alignments = states[0], states[count:]
+            context, weights, alignments = self.attention.attend(query, keys, memory, alignments, source_mask)
+            projected = self.recurrent.input_share(product + ops.matmul(context, context_kernel))
+            return [*self.recurrent.step(projected, states[:count]), *alignments], context, weights
 
-        if sequences.shape[1] == 1:
-            projected = ops.matmul(sequences[:, 0], input_kernel) + self.recurrent.bias
-            states, context, weights = step(list(initial_states), projected)
-            return states[0][:, None], context[:, None], weights[:, None], states
-
-        def scan_step(carry, projected):
-            states, context, weights = step(carry[:-2], projected)
-            carry = [*states, context, weights]
-            return carry, carry
-
-        projected = ops.matmul(sequences, input_kernel) + self.recurrent.bias  # (batch, target, num_gates * units)
-        batch, source, dim = ops.shape(memory)
-        context = ops.zeros((batch, dim), dtype=memory.dtype)
-        weights = ops.zeros((batch, source), dtype="float32")
-        # keras.ops.scan wants outputs of the carry's shapes, so context and weights ride along in the carry.
-        carry, outputs = ops.scan(scan_step, [*initial_states, context, weights], ops.transpose(projected, (1, 0, 2)))
-        hidden, contexts, weights = (ops.transpose(outputs[i], (1, 0, 2)) for i in (0, -2, -1))
-        return hidden, contexts, weights, list(carry[:-2])
+        products = ops.matmul(sequences, input_kernel)  # (batch, target, num_gates * units)
+        trajectories, contexts, weights, states = attention_loop(
+            step, products, list(initial_states), self.attention, memory
+        )
+        return trajectories[0], contexts, weights, states
 
     def compute_output_spec(self, sequences, initial_states, keys, memory, source_mask=None):
         batch, time, _ = sequences.shape
-        return (
-            keras.KerasTensor((batch, time, self.units), dtype=self.compute_dtype),
-            keras.KerasTensor((batch, time, memory.shape[-1]), dtype=self.compute_dtype),
-            keras.KerasTensor((batch, time, memory.shape[1]), dtype="float32"),
-            [keras.KerasTensor(state.shape, dtype=self.compute_dtype) for state in initial_states],
-        )
+        outputs = keras.KerasTensor((batch, time, self.units), dtype=self.compute_dtype)
+        context, weights = self.attention.whole_output_spec(outputs, keys, memory)
+        states = [keras.KerasTensor(state.shape, dtype=state.dtype) for state in initial_states]
+        return outputs, context, weights, states
 
     def get_config(self):
-        return {**super().get_config(), "units": self.units, "cell": self.cell}
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "cell": self.cell,
+            "attention": serialize_attention(self.attention),
+            "layer_normalization": self.layer_normalization,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        attention = config.get("attention")
+        return cls(**{**config, "attention": attention and keras.saving.deserialize_keras_object(attention)})
+

@@ -1,6 +1,7 @@
 """The encoder-decoder with attention."""
 
-from kerasseq.decoders import attention_bridge, attention_decoder, connect
+from kerasseq.bridges import attention_bridge
+from kerasseq.decoders import attention_decoder, connect
 from kerasseq.encoders import recurrent_encoder
 from kerasseq.models.arguments import check_arguments
 
@@ -14,6 +15,11 @@ def AttentionSeq2Seq(
     num_layers=1,
     bidirectional=True,
     attention="luong",
+    placement=None,
+    num_heads=4,
+    bridge=None,
+    residual=False,
+    layer_normalization=False,
     dropout=0.0,
     tie_embeddings=False,
     name="attention_seq2seq",
@@ -28,8 +34,20 @@ def AttentionSeq2Seq(
         units: int, size of each state, in the encoder for each direction.
         num_layers: int, number of recurrent layers in encoder and decoder.
         bidirectional: bool, whether the encoder also reads backwards.
-        attention: `"luong"`, the "general" score after the recurrence, which trains on whole sequences; or
-            `"bahdanau"`, the additive score inside the recurrence, which pays for a loop over the attention.
+        attention: what scores a source position: `"luong"`, the "general" score of Luong et al. 2015, and their
+            `"dot"` and `"concat"`; `"bahdanau"`, additive (Bahdanau et al. 2015); `"multi_head"` (Vaswani et al. 2017);
+            `"location"`, additive and sensitive to where the last step looked (Chorowski et al. 2015); `"monotonic"`,
+            which never looks back (Raffel et al. 2017); `"coverage"`, additive and aware of all that was looked at (See
+            et al. 2017).
+        placement: where the attention stands: `"after"` the recurrence, which trains on whole sequences;
+            `"input_feeding"`, whose result the next step reads (Luong et al. 2015); or `"inside"`, before the first
+            layer's cell. The latter two loop over the attention. Default: `"inside"` for `"bahdanau"`, `"location"` and
+            `"monotonic"`, else `"after"`.
+        num_heads: int, for `"multi_head"`; divides `units`.
+        bridge: what the decoder starts from: `"zero"`, a `"copy"` of the encoder's final states, or a `"dense"` layer
+            over them. Default: a copy where sizes agree, else dense.
+        residual: bool, whether each layer from the second on adds its input to its output.
+        layer_normalization: bool, whether the cells are normalized (Ba et al. 2016).
         dropout: float in [0, 1), share of units dropped after embeddings, between layers and before the logits.
         tie_embeddings: bool, whether the projection to the target vocabulary uses the target embedding's matrix.
         name: str.
@@ -37,10 +55,12 @@ def AttentionSeq2Seq(
     Returns:
         a functional `keras.Model` from `{"encoder_token_ids": (batch, source), "decoder_token_ids": (batch, target)}`,
         int32, to logits `(batch, target, target_vocabulary)`, float32. Its parts are `model.get_layer("encoder")`,
-        `"bridge"` and `"decoder"`; the decoder also returns `attention (batch, target, source)`.
+        `"bridge"` and `"decoder"`; the decoder also returns `attention (batch, target, source)`, and with several heads
+        `attention_heads (batch, heads, target, source)`.
 
     Raises:
-        ValueError: for an unknown cell or attention, sizes that are not positive integers or a dropout outside [0, 1).
+        ValueError: for an unknown cell, attention, placement or bridge, sizes that are not positive integers or do not
+            fit together, or a dropout outside [0, 1).
 
     Example:
 
@@ -60,6 +80,7 @@ def AttentionSeq2Seq(
         embedding_dim=embedding_dim,
         units=units,
         num_layers=num_layers,
+        num_heads=num_heads,
     )
     encoder = recurrent_encoder(
         source_vocabulary_size,
@@ -68,9 +89,19 @@ def AttentionSeq2Seq(
         cell=cell,
         num_layers=num_layers,
         bidirectional=bidirectional,
+        residual=residual,
+        layer_normalization=layer_normalization,
         dropout=dropout,
     )
-    bridge = attention_bridge(encoder, units, cell)
+    bridge = attention_bridge(
+        encoder,
+        units,
+        cell,
+        attention=attention,
+        placement=placement,
+        attentional_units=embedding_dim if tie_embeddings else units,
+        bridge=bridge,
+    )
     decoder = attention_decoder(
         target_vocabulary_size,
         embedding_dim,
@@ -78,7 +109,11 @@ def AttentionSeq2Seq(
         memory_dim=encoder.output["memory"].shape[-1],
         cell=cell,
         attention=attention,
+        placement=placement,
+        num_heads=num_heads,
         num_layers=num_layers,
+        residual=residual,
+        layer_normalization=layer_normalization,
         dropout=dropout,
         tie_embeddings=tie_embeddings,
     )

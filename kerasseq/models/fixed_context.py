@@ -1,6 +1,7 @@
 """What the models without attention share: a recurrent encoder, a bridge of states, a recurrent decoder."""
 
-from kerasseq.decoders import connect, recurrent_decoder, state_bridge
+from kerasseq.bridges import state_bridge
+from kerasseq.decoders import connect, recurrent_decoder
 from kerasseq.encoders import recurrent_encoder
 from kerasseq.models.arguments import check_arguments
 

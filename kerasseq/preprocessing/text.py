@@ -189,6 +189,17 @@ class TextPreprocessor(keras.layers.Layer):
         labels = padded(ids, self.max_target_length)
         return shift_right(labels), labels
 
+    def encode_prefix(self, texts):
+        """Texts to the ids that an output begins with.
+
+        Args:
+            texts: list of str, or of bytes in UTF-8.
+
+        Returns:
+            int32 `(batch, prefix)`, without START and END, padded with 0; no column where all texts are empty.
+        """
+        return self.tokenize(string_tensor(texts), "target")[:, :-1].to_tensor()
+
     def decode(self, token_ids):
         """Ids to texts.
 

@@ -3,8 +3,9 @@
 from kerasseq.samplers.beam import BeamSampler
 from kerasseq.samplers.greedy import GreedySampler
 from kerasseq.samplers.random import RandomSampler
+from kerasseq.samplers.rules import Rules
 
-__all__ = ["BeamSampler", "GreedySampler", "RandomSampler", "get"]
+__all__ = ["BeamSampler", "GreedySampler", "RandomSampler", "Rules", "get"]
 
 SAMPLERS = {"greedy": GreedySampler, "beam": BeamSampler}
 

@@ -3,24 +3,34 @@
 import keras
 from keras import ops
 
+from kerasseq.samplers.rules import IMPOSSIBLE, Rules
 from kerasseq.samplers.top_k import best_tokens
 
 
 @keras.saving.register_keras_serializable(package="kerasseq")
-class GreedySampler:
+class GreedySampler(Rules):
     """Takes the likeliest token in every step, until END.
+
+    Args:
+        min_length, min_length_ratio, max_length_ratio, no_repeat_ngram_size, suppressed_ids: the rules for outputs, see
+            `kerasseq.samplers.Rules`. A sequence for which they leave no token stops without END.
 
     Called by `kerasseq.TextGenerator`, as every sampler is:
 
     Call arguments:
-        step: function of `token_ids (rows, 1)` and a nest of states, each `(rows, ...)`, that returns logits
-            `(rows, vocabulary)` and the next states, where rows is `batch_size * rows_per_sequence`.
+        step: function of `token_ids (rows, 1)` and a nest of states, each `(rows, ...)`, where rows is
+            `batch_size * rows_per_sequence`. It returns a dict with `logits (rows, vocabulary)`, the next `states`, and,
+            for a coverage penalty, `attention (rows, source)`.
         states: the states before the first step.
         batch_size: int scalar.
         start_id: int, the token before the first.
         end_id: int, the token that ends a sequence.
         max_length: int scalar, the most tokens of a sequence, END included.
         hypotheses: int, how many of the best hypotheses of a sequence are wanted, at most `rows_per_sequence`.
+        source_mask: bool `(batch, source)`, true for real positions. Needed by lengths relative to the source and by a
+            coverage penalty.
+        prefix_ids: int32 `(batch, prefix)`, tokens that an output must begin with; 0 behind them. Their
+            log-probabilities count in the scores. Default: none.
 
     Returns:
         dict of `token_ids`, int32 `(batch, hypotheses, max_length)`, best hypothesis first, with zeros behind END;
@@ -29,20 +39,36 @@ class GreedySampler:
 
     rows_per_sequence = 1
 
-    def __call__(self, step, states, batch_size, start_id, end_id, max_length, hypotheses=1):
+    def __call__(
+        self,
+        step,
+        states,
+        batch_size,
+        start_id,
+        end_id,
+        max_length,
+        hypotheses=1,
+        source_mask=None,
+        prefix_ids=None,
+    ):
         positions = ops.arange(max_length, dtype="int32")
+        shortest, longest = self.limits(batch_size, max_length, source_mask)
 
         def running(index, tokens, token_ids, scores, done, states):
             return ops.logical_and(index < max_length, ops.logical_not(ops.all(done)))
 
         def body(index, tokens, token_ids, scores, done, states):
-            logits, states = step(tokens, states)
-            log_probabilities, tokens = self.choose(logits)  # (batch, 1)
+            outputs = step(tokens, states)
+            logits = ops.cast(outputs["logits"], "float32")
+            allowed = self.rule_out(logits, token_ids, index, shortest, end_id, prefix_ids)
+            log_probabilities, tokens = self.choose(logits, allowed)  # (batch, 1)
+            done = ops.logical_or(done, log_probabilities < IMPOSSIBLE / 2)
             # Finished rows emit padding at log-probability 0, so END keeps its score.
             tokens = ops.where(done, 0, tokens)
             scores = scores + ops.where(done, 0.0, log_probabilities)
             token_ids = ops.where(positions == index, tokens, token_ids)
-            return index + 1, tokens, token_ids, scores, ops.logical_or(done, tokens == end_id), states
+            done = done | (tokens == end_id) | (index + 1 >= longest)
+            return index + 1, tokens, token_ids, scores, done, outputs["states"]
 
         _, _, token_ids, scores, _, _ = ops.while_loop(
             running,
@@ -58,13 +84,9 @@ class GreedySampler:
         )
         return {"token_ids": token_ids[:, None], "scores": scores}
 
-    def choose(self, logits):
-        """One token a row: logits `(rows, vocabulary)` -> log-probabilities and token ids, both `(rows, 1)`."""
-        return best_tokens(logits, 1)
+    def choose(self, logits, allowed):
+        """One token a row: logits, all and the allowed ones, `(rows, vocabulary)` -> log-probabilities and token ids.
 
-    def get_config(self):
-        return {}
-
-    @classmethod
-    def from_config(cls, config):
-        return cls(**config)
+        Both results are `(rows, 1)`.
+        """
+        return best_tokens(logits, 1, allowed)

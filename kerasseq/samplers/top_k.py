@@ -5,18 +5,20 @@ import math
 from keras import ops
 
 
-def best_tokens(logits, count):
+def best_tokens(logits, count, allowed=None):
     """The `count` likeliest tokens of each row.
 
     Args:
         logits: float `(rows, vocabulary)`.
         count: int.
+        allowed: float `(rows, vocabulary)`, logits to choose by, where those of ruled out tokens are very low. The
+            log-probabilities are still those of `logits`. Default: `logits`.
 
     Returns:
         log-probabilities, float32 `(rows, count)`, and token ids, int32 `(rows, count)`.
     """
     logits = ops.cast(logits, "float32")
-    values, token_ids = top_k(logits, count)
+    values, token_ids = top_k(logits if allowed is None else allowed, count)
     return values - ops.logsumexp(logits, axis=-1, keepdims=True), token_ids
 
 

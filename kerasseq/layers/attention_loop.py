@@ -1,0 +1,37 @@
+"""The loop of recurrences that attend in every step."""
+
+from keras import ops
+
+
+def attention_loop(step, inputs, states, attention, memory):
+    """Runs a step with attention in it over time.
+
+    Args:
+        step: function of a list of states and the inputs `(batch, size)` of a step, that returns the next states, the
+            context `(batch, dim)` and the weights `(batch, [heads,] source)`.
+        inputs: float `(batch, time, size)`. A static time of 1 needs no loop.
+        states: list of tensors `(batch, size)`.
+        attention: the attention layer.
+        memory: float `(batch, source, dim)`, what contexts are made of.
+
+    Returns:
+        list of the states after every step, `(batch, time, size)`; contexts `(batch, time, dim)`; weights `(batch,
+        [heads,] time, source)`; and the list of final states.
+    """
+    if inputs.shape[1] == 1:
+        states, context, weights = step(states, inputs[:, 0])
+        *trajectories, context, weights = (ops.expand_dims(value, -2) for value in [*states, context, weights])
+        return trajectories, context, weights, states
+
+    def scan_step(carry, inputs):
+        states, context, weights = step(carry[:-2], inputs)
+        carry = [*states, context, weights]
+        return carry, carry
+
+    batch, source, dim = ops.shape(memory)
+    context = ops.zeros((batch, dim), dtype=memory.dtype)
+    weights = ops.zeros(attention.step_weights_shape(batch, source), dtype="float32")
+    # keras.ops.scan wants outputs of the carry's shapes, so context and weights ride along in the carry.
+    carry, outputs = ops.scan(scan_step, [*states, context, weights], ops.transpose(inputs, (1, 0, 2)))
+    *trajectories, contexts, weights = (ops.moveaxis(output, 0, -2) for output in outputs)
+    return trajectories, contexts, weights, list(carry[:-2])

@@ -1,0 +1,165 @@
+"""Rules that an output must keep: its length, forced, suppressed and repeated tokens."""
+
+import numbers
+
+from keras import ops
+
+from kerasseq.arguments import check_positive_integer
+
+# The log-probability of what is ruled out: finite, so that no sum or quotient of it is NaN.
+IMPOSSIBLE = -1e9
+
+
+class Rules:
+    """What all samplers share: the rules for their outputs, and the configuration that keeps them.
+
+    A rule rules tokens out, after the softmax: the scores of the tokens that are left stay what the model gives them,
+    and are not made to add up to 1 again. Lengths count tokens, END included; the length of a source counts the real
+    positions of the memory, which for text are its tokens, END included.
+
+    Args:
+        min_length: int, the fewest tokens of an output.
+        min_length_ratio: float of at least 0, the fewest tokens relative to the length of the source, rounded up.
+        max_length_ratio: float above 0, the most tokens relative to the length of the source, rounded down, but at
+            least 1 and at most the `max_length` of the call. Where this limit is below a minimum, the limit holds.
+            Default: none.
+        no_repeat_ngram_size: int, the length of sequences of tokens that an output may hold only once: 3 blocks
+            repeated trigrams (Paulus et al. 2018). Default: none.
+        suppressed_ids: ints, ids that never appear in an output.
+
+    Raises:
+        ValueError: for a value outside these ranges.
+    """
+
+    def __init__(
+        self,
+        min_length=1,
+        min_length_ratio=0.0,
+        max_length_ratio=None,
+        no_repeat_ngram_size=None,
+        suppressed_ids=(),
+    ):
+        check_positive_integer("min_length", min_length)
+        check_number("min_length_ratio", min_length_ratio)
+        if max_length_ratio is not None and not check_number("max_length_ratio", max_length_ratio) > 0:
+            raise ValueError(f"max_length_ratio must be above 0. Received: max_length_ratio={max_length_ratio!r}.")
+        if max_length_ratio is not None and min_length_ratio > max_length_ratio:
+            raise ValueError(
+                "min_length_ratio must be at most max_length_ratio. Received: "
+                f"min_length_ratio={min_length_ratio!r}, max_length_ratio={max_length_ratio!r}."
+            )
+        if no_repeat_ngram_size is not None:
+            check_positive_integer("no_repeat_ngram_size", no_repeat_ngram_size)
+        self.min_length = min_length
+        self.min_length_ratio = min_length_ratio
+        self.max_length_ratio = max_length_ratio
+        self.no_repeat_ngram_size = no_repeat_ngram_size
+        self.suppressed_ids = check_ids(suppressed_ids)
+
+    def limits(self, batch_size, max_length, source_mask):
+        """The fewest and the most tokens of each sequence's output, both int32 `(batch, 1)`."""
+        shortest = ops.full((batch_size, 1), self.min_length, dtype="int32")
+        longest = ops.full((batch_size, 1), max_length, dtype="int32")
+        if self.min_length_ratio or self.max_length_ratio is not None:
+            if source_mask is None:
+                raise ValueError(
+                    "min_length_ratio and max_length_ratio need the sampler's call argument source_mask, bool "
+                    "(batch, source). Received: source_mask=None."
+                )
+            source_length = ops.sum(ops.cast(source_mask, "float32"), axis=-1, keepdims=True)  # (batch, 1)
+            # The small term is for products such as 0.1 * 30, which floating point puts above 3.
+            shortest_relative = ops.cast(ops.ceil(self.min_length_ratio * source_length - 1e-4), "int32")
+            shortest = ops.maximum(shortest, shortest_relative)
+            if self.max_length_ratio is not None:
+                longest_relative = ops.cast(ops.floor(self.max_length_ratio * source_length + 1e-4), "int32")
+                longest = ops.minimum(longest, ops.maximum(longest_relative, 1))
+        return ops.minimum(shortest, longest), longest
+
+    def rule_out(self, logits, token_ids, index, shortest, end_id, prefix_ids):
+        """Sets the logits of ruled out tokens to `IMPOSSIBLE`.
+
+        Args:
+            logits: float32 `(rows, vocabulary)`.
+            token_ids: int32 `(rows, max_length)`, the tokens so far.
+            index: int scalar, the number of tokens so far.
+            shortest: int32 `(rows, 1)`, the fewest tokens of an output.
+            end_id: int.
+            prefix_ids: int32 `(rows, prefix)` or `None`; the token at `index` is forced where it is not 0. A forced
+                token overrides all other rules.
+
+        Returns:
+            float32 `(rows, vocabulary)`.
+        """
+        vocabulary = ops.arange(logits.shape[-1], dtype="int32")
+        allowed = logits
+        if self.min_length > 1 or self.min_length_ratio:
+            allowed = ops.where((index + 1 < shortest) & (vocabulary == end_id), IMPOSSIBLE, allowed)
+        if self.suppressed_ids:
+            suppressed = ops.any(vocabulary[:, None] == ops.array(self.suppressed_ids, dtype="int32"), axis=-1)
+            allowed = ops.where(suppressed, IMPOSSIBLE, allowed)
+        if self.no_repeat_ngram_size is not None:
+            repeats = repeated_ngrams(token_ids, index, self.no_repeat_ngram_size, logits.shape[-1])
+            allowed = ops.where(repeats, IMPOSSIBLE, allowed)
+        if prefix_ids is not None:
+            # A column of zeros behind the prefix, so that there is one to look at when it is over.
+            columns = ops.pad(prefix_ids, ((0, 0), (0, 1)))
+            column = ops.minimum(index, ops.shape(prefix_ids)[1])
+            forced = ops.take(columns, ops.reshape(column, (1,)), axis=1)  # (rows, 1)
+            only_forced = ops.where(vocabulary == forced, logits, IMPOSSIBLE)
+            allowed = ops.where(forced > 0, only_forced, allowed)
+        return allowed
+
+    def get_config(self):
+        return {
+            "min_length": self.min_length,
+            "min_length_ratio": self.min_length_ratio,
+            "max_length_ratio": self.max_length_ratio,
+            "no_repeat_ngram_size": self.no_repeat_ngram_size,
+            "suppressed_ids": list(self.suppressed_ids),
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)
+
+
+def repeated_ngrams(token_ids, index, size, vocabulary_size):
+    """Marks the tokens that would complete an n-gram for the second time.
+
+    Args:
+        token_ids: int32 `(rows, max_length)`, the tokens so far.
+        index: int scalar, their number.
+        size: int, the n of the n-grams.
+        vocabulary_size: int.
+
+    Returns:
+        bool `(rows, vocabulary_size)`.
+    """
+    rows, length = ops.shape(token_ids)
+    starts = ops.arange(length, dtype="int32")
+    same = ops.broadcast_to(starts + size - 1 < index, (rows, length))  # n-grams that are complete by now
+    for offset in range(size - 1):
+        earlier = ops.take(token_ids, ops.minimum(starts + offset, length - 1), axis=1)  # (rows, max_length)
+        latest = ops.take(token_ids, ops.reshape(ops.maximum(index - size + 1 + offset, 0), (1,)), axis=1)  # (rows, 1)
+        same = same & (earlier == latest)
+    following = ops.take(token_ids, ops.minimum(starts + size - 1, length - 1), axis=1)
+    row_indices = ops.broadcast_to(ops.arange(rows, dtype="int32")[:, None], (rows, length))
+    indices = ops.reshape(ops.stack([row_indices, following], axis=-1), (-1, 2))
+    counts = ops.scatter(indices, ops.reshape(ops.cast(same, "int32"), (-1,)), (rows, vocabulary_size))
+    return counts > 0
+
+
+def check_number(name, value):
+    """Raises a `ValueError` unless `value` is a finite number of at least 0; returns it."""
+    if not isinstance(value, numbers.Real) or isinstance(value, bool) or not 0 <= value < float("inf"):
+        raise ValueError(f"{name} must be a number of at least 0. Received: {name}={value!r}.")
+    return value
+
+
+def check_ids(suppressed_ids):
+    """The ids as a tuple; raises a `ValueError` unless all are integers of at least 0."""
+    ids = tuple(suppressed_ids) if not isinstance(suppressed_ids, (str, bytes, numbers.Number)) else (suppressed_ids,)
+    for token_id in ids:
+        if not isinstance(token_id, numbers.Integral) or isinstance(token_id, bool) or token_id < 0:
+            raise ValueError(f"suppressed_ids must be token ids, 0 or more. Received: {suppressed_ids!r}.")
+    return tuple(int(token_id) for token_id in ids)
