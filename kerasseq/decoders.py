@@ -189,9 +189,9 @@ def attention_decoder(
     attentional_units = embedding_dim if tie_embeddings else units
     if not kind.keys and memory_dim != units:
         raise ValueError(
-            f"attention={attention!r} multiplies the decoder's states with the memory, so both need one size. Received: "
-            f"{units} units, a memory of {memory_dim}. Choose bidirectional=False, or attention='luong', which projects "
-            "the memory."
+            f"attention={attention!r} multiplies the decoder's states with the memory, so both need one size. "
+            f"Received: {units} units, a memory of {memory_dim}. Choose bidirectional=False, or attention='luong', "
+            "which projects the memory."
         )
 
     # === Inputs ===

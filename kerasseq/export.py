@@ -23,7 +23,10 @@ def export(generator, model_folder, version=None):
 
     Signatures: `serving_default` decodes with the generator's own sampler, `greedy` greedily. Input: `text` (string
     `[batch]`), or what the preprocessor's `source_signature` names. Outputs: `text` (string `[batch]`) and `score`
-    (float32 `[batch]`).
+    (float32 `[batch]`). A model with attention has the signature `attention` as well, which decodes as
+    `serving_default` does and adds the axes and the weights of the attention: `source_tokens` (string `[batch,
+    source]`) and `target_tokens` (string `[batch, target]`), padded with empty strings, `attention` (float32 `[batch,
+    target, source]`), and, for several heads, `attention_heads` (float32 `[batch, heads, target, source]`).
 
     The version is written to a temporary folder beside its place, checked, and moved into place in one step: a crash
     leaves no half-written version that a model server could pick up.
@@ -95,9 +98,7 @@ def write(generator, folder):
     # Raw variables: a tf.Module that tracks a Keras model loads in Python, but not in the C++ server.
     module.weights = [weight.value for weight in generator.model.weights]
     module.tokenizers = list(generator.preprocessor.tokenizers)
-    module.functions = {
-        name: signature(generator, sampler) for name, sampler in samplers_by_signature(generator).items()
-    }
+    module.functions = {name: signature(generator, *how) for name, how in decoding_by_signature(generator).items()}
     tf.saved_model.save(module, folder, signatures=module.functions)
     extra = os.path.join(folder, "assets.extra")
     os.makedirs(extra, exist_ok=True)
@@ -120,17 +121,22 @@ def sha256(path):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def samplers_by_signature(generator):
-    return {"serving_default": generator.sampler, "greedy": samplers.get("greedy")}
+def decoding_by_signature(generator):
+    """The sampler of each signature, and whether it gives details."""
+    decoding = {"serving_default": (generator.sampler, False), "greedy": (samplers.get("greedy"), False)}
+    if "attention" in generator.model.get_layer("decoder").output:
+        decoding["attention"] = (generator.sampler, True)
+    return decoding
 
 
-def signature(generator, sampler):
-    """A serving function: raw sources `[batch]` -> `text` and `score`, `[batch]` each."""
+def signature(generator, sampler, details):
+    """A serving function: raw sources `[batch]` -> `text` and `score`, `[batch]` each, and details of the best one."""
     source = generator.preprocessor.source_signature
 
     def serve(**inputs):
-        outputs = generator.decode(inputs[source.name], sampler, generator.max_length)
-        return {"text": outputs["text"][:, 0], "score": outputs["score"][:, 0]}
+        decode = generator.decode_with_details if details else generator.decode
+        outputs = decode(inputs[source.name], sampler, generator.max_length)
+        return {**outputs, "text": outputs["text"][:, 0], "score": outputs["score"][:, 0]}
 
     return tf.function(serve).get_concrete_function(**{source.name: source})
 
@@ -139,15 +145,22 @@ def check_answers(generator, folder):
     """Loads a SavedModel and raises a `ValueError` unless it answers as the generator does."""
     loaded = tf.saved_model.load(folder)
     source = tf.constant([b"", b"a"])  # Raw sources of any kind must have an answer.
-    for name, sampler in samplers_by_signature(generator).items():
+    for name, (sampler, details) in decoding_by_signature(generator).items():
         served = loaded.signatures[name](**{generator.preprocessor.source_signature.name: source})
-        expected = generator.compiled_decode(sampler, generator.max_length)(source)
-        same_text = np.array_equal(served["text"], expected["text"][:, 0])
-        if not same_text or not np.allclose(served["score"], expected["score"][:, 0], atol=1e-3):
+        expected = generator.compiled_decode(sampler, generator.max_length, details)(source)
+        expected = {**expected, "text": expected["text"][:, 0], "score": expected["score"][:, 0]}
+        if set(served) != set(expected) or not all(same(served[key], expected[key]) for key in expected):
             raise ValueError(
                 f"The signature {name!r} of the SavedModel answers otherwise than the generator. Expected: "
-                f"{expected['text'].numpy()}. Received: {served['text'].numpy()}. Nothing was written."
+                f"{expected}. Received: {served}. Nothing was written."
             )
+
+
+def same(served, expected):
+    """Whether two tensors agree: strings exactly, numbers to 1e-3."""
+    if served.shape != expected.shape:
+        return False
+    return np.array_equal(served, expected) if served.dtype == tf.string else np.allclose(served, expected, atol=1e-3)
 
 
 def unservable(folder):

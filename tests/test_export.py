@@ -260,7 +260,7 @@ def test_weights_in_another_order(copy):
 
 
 def test_an_export_that_answers_otherwise_is_refused(generator, monkeypatch, tmp_path):
-    def other(generator, sampler):
+    def other(generator, sampler, details):
         source = generator.preprocessor.source_signature
         serve = tf.function(lambda text: {"text": tf.fill(tf.shape(text), "no"), "score": tf.zeros(tf.shape(text))})
         return serve.get_concrete_function(text=source)
@@ -325,12 +325,15 @@ REQUESTS = {
 }
 
 
+SIGNATURES = {"serving_default": None, "greedy": "greedy", "attention": None}  # and the sampler of each
+
+
 @pytest.fixture(scope="module")
 def served(exported):
     """Answers of a fresh process that runs TensorFlow's C++ loader and none of our code."""
     requests = [
         {"signature": signature, "inputs": {"text": [base64.b64encode(text).decode() for text in texts]}}
-        for signature in ("serving_default", "greedy")
+        for signature in SIGNATURES
         for texts in REQUESTS.values()
     ]
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -343,19 +346,22 @@ def served(exported):
 
 def test_the_process_knows_nothing_of_us(served):
     assert "kerasseq" not in served["imported"] and "tensorflow_text" not in served["imported"]
-    assert {"serving_default", "greedy"} <= set(served["signatures"])
+    assert set(SIGNATURES) <= set(served["signatures"])
 
 
-@pytest.mark.parametrize("signature", ["serving_default", "greedy"])
+def answer_of(served, signature, kind):
+    return served["answers"][list(SIGNATURES).index(signature) * len(REQUESTS) + list(REQUESTS).index(kind)]
+
+
+@pytest.mark.parametrize("signature", SIGNATURES)
 @pytest.mark.parametrize("kind", REQUESTS)
 def test_served_as_in_process(generator, served, signature, kind):
-    position = ["serving_default", "greedy"].index(signature) * len(REQUESTS) + list(REQUESTS).index(kind)
-    answer = served["answers"][position]
-    assert set(answer) == {"text", "score"}
+    answer = answer_of(served, signature, kind)
+    details = {"source_tokens", "target_tokens", "attention"} if signature == "attention" else set()
+    assert set(answer) == {"text", "score", *details}
     assert (answer["text"]["dtype"], answer["score"]["dtype"]) == ("string", "float32")
     texts = [base64.b64decode(text).decode("utf-8") for text in answer["text"]["values"]]
-    sampler = {"serving_default": None, "greedy": "greedy"}[signature]
-    expected = generator.generate(REQUESTS[kind], sampler, details=True)
+    expected = generator.generate(REQUESTS[kind], SIGNATURES[signature], details=True)
     np.testing.assert_allclose(answer["score"]["values"], [generation.score for generation in expected], atol=1e-3)
     assert len(texts) == len(REQUESTS[kind])
     for text, generation in zip(texts, expected, strict=True):
@@ -364,15 +370,48 @@ def test_served_as_in_process(generator, served, signature, kind):
             assert text == generation.text
 
 
+@pytest.mark.parametrize("kind", REQUESTS)
+def test_served_attention(generator, served, kind):
+    """Tokens and weights of each row are what `generate` gives, and all that is padded behind them is empty or 0."""
+    answer = answer_of(served, "attention", kind)
+    texts = [base64.b64decode(text).decode("utf-8") for text in answer["text"]["values"]]
+    weights = np.array(answer["attention"]["values"])
+    compared = 0
+    for row, generation in enumerate(generator.generate(REQUESTS[kind], details=True)):
+        if texts[row] != generation.text:
+            continue  # A near tie, as the test above knows.
+        compared += 1
+        for side in ("source_tokens", "target_tokens"):
+            tokens = [base64.b64decode(token).decode("utf-8") for token in answer[side]["values"][row]]
+            expected = getattr(generation, side)
+            assert tokens[: len(expected)] == expected and not any(tokens[len(expected) :])
+        targets, sources = generation.attention.shape
+        np.testing.assert_allclose(weights[row, :targets, :sources], generation.attention, atol=1e-4)
+        assert not weights[row, :, sources:].any()
+    assert compared
+
+
 def test_signatures_have_the_batch_first(exported):
     loaded = tf.saved_model.load(exported)
-    assert set(loaded.signatures) == {"serving_default", "greedy"}
-    for function in loaded.signatures.values():
+    assert set(loaded.signatures) == set(SIGNATURES)
+    texts = {"text": (tf.string, [None]), "score": (tf.float32, [None])}
+    details = {
+        "source_tokens": (tf.string, [None, None]),
+        "target_tokens": (tf.string, [None, None]),
+        "attention": (tf.float32, [None, None, None]),
+    }
+    for signature, function in loaded.signatures.items():
         _, inputs = function.structured_input_signature
         assert inputs == {"text": tf.TensorSpec([None], tf.string, name="text")}
-        assert {
-            name: (tensor.dtype, tensor.shape.as_list()) for name, tensor in function.structured_outputs.items()
-        } == {
-            "text": (tf.string, [None]),
-            "score": (tf.float32, [None]),
-        }
+        outputs = function.structured_outputs
+        assert {name: (tensor.dtype, tensor.shape.as_list()) for name, tensor in outputs.items()} == (
+            {**texts, **details} if signature == "attention" else texts
+        )
+
+
+def test_a_model_without_attention_has_no_such_signature(preprocessor, tmp_path):
+    model = kerasseq.models.GRUSeq2Seq(
+        preprocessor.source_vocabulary_size, preprocessor.target_vocabulary_size, units=8, embedding_dim=8
+    )
+    folder = TextGenerator(model, preprocessor, max_length=4).export(tmp_path)
+    assert set(tf.saved_model.load(folder).signatures) == {"serving_default", "greedy"}

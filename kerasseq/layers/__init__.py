@@ -5,6 +5,7 @@ from kerasseq.layers.attention import BahdanauAttention, LuongAttention
 from kerasseq.layers.cells import CELLS
 from kerasseq.layers.input_feeding import InputFeeding
 from kerasseq.layers.masking import PaddingMask, PairSteps
+from kerasseq.layers.mean_probability import MeanProbability
 from kerasseq.layers.multi_head_attention import MultiHeadAttention
 from kerasseq.layers.recurrent import Recurrent
 from kerasseq.layers.recurrent_attention import RecurrentAttention
@@ -17,6 +18,7 @@ __all__ = [
     "InputFeeding",
     "LocationAttention",
     "LuongAttention",
+    "MeanProbability",
     "MonotonicAttention",
     "MultiHeadAttention",
     "PaddingMask",

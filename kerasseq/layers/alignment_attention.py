@@ -124,6 +124,8 @@ class LocationAttention(AlignmentAttention):
 
     def align(self, projected, keys, state, source_mask):
         located = ops.conv(ops.cast(state, keys.dtype)[:, :, None], self.filter_kernel, padding="same")
+        # TensorFlow's oneDNN convolution of an empty batch has the wrong shape.
+        located = ops.reshape(located, (*ops.shape(state), self.filters))
         features = ops.matmul(located, self.location_kernel)  # (batch, source, units)
         scores = ops.sum(self.hidden(projected, keys, features) * self.score_vector, axis=-1)
         weights = masked_softmax(scores, source_mask)

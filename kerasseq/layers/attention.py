@@ -47,8 +47,8 @@ class Attention(keras.layers.Layer):
             states: list of `num_states` tensors `(batch, source)`.
 
         Returns:
-            context `(batch, dim)`, weights `(batch, source)`, or `(batch, heads, source)` where there are several heads,
-            and the list of next states.
+            context `(batch, dim)`, weights `(batch, source)`, or `(batch, heads, source)` where there are several
+            heads, and the list of next states.
         """
         context, weights = self(query[:, None], keys, memory, source_mask=source_mask)
         return context[:, 0], weights[..., 0, :], states

@@ -135,9 +135,7 @@ class InputFeeding(keras.layers.Layer):
                 attentional = attentional * kept[:, self.num_layers * self.units :]
             return [*after, attentional, *alignments], context, weights
 
-        trajectories, _, weights, states = attention_loop(
-            step, products, list(initial_states), self.attention, memory
-        )
+        trajectories, _, weights, states = attention_loop(step, products, list(initial_states), self.attention, memory)
         return trajectories[count], weights, states
 
     def compute_output_spec(self, sequences, initial_states, keys, memory, source_mask=None, training=False):

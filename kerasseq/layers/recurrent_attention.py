@@ -100,4 +100,3 @@ class RecurrentAttention(keras.layers.Layer):
     def from_config(cls, config):
         attention = config.get("attention")
         return cls(**{**config, "attention": attention and keras.saving.deserialize_keras_object(attention)})
-

@@ -16,7 +16,7 @@ GAP = 0.25  # between panels
 BAR_WIDTH = 0.85  # of the colour bar with its labels
 
 
-def plot_attention(generations, title=None):
+def plot_attention(generations, title=None, heads=False):
     """Heat maps of attention weights: source tokens along x, target tokens along y, one panel a generation.
 
     The start of a word, which SentencePiece marks by U+2581, shows as "␣", the end of a sequence as "END". Characters
@@ -27,12 +27,14 @@ def plot_attention(generations, title=None):
         generations: `kerasseq.Generation`, or a list of them, as `TextGenerator.generate(..., details=True)` returns;
             with `source_tokens`, `target_tokens` and `attention`, float `(target tokens, source tokens)`.
         title: str, above the whole figure. Each panel is entitled with its generated text. Default: none.
+        heads: bool, whether to show a panel for each attention head, from `attention_heads`, instead of their mean.
 
     Returns:
         a `matplotlib.figure.Figure`. All panels share one colour scale, from 0 to the largest weight.
 
     Raises:
-        ValueError: if there is no generation, one has no attention, or its attention does not fit its tokens.
+        ValueError: if there is no generation, one has no attention, or no heads, or its attention does not fit its
+            tokens.
 
     Example:
 
@@ -53,10 +55,18 @@ def plot_attention(generations, title=None):
     from matplotlib.figure import Figure  # Deferred: importing kerasseq stays cheap.
 
     generations = list(generations) if isinstance(generations, (list, tuple)) else [generations]
-    check_generations(generations)
-    sources = [[shown_token(token) for token in generation.source_tokens] for generation in generations]
-    targets = [[shown_token(token) for token in generation.target_tokens] for generation in generations]
-    texts = [generation.text for generation in generations]
+    check_generations(generations, heads)
+    if heads:
+        panels = [
+            (generation, weights, f"{generation.text} (head {number})")
+            for generation in generations
+            for number, weights in enumerate(generation.attention_heads, 1)
+        ]
+    else:
+        panels = [(generation, generation.attention, generation.text) for generation in generations]
+    sources = [[shown_token(token) for token in generation.source_tokens] for generation, _, _ in panels]
+    targets = [[shown_token(token) for token in generation.target_tokens] for generation, _, _ in panels]
+    texts = [text for _, _, text in panels]
     families, missing = covering_fonts("".join([MISSING_GLYPH, "…", *texts, title or "", *sum(sources + targets, [])]))
     boxes = str.maketrans(dict.fromkeys(missing, MISSING_GLYPH))
     font = {"family": families, "parse_math": False}  # A "$" in a text is a dollar, not mathematics.
@@ -66,11 +76,11 @@ def plot_attention(generations, title=None):
     font_size = 9 if cell > 0.2 else 8
     figure = Figure()
     axes = []
-    highest = max(float(np.max(generation.attention)) for generation in generations)
-    for number, (generation, source, target) in enumerate(zip(generations, sources, targets, strict=True)):
+    highest = max(float(np.max(weights)) for _, weights, _ in panels)
+    for number, ((_, weights, text), source, target) in enumerate(zip(panels, sources, targets, strict=True)):
         axis = figure.add_axes((0, 0, 1, 1), label=f"panel {number}")  # `arrange` gives each its place.
         image = axis.imshow(
-            generation.attention, cmap="Blues", vmin=0.0, vmax=highest or 1.0, aspect="auto", interpolation="nearest"
+            weights, cmap="Blues", vmin=0.0, vmax=highest or 1.0, aspect="auto", interpolation="nearest"
         )
         source, target = ([token.translate(boxes) for token in tokens] for tokens in (source, target))
         axis.set_xticks(range(len(source)), source, rotation=90, fontsize=font_size, **font)
@@ -83,7 +93,7 @@ def plot_attention(generations, title=None):
         axis.set_xlabel("source")
         axis.set_ylabel("target")
         characters = max(int((len(source) * cell + 0.5) * 10), 16)  # as many as fit above the panel
-        lines = textwrap.wrap(generation.text.translate(boxes), characters, max_lines=2, placeholder=" …")
+        lines = textwrap.wrap(text.translate(boxes), characters, max_lines=2, placeholder=" …")
         axis.set_title("\n".join(lines), fontsize=font_size + 1, **font)
         axes.append(axis)
 
@@ -143,8 +153,8 @@ def arrange(figure, axes, sizes, top):
     return figure.add_axes((x / width, (height - tops[0] - bar_height) / height, 0.15 / width, bar_height / height))
 
 
-def check_generations(generations):
-    """Raises a `ValueError` unless every generation has an attention that fits its tokens."""
+def check_generations(generations, heads):
+    """Raises a `ValueError` unless every generation has an attention, or heads, that fit its tokens."""
     if not generations:
         raise ValueError("plot_attention needs at least one Generation. Received: an empty list.")
     for index, generation in enumerate(generations):
@@ -158,11 +168,17 @@ def check_generations(generations):
                 f"The generation at index {index} has no attention: its model does not attend to the source. Use a "
                 "model with attention, such as kerasseq.models.AttentionSeq2Seq."
             )
+        if heads and generation.attention_heads is None:
+            raise ValueError(
+                f"The generation at index {index} has no attention heads. Use a model with several, such as "
+                "kerasseq.models.AttentionSeq2Seq(..., attention='multi_head'), or heads=False."
+            )
         expected = (len(generation.target_tokens), len(generation.source_tokens))
-        if np.shape(generation.attention) != expected or 0 in expected:
+        received = np.shape(generation.attention_heads)[1:] if heads else np.shape(generation.attention)
+        if received != expected or 0 in expected:
             raise ValueError(
                 "attention must have the shape (target tokens, source tokens), at least (1, 1). Expected at index "
-                f"{index}: {expected}. Received: {np.shape(generation.attention)}."
+                f"{index}: {expected}. Received: {received}."
             )
 
 

@@ -39,8 +39,8 @@ class BeamSampler(Rules):
     are compared by `log p` alone.
 
     The search of a sequence stops when its best partial hypothesis could no longer enter the finished ones that are
-    wanted: log-probabilities only fall, the divisor only grows up to that of the longest output, and no coverage penalty
-    is above 0. So stopping never changes the result.
+    wanted: log-probabilities only fall, the divisor only grows up to that of the longest output, and no coverage
+    penalty is above 0. So stopping never changes the result.
 
     Args:
         beam_width: int, number of partial and of finished hypotheses a sequence.
@@ -52,8 +52,8 @@ class BeamSampler(Rules):
             `kerasseq.samplers.Rules`.
 
     Call arguments and results are those of `GreedySampler`, with up to `beam_width` hypotheses. Partial hypotheses
-    stand behind all finished ones where fewer have ended than are wanted; where the rules leave fewer, ids of zeros with
-    a score of -1e9 or less.
+    stand behind all finished ones where fewer have ended than are wanted; where the rules leave fewer, ids of zeros
+    with a score of -1e9 or less.
 
     Example:
 
@@ -125,7 +125,10 @@ class BeamSampler(Rules):
         row_source_mask = None
         if self.coverage_penalty:
             if source_mask is None:
-                raise ValueError("coverage_penalty needs the sampler's call argument source_mask, bool (batch, source).")
+                raise ValueError(
+                    "coverage_penalty needs the sampler's call argument source_mask, bool (batch, source). Received: "
+                    "source_mask=None."
+                )
             row_source_mask = ops.repeat(source_mask, beams, axis=0)  # (rows, source)
 
         def running(beam):

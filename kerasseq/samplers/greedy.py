@@ -19,8 +19,8 @@ class GreedySampler(Rules):
 
     Call arguments:
         step: function of `token_ids (rows, 1)` and a nest of states, each `(rows, ...)`, where rows is
-            `batch_size * rows_per_sequence`. It returns a dict with `logits (rows, vocabulary)`, the next `states`, and,
-            for a coverage penalty, `attention (rows, source)`.
+            `batch_size * rows_per_sequence`. It returns a dict with `logits (rows, vocabulary)`, the next `states`,
+            and, for a coverage penalty, `attention (rows, source)`.
         states: the states before the first step.
         batch_size: int scalar.
         start_id: int, the token before the first.

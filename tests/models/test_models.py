@@ -153,7 +153,9 @@ def test_common_arguments():
     }  # fmt: skip
     for builder in (LSTMSeq2Seq, GRUSeq2Seq):
         assert list(inspect.signature(builder).parameters) == common
-    assert set(inspect.signature(AttentionSeq2Seq).parameters) == {*common, "cell", "attention"}
+    assert set(inspect.signature(AttentionSeq2Seq).parameters) == {
+        *common, "cell", "attention", "placement", "num_heads", "bridge", "residual", "layer_normalization",
+    }  # fmt: skip
 
 
 def test_predict():
@@ -203,8 +205,8 @@ def test_bad_dropout(builder, dropout):
 def test_unknown_names():
     with pytest.raises(ValueError, match="cell must be one of 'simple_rnn', 'lstm', 'gru'. Received: cell='rnn'."):
         AttentionSeq2Seq(**SIZES, cell="rnn")
-    with pytest.raises(ValueError, match="attention must be one of 'luong', 'bahdanau'. Received: attention='dot'."):
-        AttentionSeq2Seq(**SIZES, attention="dot")
+    with pytest.raises(ValueError, match="attention must be one of 'luong', 'dot', .* Received: attention='self'."):
+        AttentionSeq2Seq(**SIZES, attention="self")
 
 
 @pytest.mark.parametrize(

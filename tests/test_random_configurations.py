@@ -1,0 +1,142 @@
+"""Models of random configurations: built, fitted for a step, saved, loaded, generated with and exported.
+
+Whatever the configuration, all roads give the same texts and scores.
+"""
+
+import os
+import tempfile
+
+import hypothesis
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import strategies
+
+import kerasseq
+from kerasseq import TextGenerator, models
+from kerasseq.layers import CELLS
+from kerasseq.layers.kinds import ATTENTIONS, PLACEMENTS
+
+SOURCES = ["one two three", "four", "", "two two one four three", "three one"]
+LENGTH = 8
+NEAR_TIE = 1e-3
+
+SETTINGS = hypothesis.settings(deadline=None, derandomize=True)
+
+builders = strategies.one_of(
+    strategies.fixed_dictionaries(
+        {
+            "builder": strategies.sampled_from(["VanillaSeq2Seq", "LSTMSeq2Seq", "GRUSeq2Seq"]),
+            "bidirectional": strategies.booleans(),
+        }
+    ),
+    strategies.fixed_dictionaries(
+        {
+            "builder": strategies.just("AttentionSeq2Seq"),
+            "attention": strategies.sampled_from(sorted(ATTENTIONS)),
+            "placement": strategies.sampled_from([None, *PLACEMENTS]),
+            "cell": strategies.sampled_from(sorted(CELLS)),
+            "bidirectional": strategies.booleans(),
+            "bridge": strategies.sampled_from([None, "zero", "dense"]),
+            "residual": strategies.booleans(),
+            "layer_normalization": strategies.booleans(),
+            "num_heads": strategies.sampled_from([1, 2, 4]),
+        }
+    ),
+)
+sizes = strategies.fixed_dictionaries(
+    {
+        "units": strategies.sampled_from([4, 8, 12]),
+        "embedding_dim": strategies.integers(1, 12),
+        "num_layers": strategies.integers(1, 3),
+        "tie_embeddings": strategies.booleans(),
+        "dropout": strategies.sampled_from([0.0, 0.3]),
+    }
+)
+samplers = strategies.fixed_dictionaries(
+    {
+        "beam_width": strategies.integers(1, 5),
+        "length_penalty": strategies.sampled_from([0.0, 0.6, 1.0]),
+        "normalization": strategies.sampled_from(["gnmt", "length"]),
+        "coverage_penalty": strategies.sampled_from([0.0, 0.2]),
+        "min_length": strategies.integers(1, 3),
+        "max_length_ratio": strategies.sampled_from([None, 1.5]),
+        "no_repeat_ngram_size": strategies.sampled_from([None, 2]),
+        "suppressed_ids": strategies.sampled_from([(), (0, 1, 2)]),
+    }
+)
+configurations = strategies.tuples(builders, sizes, samplers, strategies.integers(0, 1_000))
+
+
+def build(preprocessor, builder, size, seed):
+    builder = dict(builder)
+    make = getattr(models, builder.pop("builder"))
+    if builder.get("attention") == "dot":
+        builder["bidirectional"] = False
+    model = make(preprocessor.source_vocabulary_size, preprocessor.target_vocabulary_size, **builder, **size)
+    random = np.random.default_rng(seed)
+    model.set_weights([random.normal(size=weight.shape, scale=0.7) for weight in model.get_weights()])
+    return model
+
+
+def agree(generations, texts, scores):
+    """Scores to 1e-3, and texts unless the two best hypotheses are a nearer tie than that."""
+    np.testing.assert_allclose(scores, [generation.score for generation in generations], atol=1e-3)
+    for generation, text in zip(generations, texts, strict=True):
+        others = [score for _, score in generation.alternatives[1:]]
+        assert text == generation.text or (others and generation.score - others[0] < NEAR_TIE)
+
+
+def check(preprocessor, number_pairs, configuration):
+    builder, size, options, seed = configuration
+    if builder["builder"] != "AttentionSeq2Seq":
+        options = {**options, "coverage_penalty": 0.0}
+    model = build(preprocessor, builder, size, seed)
+    model.compile(keras.optimizers.Adam(1e-3), kerasseq.losses.MaskedCrossentropy())
+    history = model.fit(preprocessor.dataset(number_pairs[:8], batch_size=8), verbose=0, shuffle=False)
+    assert np.isfinite(history.history["loss"]).all()
+
+    sampler = kerasseq.samplers.BeamSampler(**options)
+    generator = TextGenerator(model, preprocessor, sampler=sampler, max_length=LENGTH)
+    generations = generator.generate(SOURCES, details=True)
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "model.keras")
+        generator.save(path)
+        exported = generator.export(os.path.join(folder, "exported"))
+        for loaded in (TextGenerator.load(path), TextGenerator.load(exported)):
+            again = loaded.generate(SOURCES, details=True)
+            agree(generations, [other.text for other in again], [other.score for other in again])
+        served = tf.saved_model.load(exported).signatures["serving_default"](text=tf.constant(SOURCES))
+        agree(generations, [text.decode() for text in served["text"].numpy()], served["score"].numpy())
+
+    # === One at a time and in another order; the scores are those of teacher forcing ===
+    alone = [generator.generate([source], details=True)[0] for source in reversed(SOURCES)][::-1]
+    agree(generations, [other.text for other in alone], [other.score for other in alone])
+    if not options["coverage_penalty"]:
+        greedy = generator.generate(SOURCES, sampler="greedy", details=True)
+        tokenizer = preprocessor.tokenizers[-1]
+        for source, generation in zip(SOURCES, greedy, strict=True):
+            ids = [int(tokenizer.string_to_id(token)) if token else 0 for token in generation.target_tokens]
+            inputs = {
+                "encoder_token_ids": preprocessor.encode_source([source])["encoder_token_ids"].numpy(),
+                "decoder_token_ids": np.array([[2, *ids[:-1]]], "int32"),
+            }
+            if ids:
+                logits = model.predict_on_batch(inputs)[0].astype("float64")
+                log_probabilities = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
+                expected = log_probabilities[np.arange(len(ids)), ids].sum()
+                assert generation.score == pytest.approx(expected, abs=1e-3)
+
+
+@hypothesis.settings(parent=SETTINGS, max_examples=4)
+@hypothesis.given(configuration=configurations)
+def test_random_configurations(preprocessor, number_pairs, configuration):
+    check(preprocessor, number_pairs, configuration)
+
+
+@pytest.mark.slow
+@hypothesis.settings(parent=SETTINGS, max_examples=40)
+@hypothesis.given(configuration=configurations)
+def test_many_random_configurations(preprocessor, number_pairs, configuration):
+    check(preprocessor, number_pairs, configuration)
