@@ -110,3 +110,14 @@ def encoder_stack(
             memory = layers.Add(name=f"residual_{index}")([below, memory])
         final_states += states
     return memory, mask, final_states
+
+
+def source_vocabulary_size(encoder):
+    """The number of source tokens that an encoder knows, or `None` where its sources are not tokens."""
+    for layer in encoder.layers:
+        if layer.name == "embedding":
+            return layer.input_dim
+        # An ensemble's encoder holds those of its members.
+        if isinstance(layer, keras.Model) and (size := source_vocabulary_size(layer)):
+            return size
+    return None

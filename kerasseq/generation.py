@@ -11,6 +11,7 @@ import tensorflow as tf
 from kerasseq import samplers
 from kerasseq.arguments import check_positive_integer
 from kerasseq.decoders import select_inputs
+from kerasseq.encoders import source_vocabulary_size
 from kerasseq.preprocessing.vocabulary import END_ID, START_ID
 
 GRAPHS_KEPT = 8  # compiled for different samplers and lengths
@@ -342,9 +343,8 @@ def check_model(model, preprocessor):
             f"Missing: {missing}. Received: layers {names}."
         )
     sizes = {"target": model.get_layer("decoder").output["logits"].shape[-1]}
-    embeddings = [layer for layer in model.get_layer("encoder").layers if layer.name == "embedding"]
-    if embeddings:
-        sizes["source"] = embeddings[0].input_dim
+    if source_size := source_vocabulary_size(model.get_layer("encoder")):
+        sizes["source"] = source_size
     for side, size in sizes.items():
         expected = getattr(preprocessor, f"{side}_vocabulary_size", size)
         if size != expected:

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from kerasseq.bridges import attention_bridge, state_bridge
+from kerasseq.bridges import state_bridge
 from kerasseq.decoders import attention_decoder, connect, recurrent_decoder, select_inputs
 from kerasseq.encoders import recurrent_encoder
 from kerasseq.layers import CELLS
@@ -70,52 +70,6 @@ def test_connect_refuses_a_decoder_without_its_keys():
     decoder = attention_decoder(VOCABULARY, EMBEDDING, UNITS, memory_dim=UNITS)
     with pytest.raises(ValueError, match=r"'decoder' model declares inputs that nothing provides: \['keys'\]"):
         connect(encoder, state_bridge(encoder, UNITS, "lstm"), decoder, name="incomplete")
-
-
-# === Bridges ===
-
-
-@pytest.mark.parametrize("cell", CELLS)
-def test_bridge_copies_states_of_the_same_size(cell):
-    encoder = recurrent_encoder(VOCABULARY, EMBEDDING, UNITS, cell=cell, num_layers=2)
-    bridge = state_bridge(encoder, UNITS, cell)
-    assert bridge.name == "bridge"
-    assert signature(bridge.input) == {"states": [((None, UNITS), "float32")] * 2 * CELLS[cell].num_states}
-    assert bridge.weights == []
-    states = random_states(cell, 2)
-    for start, state in zip(bridge({"states": states})["states"], states, strict=True):
-        np.testing.assert_array_equal(start, state)
-
-
-@pytest.mark.parametrize("cell", CELLS)
-def test_bridge_projects_states_of_another_size(cell):
-    encoder = recurrent_encoder(VOCABULARY, EMBEDDING, UNITS, cell=cell, num_layers=2, bidirectional=True)
-    bridge = randomized(state_bridge(encoder, UNITS, cell))
-    states = random_states(cell, 2, units=2 * UNITS)
-    start = bridge({"states": states})["states"]
-    assert len(start) == len(states)
-    for index, state in enumerate(states):
-        kernel, bias = bridge.get_layer(f"start_state_{index}").get_weights()
-        expected = state @ kernel + bias
-        memory_cell = cell == "lstm" and index % 2 == 1
-        np.testing.assert_allclose(start[index], expected if memory_cell else np.tanh(expected), atol=1e-6)
-
-
-def test_attention_bridge():
-    encoder = recurrent_encoder(VOCABULARY, EMBEDDING, UNITS, cell="gru", bidirectional=True)
-    bridge = randomized(attention_bridge(encoder, 3, "gru"))
-    assert signature(bridge.input) == {
-        "memory": ((None, None, 2 * UNITS), "float32"),
-        "states": [((None, 2 * UNITS), "float32")],
-    }
-    assert signature(bridge.output) == {"keys": ((None, None, 3), "float32"), "states": [((None, 3), "float32")]}
-    memory = random(2, 4, 2 * UNITS)
-    keys = bridge({"memory": memory, "states": [random(2, 2 * UNITS)]})["keys"]
-    (kernel,) = bridge.get_layer("attention_keys").get_weights()
-    np.testing.assert_allclose(keys, memory @ kernel, atol=1e-6)
-
-
-# === Decoders ===
 
 
 @pytest.mark.parametrize("cell", CELLS)

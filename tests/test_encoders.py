@@ -93,3 +93,49 @@ def test_dropout_only_in_training():
     calls = [encoder({"encoder_token_ids": IDS}, training=training)["memory"].numpy() for training in (0, 0, 1, 1)]
     np.testing.assert_array_equal(calls[0], calls[1])
     assert (calls[2] == 0).any() and not np.array_equal(calls[2], calls[3])
+
+
+def test_residual_connections(cell):
+    """From the second layer on the input is added to the output; states stay the cells' own."""
+    encoder = randomized(recurrent_encoder(VOCABULARY, EMBEDDING, UNITS, cell=cell, num_layers=3, residual=True))
+    memory = encoder.get_layer("embedding")(IDS)
+    expected = []
+    for index in range(3):
+        outputs, states = encoder.get_layer(f"forward_{index}")(memory, sequence_mask=IDS != 0)
+        memory = memory + outputs if index else outputs
+        expected += states
+    encoded = encoder({"encoder_token_ids": IDS})
+    np.testing.assert_allclose(encoded["memory"], memory, atol=1e-6)
+    for state, reference in zip(encoded["states"], expected, strict=True):
+        np.testing.assert_allclose(state, reference, atol=1e-6)
+
+
+def test_pyramid(cell):
+    """Each layer above the first reads pairs of steps, `[h_2i; h_2i+1]` (Chan et al. 2016, equation 5)."""
+    encoder = randomized(recurrent_encoder(VOCABULARY, EMBEDDING, UNITS, cell=cell, num_layers=3, pyramidal=True))
+    ids = np.array([[4, 7, 2, 5, 6, 8, 3], [5, 4, 6, 3, 0, 0, 0]], dtype="int32")
+    encoded = encoder({"encoder_token_ids": ids})
+    assert encoded["memory"].shape == (2, 2, UNITS)
+    assert encoded["memory_mask"].numpy().tolist() == [[True, True], [True, False]]
+    for row, length in enumerate([7, 4]):
+        memory = encoder.get_layer("embedding")(ids[row : row + 1, :length]).numpy()
+        for index in range(3):
+            if index:
+                memory = np.pad(memory, ((0, 0), (0, memory.shape[1] % 2), (0, 0)))
+                memory = np.concatenate([memory[:, ::2], memory[:, 1::2]], axis=-1)
+            memory, _ = encoder.get_layer(f"forward_{index}")(memory)
+            memory = memory.numpy()
+        np.testing.assert_allclose(encoded["memory"][row, : memory.shape[1]], memory[0], atol=1e-5)
+
+
+def test_a_pyramid_has_no_residual_connections():
+    with pytest.raises(ValueError, match="A pyramidal encoder has no residual connections.*Choose one of them"):
+        recurrent_encoder(VOCABULARY, EMBEDDING, UNITS, residual=True, pyramidal=True)
+
+
+def test_layer_normalization_is_passed_on():
+    encoder = recurrent_encoder(
+        VOCABULARY, EMBEDDING, UNITS, num_layers=2, bidirectional=True, layer_normalization=True
+    )
+    recurrent = [layer for layer in encoder.layers if layer.name.startswith(("forward", "backward"))]
+    assert len(recurrent) == 4 and all(layer.layer_normalization for layer in recurrent)

@@ -4,6 +4,7 @@ import keras
 from keras import layers
 
 from kerasseq.decoders import connect, select_inputs
+from kerasseq.encoders import source_vocabulary_size
 from kerasseq.layers import MeanProbability
 
 PARTS = ("encoder", "bridge", "decoder")
@@ -139,7 +140,7 @@ def check_members(models):
         {
             "encoder inputs": sorted(model.get_layer("encoder").input),
             "target vocabulary": model.get_layer("decoder").output["logits"].shape[-1],
-            "source vocabulary": source_vocabulary(model.get_layer("encoder")),
+            "source vocabulary": source_vocabulary_size(model.get_layer("encoder")),
         }
         for model in models
     ]
@@ -149,9 +150,3 @@ def check_members(models):
                 "The members of an ensemble need the same encoder inputs and vocabularies. Received: "
                 f"{described[0]} at index 0, {description} at index {index}. Train them with one preprocessor."
             )
-
-
-def source_vocabulary(encoder):
-    """The number of source tokens that an encoder knows, or `None` where its sources are not tokens."""
-    sizes = [layer.input_dim for layer in encoder.layers if layer.name == "embedding"]
-    return sizes[0] if sizes else None

@@ -1,0 +1,113 @@
+import doctest
+
+import keras
+import numpy as np
+import pytest
+
+from kerasseq import TextGenerator
+from kerasseq.losses import MaskedCrossentropy
+from kerasseq.models import AttentionSeq2Seq, Ensemble, GRUSeq2Seq, LSTMSeq2Seq
+from kerasseq.models import ensemble as ensemble_module
+
+SIZES = {"source_vocabulary_size": 9, "target_vocabulary_size": 8, "embedding_dim": 3, "units": 4}
+BATCH = {
+    "encoder_token_ids": np.array([[5, 4, 8, 3], [6, 3, 0, 0]], dtype="int32"),
+    "decoder_token_ids": np.array([[2, 7, 4], [2, 5, 0]], dtype="int32"),
+}
+MEMBERS = {
+    "luong": lambda **sizes: AttentionSeq2Seq(**sizes),
+    "location": lambda **sizes: AttentionSeq2Seq(**sizes, cell="gru", attention="location", num_layers=2),
+    "heads": lambda **sizes: AttentionSeq2Seq(**sizes, attention="multi_head", num_heads=2, placement="input_feeding"),
+    "lstm": lambda **sizes: LSTMSeq2Seq(**sizes, tie_embeddings=True),
+}
+
+
+def member(name, seed, **sizes):
+    model = MEMBERS[name](**(sizes or SIZES))
+    random = np.random.default_rng(seed)
+    model.set_weights([random.normal(size=weight.shape, scale=0.7) for weight in model.get_weights()])
+    return model
+
+
+def softmax(logits):
+    exponentials = np.exp(np.float64(logits))
+    return exponentials / exponentials.sum(axis=-1, keepdims=True)
+
+
+@pytest.mark.parametrize("names", [["luong", "luong"], ["luong", "location", "heads"], ["lstm", "location"]])
+def test_the_mean_of_the_members_probabilities(names):
+    members = [member(name, seed) for seed, name in enumerate(names)]
+    log_probabilities = Ensemble(members)(BATCH)
+    expected = np.mean([softmax(model(BATCH)) for model in members], axis=0)
+    np.testing.assert_allclose(np.exp(log_probabilities), expected, atol=1e-6)
+
+
+def test_members_keep_their_weights_and_learn_together():
+    members = [member("luong", 1), member("lstm", 2)]
+    ensemble = Ensemble(members)
+    assert {id(weight) for weight in ensemble.weights} == {id(w) for model in members for w in model.weights}
+    before = [model.get_weights() for model in members]
+    ensemble.compile("sgd", MaskedCrossentropy())
+    ensemble.train_on_batch(BATCH, np.array([[7, 4, 3], [5, 3, 0]], "int32"))
+    for model, weights in zip(members, before, strict=True):
+        assert any(not np.array_equal(new, old) for new, old in zip(model.get_weights(), weights, strict=True))
+
+
+def test_an_ensemble_of_an_ensemble():
+    members = [member("luong", seed) for seed in range(3)]
+    nested = Ensemble([Ensemble(members[:2]), members[2]])
+    first, second, third = (softmax(model(BATCH)) for model in members)
+    np.testing.assert_allclose(np.exp(nested(BATCH)), ((first + second) / 2 + third) / 2, atol=1e-6)
+
+
+def test_attention_is_the_mean_of_the_members(preprocessor):
+    sizes = {
+        "source_vocabulary_size": preprocessor.source_vocabulary_size,
+        "target_vocabulary_size": preprocessor.target_vocabulary_size,
+        "embedding_dim": 6,
+        "units": 8,
+    }
+    members = [member("luong", 1, **sizes), member("location", 2, **sizes)]
+    generation = TextGenerator(Ensemble(members), preprocessor, max_length=6).generate("one two", details=True)
+    ids = [int(preprocessor.tokenizers[-1].string_to_id(token)) for token in generation.target_tokens]
+    expected = []
+    for model in members:
+        # Teacher forcing on the ensemble's own output.
+        context = dict(preprocessor.encode_source(["one two"]))
+        context |= model.get_layer("encoder")(context)
+        bridge, decoder = model.get_layer("bridge"), model.get_layer("decoder")
+        context |= bridge({name: context[name] for name in bridge.input})
+        context["decoder_token_ids"] = keras.ops.array([[2, *ids[:-1]]])
+        expected.append(decoder({name: context[name] for name in decoder.input})["attention"][0])
+    np.testing.assert_allclose(generation.attention, np.mean(expected, axis=0), atol=1e-5)
+
+
+def test_members_without_attention_leave_none():
+    ensemble = Ensemble([member("luong", 1), member("lstm", 2)])
+    assert "attention" not in ensemble.get_layer("decoder").output
+
+
+def test_saving(tmp_path):
+    ensemble = Ensemble([member("luong", 1), member("location", 2)])
+    ensemble.save(tmp_path / "ensemble.keras")
+    loaded = keras.models.load_model(tmp_path / "ensemble.keras")
+    np.testing.assert_array_equal(loaded(BATCH), ensemble(BATCH))
+    assert [weight.path for weight in loaded.weights] == [weight.path for weight in ensemble.weights]
+
+
+def test_errors():
+    one, other = member("luong", 1), GRUSeq2Seq(**{**SIZES, "target_vocabulary_size": 7})
+    with pytest.raises(ValueError, match="An ensemble needs at least two models. Received: 1."):
+        Ensemble([one])
+    with pytest.raises(ValueError, match="different models. Received: the same one several times."):
+        Ensemble([one, one])
+    with pytest.raises(ValueError, match="'target vocabulary': 8.* at index 0, .*'target vocabulary': 7.* at index 1"):
+        Ensemble([one, other])
+    plain = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    with pytest.raises(ValueError, match=r"Received at index 1: .*without \['encoder', 'bridge', 'decoder'\]"):
+        Ensemble([one, plain])
+
+
+def test_example():
+    result = doctest.testmod(ensemble_module)
+    assert result.attempted and not result.failed

@@ -1,0 +1,175 @@
+"""What `generate` is asked for: forced prefixes, rules, coverage, heads; and batches that change nothing."""
+
+import pathlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import kerasseq
+from kerasseq import TextGenerator, samplers
+
+START, END = 2, 3
+SOURCES = ["one two three", "four", "four three two one", "two two", "three one two four", "three four"]
+RELEASED = pathlib.Path(__file__).resolve().parent.parent / "saved_models" / "translation_en_fr"
+
+
+def ids_of(generation, generator):
+    tokenizer = generator.preprocessor.tokenizers[-1]
+    return [int(tokenizer.string_to_id(token)) if token else 0 for token in generation.target_tokens]
+
+
+def teacher_forced(generator, source, ids):
+    """Log-probabilities of the target tokens, and their attention."""
+    model = generator.model
+    context = dict(generator.preprocessor.encode_source([source]))
+    context |= model.get_layer("encoder")(context)
+    bridge, decoder = model.get_layer("bridge"), model.get_layer("decoder")
+    context |= bridge({name: context[name] for name in bridge.input})
+    context["decoder_token_ids"] = tf.constant([[START, *ids[:-1]]])
+    outputs = decoder({name: context[name] for name in decoder.input})
+    logits = outputs["logits"][0].numpy().astype("float64")
+    log_probabilities = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
+    return log_probabilities[np.arange(len(ids)), ids], outputs["attention"][0].numpy().astype("float64")
+
+
+# === Prefixes ===
+
+
+@pytest.mark.parametrize("sampler", ["greedy", "beam"])
+def test_outputs_begin_with_their_prefixes(generator, sampler):
+    prefixes = ["zwei", "", "eins zwei", "drei", "", "eins"]
+    free = generator.generate(SOURCES, sampler, details=True)
+    forced = generator.generate(SOURCES, sampler, details=True, prefixes=prefixes, batch_size=4)
+    tokenizer = generator.preprocessor.tokenizers[-1]
+    for source, prefix, one, other in zip(SOURCES, prefixes, free, forced, strict=True):
+        if not prefix:
+            assert (one.text, pytest.approx(one.score, abs=1e-3)) == (other.text, other.score)
+            continue
+        assert other.text.startswith(prefix)
+        prefix_ids = tokenizer.tokenize(prefix).numpy().tolist()
+        ids = ids_of(other, generator)
+        assert ids[: len(prefix_ids)] == prefix_ids
+        # Forced tokens have the probability that the model gives them.
+        total = teacher_forced(generator, source, ids)[0].sum()
+        penalty = 1.0 if sampler == "greedy" else (5 + len(ids)) / 6
+        assert other.score == pytest.approx(total / penalty, abs=1e-3)
+
+
+def test_one_prefix_for_all_and_for_one(generator):
+    assert all(text.startswith("vier") for text in generator.generate(SOURCES, prefixes="vier"))
+    assert generator.generate("one", prefixes="vier").startswith("vier")
+    assert generator.generate(SOURCES, prefixes="") == generator.generate(SOURCES)
+    assert generator.generate([], prefixes="vier") == []
+
+
+def test_bad_prefixes(generator):
+    with pytest.raises(
+        ValueError, match="a string for each source, or a single one for all. Received: 1 for 2 sources"
+    ):
+        generator.generate(["one", "two"], prefixes=["eins"])
+    with pytest.raises(ValueError, match="a string for each source, .*None"):
+        generator.generate(["one", "two"], prefixes=["eins", None])
+    with pytest.raises(ValueError, match=r"The longest of the prefixes has \d+ tokens, .* max_length=3, END included"):
+        generator.generate("one", prefixes="eins zwei drei vier", max_length=3)
+
+
+# === Rules ===
+
+
+@pytest.mark.parametrize("make", [samplers.GreedySampler, samplers.BeamSampler])
+def test_rules_hold(generator, make):
+    def lengths(**rules):
+        return [len(g.target_tokens) for g in generator.generate(SOURCES, make(**rules), details=True)]
+
+    free = lengths()
+    source_lengths = [len(g.source_tokens) for g in generator.generate(SOURCES, details=True)]
+    assert min(lengths(min_length=8)) >= 8 > min(free)
+    assert all(n >= 1.5 * source for n, source in zip(lengths(min_length_ratio=1.5), source_lengths, strict=True))
+    assert all(n <= 0.5 * source for n, source in zip(lengths(max_length_ratio=0.5), source_lengths, strict=True))
+    for generation in generator.generate(SOURCES, make(no_repeat_ngram_size=1, min_length=6), details=True):
+        assert len(set(generation.target_tokens)) == len(generation.target_tokens) >= 6
+    best = ids_of(generator.generate("four", details=True), generator)[0]
+    for generation in generator.generate(SOURCES, make(suppressed_ids=[best]), details=True):
+        assert best not in ids_of(generation, generator)
+
+
+def test_coverage_penalty(generator):
+    """Scores are `log p / lp + beta sum_i log min(sum_j a_ij, 1)`, with the attention of teacher forcing."""
+    sampler = samplers.BeamSampler(3, length_penalty=0.8, coverage_penalty=0.3)
+    for source, generation in zip(SOURCES, generator.generate(SOURCES, sampler, details=True), strict=True):
+        ids = ids_of(generation, generator)
+        log_probabilities, attention = teacher_forced(generator, source, ids)
+        penalty = ((5 + len(ids)) / 6) ** 0.8
+        coverage = 0.3 * np.log(np.clip(attention.sum(axis=0), 1e-6, 1.0)).sum()
+        assert generation.score == pytest.approx(log_probabilities.sum() / penalty + coverage, abs=1e-3)
+
+
+def test_coverage_penalty_without_attention(preprocessor):
+    model = kerasseq.models.GRUSeq2Seq(
+        preprocessor.source_vocabulary_size, preprocessor.target_vocabulary_size, embedding_dim=4, units=4
+    )
+    generator = TextGenerator(model, preprocessor, samplers.BeamSampler(coverage_penalty=0.1))
+    with pytest.raises(ValueError, match="this model has none. Received: coverage_penalty=0.1. Choose 0, or a model"):
+        generator.generate("one")
+
+
+# === Heads ===
+
+
+def test_attention_heads(preprocessor):
+    model = kerasseq.models.AttentionSeq2Seq(
+        preprocessor.source_vocabulary_size, preprocessor.target_vocabulary_size, embedding_dim=8, units=12,
+        attention="multi_head", num_heads=3,
+    )  # fmt: skip
+    generator = TextGenerator(model, preprocessor, max_length=6)
+    for generation in generator.generate(SOURCES, details=True):
+        shape = (len(generation.target_tokens), len(generation.source_tokens))
+        assert generation.attention_heads.shape == (3, *shape) and generation.attention.shape == shape
+        np.testing.assert_allclose(generation.attention_heads.mean(axis=0), generation.attention, atol=1e-6)
+        np.testing.assert_allclose(generation.attention_heads.sum(axis=-1), 1, atol=1e-5)
+
+
+def test_one_head_is_not_several(generator):
+    assert generator.generate("one", details=True).attention_heads is None
+
+
+# === Batches ===
+
+
+def disagreements(generator, sources, sampler=None):
+    """Decodes in batches, in another order, and one by one; returns the number of near ties that fell otherwise."""
+    together = generator.generate(sources, sampler, details=True)
+    order = np.random.default_rng(0).permutation(len(sources))
+    shuffled = generator.generate([sources[i] for i in order], sampler, details=True, batch_size=7)
+    unshuffled = [shuffled[list(order).index(i)] for i in range(len(sources))]
+    alone = generator.generate(sources, sampler, details=True, batch_size=1)
+    ties = 0
+    for expected, *others in zip(together, unshuffled, alone, strict=True):
+        for other in others:
+            assert other.score == pytest.approx(expected.score, abs=1e-3)
+            if other.text != expected.text:
+                assert expected.score - expected.alternatives[1][1] < 1e-3
+                ties += 1
+    return ties
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        samplers.GreedySampler(no_repeat_ngram_size=2),
+        samplers.BeamSampler(4, coverage_penalty=0.2, normalization="length"),
+        samplers.BeamSampler(3, min_length_ratio=0.5, max_length_ratio=0.8, suppressed_ids=[1]),
+    ],
+    ids=["greedy", "coverage", "ratios"],
+)
+def test_batches_change_nothing(generator, number_pairs, sampler):
+    assert disagreements(generator, [source for source, _ in number_pairs], sampler) <= 1
+
+
+@pytest.mark.slow
+def test_batches_change_nothing_for_the_released_model():
+    pairs = kerasseq.datasets.load_dates()[2][:120]
+    translator = TextGenerator.load(RELEASED)
+    sentences = [f"{source}, she said, is the day on which we leave." for source, _ in pairs]
+    assert disagreements(translator, sentences) <= 3
