@@ -28,7 +28,7 @@ class BeamSampler(Rules):
     """Keeps the best partial hypotheses of each sequence, and apart from them the best finished ones.
 
     A hypothesis that has ended is frozen: nothing is added to its score any more. It counts if it was among the
-    `beam_width` best when it ended; so at `length_penalty=0` a beam of 1 is greedy. The score of a finished hypothesis
+    `beam_width` best when it ended; so without penalties a beam of 1 is greedy. The score of a finished hypothesis
     y is
 
         log p(y | x) / lp(y) + cp(x, y)
@@ -79,7 +79,7 @@ class BeamSampler(Rules):
     ):
         super().__init__(min_length, min_length_ratio, max_length_ratio, no_repeat_ngram_size, suppressed_ids)
         check_positive_integer("beam_width", beam_width)
-        if normalization not in NORMALIZATIONS:
+        if not isinstance(normalization, str) or normalization not in NORMALIZATIONS:
             raise ValueError(
                 f"normalization must be one of {', '.join(map(repr, NORMALIZATIONS))}. "
                 f"Received: normalization={normalization!r}."
@@ -116,12 +116,16 @@ class BeamSampler(Rules):
     ):
         beams = self.beam_width
         wanted = hypotheses or beams
+        if wanted > beams:
+            raise ValueError(
+                f"hypotheses must be at most beam_width. Received: hypotheses={hypotheses}, beam_width={beams}."
+            )
         positions = ops.arange(max_length, dtype="int32")
         sequence = ops.arange(batch_size, dtype="int32")[:, None]  # (batch, 1)
         shortest, longest = self.limits(batch_size, max_length, source_mask)  # (batch, 1)
         longest_penalty = self.penalty(longest)
         row_shortest = ops.repeat(shortest, beams, axis=0)
-        row_prefix_ids = None if prefix_ids is None else ops.repeat(prefix_ids, beams, axis=0)
+        row_prefix_ids = None if prefix_ids is None else ops.repeat(ops.cast(prefix_ids, "int32"), beams, axis=0)
         row_source_mask = None
         if self.coverage_penalty:
             if source_mask is None:
@@ -133,9 +137,9 @@ class BeamSampler(Rules):
 
         def running(beam):
             # A bound on what is to come: see the docstring.
-            best_to_come = beam["alive_log_probabilities"][:, :1] / longest_penalty
-            undecided = (best_to_come > beam["finished_scores"][:, wanted - 1 : wanted]) & (beam["index"] < longest)
-            return ops.any(undecided)
+            alive = beam["alive_log_probabilities"][:, :1]
+            undecided = alive / longest_penalty > beam["finished_scores"][:, wanted - 1 : wanted]
+            return ops.any(undecided & (alive > IMPOSSIBLE / 2) & (beam["index"] < longest))
 
         def body(beam):
             index = beam["index"]
@@ -162,6 +166,8 @@ class BeamSampler(Rules):
             finishes = active & ended & (ops.arange(2 * beams) < beams) & (log_probabilities > IMPOSSIBLE / 2)
             scores = log_probabilities / self.penalty(index + 1)
             if self.coverage_penalty:
+                if "attention" not in outputs:
+                    raise ValueError("coverage_penalty needs `attention` among what step returns. Received: none.")
                 coverage = beam["coverage"] + ops.cast(outputs["attention"], "float32")  # (batch * beams, source)
                 covered = ops.reshape(self.covered(coverage, row_source_mask), (-1, beams))
                 covered = ops.take_along_axis(covered, parents, axis=1)  # (batch, 2 * beams)
@@ -206,21 +212,20 @@ class BeamSampler(Rules):
             start["alive_covered"] = ops.zeros((batch_size, beams), dtype="float32")
         beam = ops.while_loop(running, body, start)
 
-        # === Partial hypotheses stand in, behind all finished ones, where fewer than `beams` have ended ===
+        # === Partial hypotheses stand in, behind all finished ones, where fewer than are wanted have ended ===
         alive_scores = beam["alive_log_probabilities"] / longest_penalty
         if self.coverage_penalty:
             alive_scores = alive_scores + beam["alive_covered"]
         possible = beam["alive_log_probabilities"] > IMPOSSIBLE / 2
-        alive_scores = ops.where(possible, alive_scores, IMPOSSIBLE)
-        finished_scores = beam["finished_scores"]
-        ranks = ops.concatenate([finished_scores, alive_scores + IMPOSSIBLE / 2], axis=1)
-        _, best = ops.top_k(ranks, wanted)
-        alive_ids = ops.where(possible[:, :, None], beam["alive_ids"], 0)
+        alive_scores, order = ops.top_k(ops.where(possible, alive_scores, IMPOSSIBLE), beams)
+        alive_ids = take_rows(ops.where(possible[:, :, None], beam["alive_ids"], 0), ops.cast(order, "int32"))
+        scores = ops.concatenate([beam["finished_scores"], alive_scores], axis=1)
         token_ids = ops.concatenate([beam["finished_ids"], alive_ids], axis=1)
-        return {
-            "token_ids": take_rows(token_ids, ops.cast(best, "int32")),
-            "scores": ops.take_along_axis(ops.concatenate([finished_scores, alive_scores], axis=1), best, axis=1),
-        }
+        finished = ops.cast(beam["finished_scores"] > IMPOSSIBLE / 2, "int32")
+        finished = ops.sum(finished, axis=1, keepdims=True)  # (batch, 1)
+        ranks = ops.arange(wanted, dtype="int32")
+        best = ops.where(ranks < finished, ranks, ranks - finished + beams)
+        return {"token_ids": take_rows(token_ids, best), "scores": ops.take_along_axis(scores, best, axis=1)}
 
     def get_config(self):
         return {

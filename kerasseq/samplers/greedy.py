@@ -52,6 +52,7 @@ class GreedySampler(Rules):
         prefix_ids=None,
     ):
         positions = ops.arange(max_length, dtype="int32")
+        prefix_ids = None if prefix_ids is None else ops.cast(prefix_ids, "int32")
         shortest, longest = self.limits(batch_size, max_length, source_mask)
 
         def running(index, tokens, token_ids, scores, done, states):

@@ -68,11 +68,11 @@ class Rules:
                 )
             source_length = ops.sum(ops.cast(source_mask, "float32"), axis=-1, keepdims=True)  # (batch, 1)
             # The small term is for products such as 0.1 * 30, which floating point puts above 3.
-            shortest_relative = ops.cast(ops.ceil(self.min_length_ratio * source_length - 1e-4), "int32")
-            shortest = ops.maximum(shortest, shortest_relative)
+            shortest_relative = ops.ceil(self.min_length_ratio * source_length - 1e-4)
+            shortest = ops.maximum(shortest, whole(shortest_relative))
             if self.max_length_ratio is not None:
-                longest_relative = ops.cast(ops.floor(self.max_length_ratio * source_length + 1e-4), "int32")
-                longest = ops.minimum(longest, ops.maximum(longest_relative, 1))
+                longest_relative = ops.floor(self.max_length_ratio * source_length + 1e-4)
+                longest = ops.minimum(longest, ops.maximum(whole(longest_relative), 1))
         return ops.minimum(shortest, longest), longest
 
     def rule_out(self, logits, token_ids, index, shortest, end_id, prefix_ids):
@@ -123,6 +123,11 @@ class Rules:
         return cls(**config)
 
 
+def whole(lengths):
+    """Float lengths as int32, cut where int32 would overflow."""
+    return ops.cast(ops.minimum(lengths, 2.0**30), "int32")
+
+
 def repeated_ngrams(token_ids, index, size, vocabulary_size):
     """Marks the tokens that would complete an n-gram for the second time.
 
@@ -158,7 +163,10 @@ def check_number(name, value):
 
 def check_ids(suppressed_ids):
     """The ids as a tuple; raises a `ValueError` unless all are integers of at least 0."""
-    ids = tuple(suppressed_ids) if not isinstance(suppressed_ids, (str, bytes, numbers.Number)) else (suppressed_ids,)
+    try:
+        ids = tuple(suppressed_ids)
+    except TypeError:
+        ids = (suppressed_ids,)
     for token_id in ids:
         if not isinstance(token_id, numbers.Integral) or isinstance(token_id, bool) or token_id < 0:
             raise ValueError(f"suppressed_ids must be token ids, 0 or more. Received: {suppressed_ids!r}.")

@@ -21,6 +21,12 @@ FAMILIES = {
     "gru": functools.partial(GRUSeq2Seq, **SIZES, bidirectional=True, tie_embeddings=True),
     "luong": functools.partial(AttentionSeq2Seq, **SIZES, cell="lstm", num_layers=2, tie_embeddings=True),
     "bahdanau": functools.partial(AttentionSeq2Seq, **SIZES, cell="gru", attention="bahdanau"),
+    "heads": functools.partial(
+        AttentionSeq2Seq, **SIZES, attention="multi_head", placement="input_feeding", num_layers=2, residual=True
+    ),
+    "location": functools.partial(AttentionSeq2Seq, **SIZES, cell="gru", attention="location", bridge="zero"),
+    "monotonic": functools.partial(AttentionSeq2Seq, **SIZES, cell="gru", attention="monotonic", dropout=0.1),
+    "coverage": functools.partial(AttentionSeq2Seq, **SIZES, attention="coverage", layer_normalization=True),
 }
 
 # Loads each model, compares its logits, and fits it on. `keras.ops.convert_to_numpy` is all that tells backends apart.

@@ -21,7 +21,7 @@ def markov(tables):
     def step(token_ids, states):
         calls.assign_add(1)
         rows = tf.gather(states["table"], token_ids[:, 0], axis=1, batch_dims=1)  # (batch, vocabulary)
-        return rows, {"table": states["table"], "position": states["position"] + 1}
+        return {"logits": rows, "states": {"table": states["table"], "position": states["position"] + 1}}
 
     return step, {"table": tables, "position": tf.zeros([len(tables)], tf.int32)}, calls
 
@@ -94,7 +94,7 @@ def test_works_in_a_graph_with_any_batch_size():
     @tf.function(input_signature=[tf.TensorSpec([None, 5, 5])])
     def sample(tables):
         def step(token_ids, states):
-            return tf.gather(states, token_ids[:, 0], axis=1, batch_dims=1), states
+            return {"logits": tf.gather(states, token_ids[:, 0], axis=1, batch_dims=1), "states": states}
 
         return samplers.GreedySampler()(step, tables, tf.shape(tables)[0], START, END, 6)
 

@@ -16,7 +16,7 @@ def tables():
 
 
 def step(token_ids, states):
-    return tf.gather(states, token_ids[:, 0], axis=1, batch_dims=1), states
+    return {"logits": tf.gather(states, token_ids[:, 0], axis=1, batch_dims=1), "states": states}
 
 
 def sample(sampler, tables, max_length=8):

@@ -1,0 +1,247 @@
+import fractions
+import math
+
+import keras_hub
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kerasseq.samplers import BeamSampler, GreedySampler, RandomSampler
+
+END = 3
+PREFIXES = [[1, 2, 1], [0, 0, 0], [2, 0, 0], [1, 1, 0], [2, 2, 2], [END, 0, 0]]
+
+RULES = {
+    "min_length": {"min_length": 3},
+    "min_length_ratio": {"min_length_ratio": 0.7},
+    "max_length_ratio": {"max_length_ratio": 0.8},
+    "ratios": {"min_length_ratio": 0.5, "max_length_ratio": 1.0},
+    "unigrams": {"no_repeat_ngram_size": 1},
+    "bigrams": {"no_repeat_ngram_size": 2},
+    "trigrams": {"no_repeat_ngram_size": 3},
+    "suppressed": {"suppressed_ids": [1]},
+    "suppressed_end": {"suppressed_ids": [0, END]},
+    "prefix": {"prefix_ids": PREFIXES},
+    "prefix_and_ngrams": {"prefix_ids": PREFIXES, "no_repeat_ngram_size": 2},
+    "lengths_and_ngrams": {"min_length": 3, "max_length_ratio": 0.9, "no_repeat_ngram_size": 2, "suppressed_ids": [2]},
+    "all": {
+        "prefix_ids": PREFIXES,
+        "min_length": 2,
+        "min_length_ratio": 0.4,
+        "max_length_ratio": 1.1,
+        "no_repeat_ngram_size": 2,
+        "suppressed_ids": [1],
+    },
+}
+
+
+@pytest.fixture(params=RULES)
+def rules(request):
+    """The sampler's options, and a list of prefixes, or `None`."""
+    options = dict(RULES[request.param])
+    return options, options.pop("prefix_ids", None)
+
+
+@pytest.fixture
+def search(rules):
+    """`search(some, sampler class, max_length, **options)`: ids and scores under the rules, and the rows by hand."""
+    options, prefixes = rules
+
+    def search(some, sampler, max_length, **more):
+        batch = len(some.tables)
+        prefix_ids = None if prefixes is None else np.resize(prefixes, (batch, 3)).astype("int32")
+        token_ids, scores = some.search(sampler(**options, **more), max_length, prefix_ids=prefix_ids)
+        by_hand = [
+            some.by_hand(row, max_length, **options, prefix_ids=() if prefix_ids is None else prefix_ids[row])
+            for row in range(batch)
+        ]
+        return token_ids, scores, by_hand
+
+    return search
+
+
+# === Every rule against searches by hand ===
+
+
+def test_wide_beams_find_what_brute_force_finds(trees, check, search):
+    some = trees.random(6, 4, seed=1)
+    token_ids, scores, by_hand = search(some, BeamSampler, 4, beam_width=108)
+    counts = []
+    for row in range(6):
+        expected = by_hand[row].brute_force()
+        check(token_ids[row], scores[row], expected)
+        counts.append(len(expected))
+    # 1 + 3 + 9 + 27 sequences of up to 4 tokens end and 81 do not: the rule rules some out.
+    assert min(counts) < 121
+
+
+@pytest.mark.parametrize("beams", [1, 2, 4])
+def test_narrow_beams_find_what_a_search_by_hand_finds(trees, check, search, beams):
+    some = trees.random(24, 6, seed=2)
+    token_ids, scores, by_hand = search(some, BeamSampler, 6, beam_width=beams)
+    for row in range(24):
+        check(token_ids[row], scores[row], by_hand[row].beam_search(beams))
+
+
+def test_greedy_and_beam_1(trees, search):
+    """Both take the likeliest token that is left; where none is, a beam has no hypothesis at all."""
+    some = trees.random(24, 6, seed=3)
+    token_ids, scores, by_hand = search(some, GreedySampler, 6)
+    beam_ids, beam_scores, _ = search(some, BeamSampler, 6, beam_width=1, length_penalty=0)
+    ended = 0
+    for row in range(24):
+        ids, score = by_hand[row].greedy()
+        assert token_ids[row, 0].tolist() == [*ids, *[0] * (6 - len(ids))]
+        assert scores[row, 0] == pytest.approx(score, abs=1e-4)
+        if END in ids or len(ids) == by_hand[row].longest:
+            assert beam_ids[row].tolist() == token_ids[row].tolist()
+            assert beam_scores[row, 0] == pytest.approx(score, abs=1e-4)
+            ended += 1
+        else:
+            assert not beam_ids[row].any() and beam_scores[row, 0] <= -1e9
+    assert ended >= 12
+
+
+@pytest.mark.parametrize("name", ["RandomSampler", "TopKSampler", "TopPSampler"])
+def test_random_sampling_keeps_the_rules(trees, search, name):
+    options = {"TopKSampler": {"k": 3}, "TopPSampler": {"p": 0.7}}.get(name, {})
+
+    def draw(**more):
+        return RandomSampler(getattr(keras_hub.samplers, name)(**options, seed=7, temperature=1.5), **more)
+
+    some = trees.random(24, 6, seed=4)
+    token_ids, scores, by_hand = search(some, draw, 6)
+    for row in range(24):
+        rules, ids = by_hand[row], ()
+        for token in token_ids[row, 0].tolist():
+            if END in ids or len(ids) == rules.longest or not rules.continuations(ids):
+                break
+            assert rules.allows(ids, token)
+            ids = (*ids, token)
+        assert not token_ids[row, 0, len(ids) :].any()
+        # As the model has it, before temperature, truncation and rules.
+        assert scores[row, 0] == pytest.approx(rules.log_probability(ids), abs=1e-4)
+    again, _, _ = search(some, draw, 6)
+    assert np.array_equal(token_ids, again)
+
+
+def test_rows_do_not_matter_to_each_other(trees, rules):
+    options, prefixes = rules
+    some = trees.random(6, 5, seed=5)
+    sampler = BeamSampler(3, **options)
+    prefix_ids = None if prefixes is None else np.array(prefixes, "int32")
+    together = some.search(sampler, 5, prefix_ids=prefix_ids)
+    for rows in ([3, 0, 5, 4, 2, 1], [0], [1, 1], [4]):
+        token_ids, scores = some.search(
+            sampler, 5, rows=rows, prefix_ids=None if prefixes is None else prefix_ids[rows]
+        )
+        assert token_ids.tolist() == together[0][rows].tolist()
+        np.testing.assert_allclose(scores, together[1][rows], rtol=1e-5, atol=1e-5)
+
+
+# === Lengths ===
+
+
+def test_lengths_relative_to_the_source_are_exact():
+    """No product such as 0.1 * 30 is rounded to the wrong side."""
+    lengths = np.arange(1, 201)
+    source_mask = tf.sequence_mask(lengths, 200)
+    for hundredths in range(5, 305, 5):
+        ratio = hundredths / 100
+        shortest, _ = GreedySampler(min_length_ratio=ratio).limits(200, 1000, source_mask)
+        _, longest = GreedySampler(max_length_ratio=ratio).limits(200, 1000, source_mask)
+        exact = [fractions.Fraction(hundredths, 100) * int(length) for length in lengths]
+        assert np.ravel(shortest).tolist() == [max(math.ceil(product), 1) for product in exact]
+        assert np.ravel(longest).tolist() == [max(math.floor(product), 1) for product in exact]
+
+
+@pytest.mark.parametrize("sampler", [GreedySampler, BeamSampler])
+def test_the_longest_output_wins_over_the_shortest(trees, sampler):
+    some = trees.random(8, 4, seed=5)
+    lengths = some.source_mask.sum(axis=1)
+    token_ids, _ = some.search(sampler(min_length=9, max_length_ratio=0.6), 4)
+    longest = np.maximum(np.floor(0.6 * lengths), 1).astype(int)
+    for ids, limit in zip(token_ids[:, 0], longest, strict=True):
+        # END may come, but as the last one.
+        assert END not in ids[: limit - 1] and not ids[limit:].any()
+
+
+@pytest.mark.parametrize("ratio", [1e9, 1e30])
+def test_very_large_ratios_do_not_overflow(trees, ratio):
+    some = trees.random(4, 5, seed=6)
+    plain = some.search(GreedySampler(), 5)
+    limited = some.search(GreedySampler(max_length_ratio=ratio), 5)
+    assert limited[0].tolist() == plain[0].tolist()
+    token_ids, _ = some.search(GreedySampler(min_length_ratio=ratio), 5)
+    assert not (token_ids[:, 0, :4] == END).any()
+
+
+# === Prefixes ===
+
+
+@pytest.mark.parametrize("sampler", [GreedySampler, BeamSampler])
+def test_a_prefix_overrides_other_rules(trees, sampler):
+    some = trees.random(3, 5, seed=8)
+    prefixes = [[1, 1, 1, 1], [END, 0, 0, 0], [2, 1, END, 0]]
+    rules = {"min_length": 5, "no_repeat_ngram_size": 1, "suppressed_ids": [1, END]}
+    token_ids, scores = some.search(sampler(**rules), 5, prefix_ids=tf.constant(prefixes))
+    assert token_ids[0, 0, :4].tolist() == [1, 1, 1, 1] and token_ids[0, 0, 4] in (0, 2)
+    assert token_ids[1:, 0].tolist() == [[END, 0, 0, 0, 0], [2, 1, END, 0, 0]]
+    by_hand = some.by_hand(2, 5)
+    expected = by_hand.log_probability([2, 1, END]) / ((5 + 3) / 6 if sampler is BeamSampler else 1)
+    assert scores[2, 0] == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("sampler", [GreedySampler, BeamSampler])
+def test_a_prefix_is_cut_at_the_longest_output(trees, sampler):
+    some = trees.random(4, 4, seed=9)
+    prefixes = tf.constant([[1, 2, 1, 2, 1, 1, 1]] * 4)
+    assert some.search(sampler(), 3, prefix_ids=prefixes)[0][:, 0].tolist() == [[1, 2, 1]] * 4
+    some.source_mask = tf.sequence_mask([2, 2, 4, 5], 5)
+    cut = some.search(sampler(max_length_ratio=0.5), 3, prefix_ids=prefixes)[0]
+    assert cut[:, 0].tolist() == [[1, 0, 0], [1, 0, 0], [1, 2, 0], [1, 2, 0]]
+
+
+def test_a_prefix_of_no_columns_is_no_prefix(trees):
+    some = trees.random(4, 4, seed=10)
+    for sampler in (GreedySampler(), BeamSampler(3)):
+        without = some.search(sampler, 4)
+        for prefixes in (tf.zeros([4, 0], tf.int32), tf.zeros([4, 2], tf.int32)):
+            token_ids, scores = some.search(sampler, 4, prefix_ids=prefixes)
+            assert token_ids.tolist() == without[0].tolist() and scores.tolist() == without[1].tolist()
+
+
+# === Nothing left to choose ===
+
+
+CONTRADICTIONS = {
+    "everything_suppressed": {"suppressed_ids": [0, 1, 2, END]},
+    "too_few_tokens": {"suppressed_ids": [END], "no_repeat_ngram_size": 1},
+    "too_long": {"min_length": 6, "no_repeat_ngram_size": 1},
+}
+
+
+@pytest.mark.parametrize("name", CONTRADICTIONS)
+@pytest.mark.parametrize("exponent", [0, 1])
+def test_where_nothing_is_left_the_search_ends(trees, check, name, exponent):
+    some = trees.random(5, 6, seed=12)
+    rules = CONTRADICTIONS[name]
+    lengths = {"everything_suppressed": 0, "too_few_tokens": 3, "too_long": 3}
+    draw = RandomSampler(keras_hub.samplers.RandomSampler(seed=1), **rules)
+    for sampler in (GreedySampler(**rules), draw):
+        token_ids, scores = some.search(sampler, 8)
+        for row in range(5):
+            ids = token_ids[row, 0, : lengths[name]].tolist()
+            assert not token_ids[row, 0, lengths[name] :].any() and END not in ids
+            assert scores[row, 0] == pytest.approx(some.by_hand(row, 8).log_probability(ids), abs=1e-4)
+    token_ids, scores = some.search(BeamSampler(3, exponent, **rules), 8)
+    for row in range(5):
+        check(token_ids[row], scores[row], [])
+
+
+@pytest.mark.parametrize("sampler", [GreedySampler, BeamSampler])
+def test_a_prefix_outside_of_the_vocabulary_leaves_nothing(trees, sampler):
+    some = trees.random(2, 4, seed=13)
+    token_ids, scores = some.search(sampler(), 4, prefix_ids=tf.constant([[99], [1]]))
+    assert not token_ids[0].any() and (token_ids[1, :, 0] == 1).all()
+    assert not np.isnan(scores).any()
