@@ -67,13 +67,23 @@ class MultiHeadAttention(Attention):
         return ops.reshape(tensor, (*ops.shape(tensor)[:-1], self.num_heads, size))
 
     def call(self, query, keys, values, source_mask=None):
-        size = self.units // self.num_heads
-        projected = ops.matmul(query, self.query_kernel) * size**-0.5
-        scores = ops.einsum("bthd,bshd->bhts", self.split_heads(projected), self.split_heads(keys))
-        weights = masked_softmax(scores, None if source_mask is None else source_mask[:, None, None, :])
-        heads = ops.einsum("bhts,bshd->bthd", ops.cast(weights, values.dtype), self.split_heads(values))
-        context = ops.matmul(ops.reshape(heads, (*ops.shape(query)[:-1], self.units)), self.output_kernel)
-        return context, weights
+        mask = None if source_mask is None else source_mask[:, None, None, :]
+        projected = ops.matmul(query, self.query_kernel) * (self.units // self.num_heads) ** -0.5
+        if query.shape[1] == 1:
+            # One step: each head has a query of its own that is 0 outside its block. That multiplies by zeros, but
+            # leaves keys and values as they lie, and moving them costs more.
+            heads = ops.arange(self.units) // (self.units // self.num_heads)
+            block = ops.cast(ops.arange(self.num_heads)[:, None] == heads, projected.dtype)  # (heads, units)
+            scores = ops.matmul(projected * block, ops.transpose(keys, (0, 2, 1)))[:, :, None]
+            weights = masked_softmax(scores, mask)  # (batch, heads, 1, source)
+            attended = ops.matmul(ops.cast(weights[:, :, 0], values.dtype), values)  # (batch, heads, units)
+            attended = ops.sum(attended * block, axis=1)[:, None]
+        else:
+            scores = ops.einsum("bthd,bshd->bhts", self.split_heads(projected), self.split_heads(keys))
+            weights = masked_softmax(scores, mask)  # (batch, heads, target, source)
+            attended = ops.einsum("bhts,bshd->bthd", ops.cast(weights, values.dtype), self.split_heads(values))
+            attended = ops.reshape(attended, (*ops.shape(query)[:-1], self.units))
+        return ops.matmul(attended, self.output_kernel), weights
 
     def step_weights_shape(self, batch, source):
         return batch, self.num_heads, source
