@@ -71,6 +71,34 @@ def test_one_panel_a_generation_on_one_colour_scale(count):
     assert figure.get_suptitle() == "All"
 
 
+def with_heads(generation, heads=3):
+    weights = np.random.default_rng(1).random((heads, *generation.attention.shape))
+    generation.attention_heads = weights / weights.sum(axis=-1, keepdims=True)
+    return generation
+
+
+def test_one_panel_a_head():
+    generations = [
+        with_heads(generation(["▁a", "▁b"], ["▁c"] * 3, text="one"), heads=2),
+        with_heads(generation(["▁d"], ["▁e"] * 2, text="two"), heads=3),
+    ]
+    figure = plot_attention(generations, heads=True)
+    titles = ["one (head 1)", "one (head 2)", "two (head 1)", "two (head 2)", "two (head 3)"]
+    assert [axis.get_title() for axis in panels(figure)] == titles
+    shown = [axis.images[0].get_array() for axis in panels(figure)]
+    for weights, expected in zip(
+        shown, [*generations[0].attention_heads, *generations[1].attention_heads], strict=True
+    ):
+        np.testing.assert_array_equal(weights, expected)
+    assert len({axis.images[0].get_clim() for axis in panels(figure)}) == 1
+    assert [axis.get_title() for axis in panels(plot_attention(generations))] == ["one", "two"]
+
+
+def test_heads_that_are_not_there():
+    with pytest.raises(ValueError, match="The generation at index 1 has no attention heads.*attention='multi_head'"):
+        plot_attention([with_heads(generation(["▁a"], ["▁b"])), CAT], heads=True)
+
+
 def test_weights_of_zero_alone():
     figure = plot_attention(generation(["▁a"], ["▁b"], np.zeros((1, 1))))
     assert panels(figure)[0].images[0].get_clim() == (0.0, 1.0)
