@@ -1,6 +1,19 @@
 """Encoder-decoder models for Keras: build, fit, decode, export."""
 
-from kerasseq import datasets, evaluation, layers, losses, metrics, models, plotting, preprocessing, samplers
+from kerasseq import (
+    bridges,
+    datasets,
+    decoders,
+    encoders,
+    evaluation,
+    layers,
+    losses,
+    metrics,
+    models,
+    plotting,
+    preprocessing,
+    samplers,
+)
 from kerasseq.generation import Generation, TextGenerator
 
 __version__ = "0.1.0"
@@ -8,7 +21,10 @@ __version__ = "0.1.0"
 __all__ = [
     "Generation",
     "TextGenerator",
+    "bridges",
     "datasets",
+    "decoders",
+    "encoders",
     "evaluation",
     "layers",
     "losses",

@@ -35,14 +35,42 @@ def select_inputs(sub_model, available):
 
 def connect(encoder, bridge, decoder, name):
     """Joins the three sub-models to the model that `fit` trains: encoder inputs and `decoder_token_ids` -> logits."""
-    encoder_inputs = {
-        key: keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=key) for key, tensor in encoder.input.items()
-    }
-    decoder_token_ids = keras.Input((None,), dtype="int32", name="decoder_token_ids")
-    encoded = {**encoder_inputs, **encoder(encoder_inputs)}
-    context = {**encoded, **bridge(select_inputs(bridge, encoded))}
-    outputs = decoder(select_inputs(decoder, {**context, "decoder_token_ids": decoder_token_ids}))
-    return keras.Model({**encoder_inputs, "decoder_token_ids": decoder_token_ids}, outputs["logits"], name=name)
+    inputs = {key: keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=key) for key, tensor in encoder.input.items()}
+    inputs["decoder_token_ids"] = keras.Input((None,), dtype="int32", name="decoder_token_ids")
+    return keras.Model(inputs, teacher_forced(encoder, bridge, decoder, inputs)["logits"], name=name)
+
+
+def decoder_outputs(model, name="decoder_outputs"):
+    """A model with all that its decoder gives under teacher forcing: to look at the attention, or to put a loss on it.
+
+    Args:
+        model: functional `keras.Model` with the sub-models `"encoder"`, `"bridge"` and `"decoder"`.
+        name: str.
+
+    Returns:
+        a functional `keras.Model` from the same inputs to a dict with `logits (batch, target, target_vocabulary)`,
+        `states`, and for models with attention `attention (batch, target, source)`, with several heads also
+        `attention_heads (batch, heads, target, source)`. It shares the weights of `model`.
+
+    Example:
+
+    >>> import keras, kerasseq
+    >>> model = kerasseq.models.AttentionSeq2Seq(100, 120, units=32, embedding_dim=16)
+    >>> ids = keras.ops.ones((2, 7), dtype="int32")
+    >>> inputs = {"encoder_token_ids": ids, "decoder_token_ids": ids[:, :5]}
+    >>> outputs = kerasseq.decoders.decoder_outputs(model)(inputs, training=True)
+    >>> keras.ops.shape(outputs["attention"])
+    (2, 5, 7)
+    """
+    parts = (model.get_layer(part) for part in ("encoder", "bridge", "decoder"))
+    return keras.Model(model.input, teacher_forced(*parts, model.input), name=name)
+
+
+def teacher_forced(encoder, bridge, decoder, inputs):
+    """All that the decoder gives for encoder inputs and `decoder_token_ids`."""
+    context = {**inputs, **encoder(select_inputs(encoder, inputs))}
+    context = {**context, **bridge(select_inputs(bridge, context))}
+    return decoder(select_inputs(decoder, context))
 
 
 def token_embedding(vocabulary_size, embedding_dim, tie_embeddings):

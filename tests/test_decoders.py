@@ -1,13 +1,17 @@
+import doctest
 import re
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
+from kerasseq import decoders
 from kerasseq.bridges import state_bridge
-from kerasseq.decoders import attention_decoder, connect, recurrent_decoder, select_inputs
+from kerasseq.decoders import attention_decoder, connect, decoder_outputs, recurrent_decoder, select_inputs
 from kerasseq.encoders import recurrent_encoder
 from kerasseq.layers import CELLS
+from kerasseq.models import AttentionSeq2Seq
 
 VOCABULARY, EMBEDDING, UNITS, MEMORY = 9, 3, 2, 5
 
@@ -203,3 +207,24 @@ def test_dropout_only_in_training():
     logits = [decoder(given, training=training)["logits"].numpy() for training in (0, 0, 1, 1)]
     np.testing.assert_array_equal(logits[0], logits[1])
     assert not np.array_equal(logits[2], logits[3])
+
+
+@pytest.mark.parametrize("attention", ["luong", "multi_head"])
+def test_decoder_outputs(attention):
+    """In training mode too, and a loss on the attention reaches the weights that are shared with the model."""
+    model = randomized(AttentionSeq2Seq(VOCABULARY, VOCABULARY, units=4, embedding_dim=3, attention=attention))
+    batch = {"encoder_token_ids": np.where(MASK, 5, 0), "decoder_token_ids": IDS}
+    outputs = decoder_outputs(model)(batch)
+    np.testing.assert_allclose(outputs["logits"], model(batch), atol=1e-6)
+    with tf.GradientTape() as tape:
+        outputs = decoder_outputs(model)(batch, training=True)
+        entropy = -tf.reduce_sum(outputs["attention"] * tf.math.log(outputs["attention"] + 1e-9))
+    assert outputs["attention"].shape == (2, 3, 4)
+    assert ("attention_heads" in outputs) is (attention == "multi_head")
+    kernel = model.get_layer("bridge").get_layer("attention_keys").kernel
+    assert np.abs(tape.gradient(entropy, kernel.value)).max() > 0
+
+
+def test_example():
+    result = doctest.testmod(decoders)
+    assert result.attempted and not result.failed

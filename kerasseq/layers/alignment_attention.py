@@ -53,6 +53,8 @@ class AlignmentAttention(Attention):
 
     def call(self, query, keys, memory, initial_state, source_mask=None):
         projected = ops.matmul(query, self.query_kernel)  # (batch, target, units)
+        # Keras casts the arguments of a call to the layer's precision.
+        initial_state = ops.cast(initial_state, "float32")
         if query.shape[1] == 1:
             weights, state = self.align(projected[:, 0], keys, initial_state, source_mask)
             return self.context(weights, memory)[:, None], weights[:, None], state
@@ -234,8 +236,10 @@ class MonotonicAttention(AlignmentAttention):
         self.offset = self.add_weight(shape=(), initializer=offset, name="offset")
 
     def align(self, projected, keys, state, source_mask):
-        direction = self.score_vector * (self.gain * ops.rsqrt(ops.sum(ops.square(self.score_vector))))
-        scores = ops.sum(self.hidden(projected, keys) * direction, axis=-1) + self.offset
+        # In float32, because squares of small numbers vanish in float16.
+        vector = ops.cast(self.score_vector, "float32")
+        direction = vector * (ops.cast(self.gain, "float32") * ops.rsqrt(ops.sum(ops.square(vector))))
+        scores = ops.sum(self.hidden(projected, keys) * ops.cast(direction, keys.dtype), axis=-1) + self.offset
         stopping = ops.sigmoid(ops.cast(scores, "float32"))  # (batch, source)
         if source_mask is not None:
             stopping = ops.where(source_mask, stopping, 0.0)

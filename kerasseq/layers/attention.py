@@ -29,6 +29,25 @@ def serialize_attention(attention):
     return config
 
 
+def check_attention(attention):
+    """Raises a `ValueError` unless `attention` is a layer that recurrences can hold."""
+    if not isinstance(attention, Attention):
+        raise ValueError(
+            "attention must be an attention layer of kerasseq.layers, such as LuongAttention(). "
+            f"Received: attention={attention!r}."
+        )
+
+
+def check_states(layer, initial_states, cells, others):
+    """Raises a `ValueError` unless there are as many states as the cells, the layer and its attention have."""
+    alignments = layer.attention.num_states
+    if len(initial_states) != cells + others + alignments:
+        raise ValueError(
+            f"{type(layer).__name__} needs {cells + others + alignments} initial states: {cells} of its cells, {others} "
+            f"of its own, {alignments} of its attention. Received: {len(initial_states)}."
+        )
+
+
 class Attention(keras.layers.Layer):
     """What the scores share: mask, softmax and context vector. Subclasses define `score(query, keys)`.
 
@@ -56,6 +75,16 @@ class Attention(keras.layers.Layer):
     def step_weights_shape(self, batch, source):
         """The shape of the weights of one step."""
         return batch, source
+
+    def states_spec(self, states, dtype):
+        """The states of a recurrence: those of this layer come last, in float32."""
+        count = len(states) - self.num_states
+        dtypes = [dtype] * count + ["float32"] * self.num_states
+        return [keras.KerasTensor(state.shape, dtype=dtype) for state, dtype in zip(states, dtypes, strict=True)]
+
+    def get_config(self):
+        """Defined, because Keras takes no dtype policy in a configuration that it makes by itself."""
+        return super().get_config()
 
     def whole_output_spec(self, query, keys, memory):
         """Context and weights of a whole target."""

@@ -18,6 +18,9 @@ def attention_loop(step, inputs, states, attention, memory):
         list of the states after every step, `(batch, time, size)`; contexts `(batch, time, dim)`; weights `(batch,
         [heads,] time, source)`; and the list of final states.
     """
+    count = len(states) - attention.num_states
+    # Keras casts the arguments of a call to the layer's precision.
+    states = [*states[:count], *(ops.cast(state, "float32") for state in states[count:])]
     if inputs.shape[1] == 1:
         states, context, weights = step(states, inputs[:, 0])
         *trajectories, context, weights = (ops.expand_dims(value, -2) for value in [*states, context, weights])

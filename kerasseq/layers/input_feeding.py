@@ -4,8 +4,9 @@ import keras
 from keras import ops
 
 from kerasseq.arguments import check_positive_integer, check_share
-from kerasseq.layers.attention import LuongAttention, serialize_attention
+from kerasseq.layers.attention import LuongAttention, check_attention, check_states, serialize_attention
 from kerasseq.layers.attention_loop import attention_loop
+from kerasseq.layers.cells import get_cell
 from kerasseq.layers.recurrent import Recurrent
 
 
@@ -75,6 +76,7 @@ class InputFeeding(keras.layers.Layer):
         self.layer_normalization = layer_normalization
         self.dropout = dropout
         self.attention = attention or LuongAttention(dtype=self.dtype_policy, name="attention")
+        check_attention(self.attention)
         self.recurrent = [
             Recurrent(
                 units,
@@ -92,6 +94,7 @@ class InputFeeding(keras.layers.Layer):
         self.supports_jit = self.recurrent[0].supports_jit
 
     def build(self, sequences_shape, initial_states_shape, keys_shape, memory_shape):
+        check_states(self, initial_states_shape, cells=get_cell(self.cell).num_states * self.num_layers, others=1)
         batch, time, features = sequences_shape
         self.features = features
         self.recurrent[0].build((batch, time, features + self.attentional_units))
@@ -142,7 +145,7 @@ class InputFeeding(keras.layers.Layer):
         batch, time, _ = sequences.shape
         outputs = keras.KerasTensor((batch, time, self.attentional_units), dtype=self.compute_dtype)
         _, weights = self.attention.whole_output_spec(outputs, keys, memory)
-        return outputs, weights, [keras.KerasTensor(state.shape, dtype=state.dtype) for state in initial_states]
+        return outputs, weights, self.attention.states_spec(initial_states, self.compute_dtype)
 
     def get_config(self):
         return {

@@ -19,9 +19,10 @@ class Recurrent(keras.layers.Layer):
 
     Padded steps carry the states through unchanged, so padding on either end has no effect on the states.
 
-    With layer normalization the shares of input and state in the gates are normalized apart, each with a gain of its
-    own, and so is an LSTM's memory before it is read out (Ba et al. 2016, equations 20 to 22 for the LSTM). Training
-    then leaves the loop to the framework's gradient, which is slower.
+    Layer normalization is that of Ba et al. 2016. LSTM (equations 20 to 22): the shares of input and state in the gates
+    are normalized apart, and so is the memory before it is read out. GRU: the shares of input and state, each apart for
+    the gates and for the candidate. Simple RNN (equation 4): the sum of both shares. Training then leaves the loop to
+    the framework's gradient, which is slower.
 
     Args:
         units: int, size of each state.
@@ -73,7 +74,8 @@ class Recurrent(keras.layers.Layer):
             self.recurrent_bias = self.add_weight(shape=(width,), initializer="zeros", name="recurrent_bias")
         if self.layer_normalization:
             self.input_gain = self.add_weight(shape=(width,), initializer="ones", name="input_gain")
-            self.recurrent_gain = self.add_weight(shape=(width,), initializer="ones", name="recurrent_gain")
+            if self.cell != "simple_rnn":
+                self.recurrent_gain = self.add_weight(shape=(width,), initializer="ones", name="recurrent_gain")
             if self.cell == "lstm":
                 self.memory_gain = self.add_weight(shape=(self.units,), initializer="ones", name="memory_gain")
                 self.memory_bias = self.add_weight(shape=(self.units,), initializer="zeros", name="memory_bias")
@@ -92,18 +94,31 @@ class Recurrent(keras.layers.Layer):
 
     def input_share(self, product):
         """From the inputs' product with the kernel, `(..., num_gates * units)`, to their share of the gates."""
-        return (normalize(product) * self.input_gain if self.layer_normalization else product) + self.bias
+        if self.layer_normalization:
+            if self.cell == "simple_rnn":
+                return product  # `step` normalizes it together with the state's share.
+            product = self.normalize_gates(product) * self.input_gain
+        return product + self.bias
 
     def step(self, projected, states):
         """One step of the cell: projected inputs `(batch, num_gates * units)` and states -> states."""
         recurrent = ops.matmul(states[0], self.recurrent_kernel)
         if self.layer_normalization:
-            recurrent = normalize(recurrent) * self.recurrent_gain
+            if self.cell == "simple_rnn":
+                gates = normalize(projected + recurrent) * self.input_gain + self.bias
+                return self._cell.step(gates, states, 0.0)
+            recurrent = self.normalize_gates(recurrent) * self.recurrent_gain
         if self.recurrent_bias is not None:
             recurrent = recurrent + self.recurrent_bias
         if self.layer_normalization and self.cell == "lstm":
             return self._cell.step(projected, states, recurrent, self.normalize_memory)
         return self._cell.step(projected, states, recurrent)
+
+    def normalize_gates(self, share):
+        if self.cell == "gru":
+            gates, candidate = share[..., : 2 * self.units], share[..., 2 * self.units :]
+            return ops.concatenate([normalize(gates), normalize(candidate)], axis=-1)
+        return normalize(share)
 
     def normalize_memory(self, memory):
         return normalize(memory) * self.memory_gain + self.memory_bias

@@ -3,8 +3,9 @@
 import keras
 from keras import ops
 
-from kerasseq.layers.attention import BahdanauAttention, serialize_attention
+from kerasseq.layers.attention import BahdanauAttention, check_attention, check_states, serialize_attention
 from kerasseq.layers.attention_loop import attention_loop
+from kerasseq.layers.cells import get_cell
 from kerasseq.layers.recurrent import Recurrent
 
 
@@ -55,9 +56,11 @@ class RecurrentAttention(keras.layers.Layer):
             units, cell=cell, layer_normalization=layer_normalization, dtype=self.dtype_policy, name="recurrent"
         )
         self.attention = attention or BahdanauAttention(units, dtype=self.dtype_policy, name="attention")
+        check_attention(self.attention)
         self.supports_jit = self.recurrent.supports_jit
 
     def build(self, sequences_shape, initial_states_shape, keys_shape, memory_shape):
+        check_states(self, initial_states_shape, cells=get_cell(self.cell).num_states, others=0)
         batch, time, features = sequences_shape
         self.features = features
         self.recurrent.build((batch, time, features + memory_shape[-1]))
@@ -84,8 +87,7 @@ class RecurrentAttention(keras.layers.Layer):
         batch, time, _ = sequences.shape
         outputs = keras.KerasTensor((batch, time, self.units), dtype=self.compute_dtype)
         context, weights = self.attention.whole_output_spec(outputs, keys, memory)
-        states = [keras.KerasTensor(state.shape, dtype=state.dtype) for state in initial_states]
-        return outputs, context, weights, states
+        return outputs, context, weights, self.attention.states_spec(initial_states, self.compute_dtype)
 
     def get_config(self):
         return {

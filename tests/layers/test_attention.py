@@ -71,22 +71,7 @@ def test_equations(layer_and_score, with_mask):
     np.testing.assert_allclose(weights, expected[1], atol=1e-6)
 
 
-def central_differences(function, arrays, epsilon=1e-5):
-    gradients = []
-    for index, array in enumerate(arrays):
-        gradient = np.zeros_like(array)
-        for position in np.ndindex(array.shape):
-            sides = []
-            for sign in (1, -1):
-                moved = [other.copy() for other in arrays]
-                moved[index][position] += sign * epsilon
-                sides.append(function(*moved))
-            gradient[position] = (sides[0] - sides[1]) / (2 * epsilon)
-        gradients.append(gradient)
-    return gradients
-
-
-def test_gradients(layer_and_score):
+def test_gradients(layer_and_score, central_differences):
     layer, score = layer_and_score
     parameters = [QUERY_KERNEL, SCORE_VECTOR] if layer.weights else []
     context_weighting, weighting = random(BATCH, TARGET, DIM, seed=5), random(BATCH, TARGET, SOURCE, seed=6)
@@ -117,6 +102,52 @@ def test_mask_is_exact(layer_and_score):
     moved = MEMORY + 100 * ~MASK[:, :, None]
     moved_keys = KEYS + 100 * ~MASK[:, :, None]
     np.testing.assert_array_equal(layer(QUERY, moved_keys, moved, source_mask=MASK)[0], context)
+
+
+def test_luong_scores_one_by_one():
+    """Luong et al. 2015, equation 8: "dot", "general" and "concat" of each h_t with each h_s."""
+    query_kernel, memory = random(UNITS, UNITS, seed=4), random(BATCH, SOURCE, UNITS, seed=5)
+    general = random(UNITS, UNITS, seed=6)
+    concat, vector = random(2 * UNITS, UNITS, seed=7), random(UNITS, seed=8)  # W_a of [h_t; h_s]
+    additive = BahdanauAttention(UNITS)
+    additive.build(QUERY.shape, memory.shape, MEMORY.shape)
+    additive.set_weights([concat[:UNITS], vector])
+    query = QUERY @ query_kernel
+    cases = [
+        (LuongAttention(), memory, lambda h_t, h_s: h_t @ h_s),
+        (LuongAttention(), memory @ general, lambda h_t, h_s: h_s @ general @ h_t),
+        (additive, memory @ concat[UNITS:], lambda h_t, h_s: vector @ np.tanh(np.concatenate([h_t, h_s]) @ concat)),
+    ]
+    for layer, keys, score in cases:
+        context, weights = layer(query, keys, MEMORY, source_mask=MASK)
+        for b, t in np.ndindex(BATCH, TARGET):
+            exponentials = [np.exp(score(query[b, t], memory[b, s])) if MASK[b, s] else 0.0 for s in range(SOURCE)]
+            expected = np.array(exponentials) / (sum(exponentials) or 1)
+            np.testing.assert_allclose(weights[b, t], expected, atol=1e-6)
+            np.testing.assert_allclose(context[b, t], expected @ MEMORY[b], atol=1e-5)
+
+
+def test_attend_equals_call(layer_and_score):
+    layer, _ = layer_and_score
+    query, keys, memory = (tf.constant(array, "float32") for array in (QUERY, KEYS, MEMORY))
+    context, weights = layer(query, keys, memory, source_mask=MASK)
+    assert layer.num_states == 0
+    for t in range(TARGET):
+        step_context, step_weights, states = layer.attend(query[:, t], keys, memory, [], MASK)
+        np.testing.assert_allclose(step_context, context[:, t], atol=1e-6)
+        np.testing.assert_allclose(step_weights, weights[:, t], atol=1e-6)
+        assert (states, tuple(step_weights.shape)) == ([], layer.step_weights_shape(BATCH, SOURCE))
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_source_padding_changes_nothing(layer_and_score, side):
+    layer, _ = layer_and_score
+    width = ((0, 0), (6, 0) if side == "left" else (0, 6))
+    context, weights = layer(QUERY, KEYS, MEMORY, source_mask=MASK)
+    keys, memory = (np.pad(array, (*width, (0, 0)), constant_values=9.0) for array in (KEYS, MEMORY))
+    padded_context, padded_weights = layer(QUERY, keys, memory, source_mask=np.pad(MASK, width))
+    np.testing.assert_allclose(padded_context, context, atol=1e-6)
+    np.testing.assert_allclose(padded_weights, np.pad(weights, ((0, 0), *width)), atol=1e-6)
 
 
 def test_large_scores_stay_finite():
@@ -173,6 +204,14 @@ def test_config():
     config = keras.saving.serialize_keras_object(LuongAttention(name="score"))
     assert config["registered_name"] == "kerasseq>LuongAttention"
     assert keras.saving.deserialize_keras_object(config).name == "score"
+
+
+def test_config_with_a_policy_object():
+    """Layers that make attention of their own hand it their policy."""
+    policy = keras.DTypePolicy("mixed_bfloat16")
+    for layer in (LuongAttention(dtype=policy), BahdanauAttention(UNITS, dtype=policy)):
+        again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
+        assert again.dtype_policy.name == "mixed_bfloat16"
 
 
 def test_example():

@@ -1,0 +1,108 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kerasseq.layers.linear_recurrence import linear_recurrence
+
+BATCH = 3
+LENGTHS = [1, 2, 3, 7, 8, 64, 300]
+
+
+def random(*shape, seed=0):
+    return np.random.default_rng([seed, *shape]).normal(size=shape)
+
+
+def by_loop(decay, inputs):
+    """`y_j = d_j y_{j-1} + x_j`, `y_0 = x_0`, in float64."""
+    outputs, y = np.zeros(np.shape(inputs)), np.zeros(len(inputs))
+    for j in range(np.shape(inputs)[1]):
+        y = decay[:, j] * y + inputs[:, j]
+        outputs[:, j] = y
+    return outputs
+
+
+def make(time):
+    return np.random.default_rng(time).uniform(0, 1, (BATCH, time)), random(BATCH, time)
+
+
+@pytest.mark.parametrize("dtype, tolerance", [("float32", 2e-6), ("float64", 1e-13)])
+@pytest.mark.parametrize("time", LENGTHS)
+def test_equals_loop(time, dtype, tolerance):
+    decay, inputs = make(time)
+    outputs = linear_recurrence(tf.constant(decay, dtype), tf.constant(inputs, dtype))
+    assert outputs.dtype == dtype
+    np.testing.assert_allclose(outputs, by_loop(decay, inputs), atol=tolerance)
+
+
+def test_decay_may_be_anything():
+    """Above 1, below 0, or exactly 0; the first decay meets nothing."""
+    decay = np.array([[9.0, 2.0, -0.5, 0.0, 3.0, 1.0]])
+    inputs = np.array([[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]])
+    outputs = linear_recurrence(tf.constant(decay), tf.constant(inputs))
+    np.testing.assert_array_equal(outputs, [[1, 4, 1, 4, 17, 23]])
+
+
+def gradients(decay, inputs, weighting):
+    decay, inputs = tf.convert_to_tensor(decay), tf.convert_to_tensor(inputs)
+    with tf.GradientTape() as tape:
+        tape.watch([decay, inputs])
+        value = tf.reduce_sum(linear_recurrence(decay, inputs) * tf.cast(weighting, inputs.dtype))
+    return tape.gradient(value, [decay, inputs])
+
+
+@pytest.mark.parametrize("time", [1, 2, 3, 7, 8, 64])
+def test_gradients(time, central_differences, assert_close):
+    decay, inputs = make(time)
+    weighting = random(BATCH, time, seed=5)
+    expected = central_differences(lambda *arrays: (by_loop(*arrays) * weighting).sum(), [decay, inputs])
+    assert_close(gradients(decay, inputs, weighting), expected, atol=1e-8)
+
+
+def test_gradients_of_a_long_sequence(assert_close):
+    """Against what TensorFlow derives for the loop, one step after the other."""
+    decay, inputs = (tf.constant(array) for array in make(300))
+    weighting = random(BATCH, 300, seed=5)
+    with tf.GradientTape() as tape:
+        tape.watch([decay, inputs])
+        y, total = tf.zeros(BATCH, "float64"), 0.0
+        for j in range(300):
+            y = decay[:, j] * y + inputs[:, j]
+            total += tf.reduce_sum(y * weighting[:, j])
+    assert_close(gradients(decay, inputs, weighting), tape.gradient(total, [decay, inputs]), atol=1e-11)
+
+
+def test_gradients_in_a_graph_of_unknown_length(assert_close):
+    @tf.function(input_signature=[tf.TensorSpec((None, None))] * 3)
+    def graph(decay, inputs, weighting):
+        return gradients(decay, inputs, weighting)
+
+    for time in (1, 5, 300):
+        arrays = [tf.constant(array, "float32") for array in (*make(time), random(BATCH, time, seed=5))]
+        assert_close(graph(*arrays), gradients(*arrays), atol=1e-5)
+
+
+@pytest.mark.parametrize("first", [1e-6, 0.0, 1e-30])
+def test_nothing_underflows(first):
+    """The closed form divides by cumulative products, here of 1e-6 to the power of 20: what comes later is lost."""
+    decay = np.where(np.arange(200) < 20, first, 0.9)[None].astype("float32")
+    inputs = np.zeros((1, 200), "float32")
+    inputs[0, [0, 30, 150]] = 1.0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        products = np.cumprod(decay, axis=1)
+        closed_form = products * np.cumsum(inputs / products, axis=1)
+    assert not np.allclose(closed_form, by_loop(decay, inputs), atol=0.1)
+    outputs = linear_recurrence(decay, inputs)
+    np.testing.assert_allclose(outputs, by_loop(np.float64(decay), inputs), rtol=1e-5, atol=1e-37)
+    np.testing.assert_allclose(outputs[0, 160], 0.9**10 + 0.9**130, rtol=1e-5)
+    for gradient in gradients(decay, inputs, random(1, 200)):
+        assert np.isfinite(gradient).all()
+
+
+def test_logarithmic_number_of_rounds(monkeypatch):
+    """A loop over 1,000 positions would take 1,000 rounds."""
+    rounds = []
+    take = keras.ops.take
+    monkeypatch.setattr(keras.ops, "take", lambda *args, **options: rounds.append(1) or take(*args, **options))
+    linear_recurrence(tf.ones((1, 1000)), tf.ones((1, 1000)))
+    assert len(rounds) == 2 * 10  # of the decay and of the outputs
