@@ -41,10 +41,11 @@ def check_attention(attention):
 def check_states(layer, initial_states, cells, others):
     """Raises a `ValueError` unless there are as many states as the cells, the layer and its attention have."""
     alignments = layer.attention.num_states
-    if len(initial_states) != cells + others + alignments:
+    needed = cells + others + alignments
+    if len(initial_states) != needed:
         raise ValueError(
-            f"{type(layer).__name__} needs {cells + others + alignments} initial states: {cells} of its cells, {others} "
-            f"of its own, {alignments} of its attention. Received: {len(initial_states)}."
+            f"{type(layer).__name__} needs {needed} initial states: {cells} of its cells, {others} of its own, "
+            f"{alignments} of its attention. Received: {len(initial_states)}."
         )
 
 

@@ -235,7 +235,7 @@ def test_bad_states_and_attention():
     with pytest.raises(
         ValueError, match="InputFeeding needs 4 initial states: 2 of its cells, 1 of its own, 1 of its att"
     ):
-        InputFeeding(4, 5, attention=LocationAttention(4))(
+        InputFeeding(4, 5, attention=layers.LocationAttention(4))(
             np.zeros((1, 2, 3)), [np.zeros((1, 4))] * 3, np.zeros((1, 6, 4)), np.zeros((1, 6, 4))
         )
     with pytest.raises(ValueError, match="RecurrentAttention needs 1 initial states: 1 of its cells.*Received: 2."):
