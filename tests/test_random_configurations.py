@@ -136,7 +136,7 @@ def test_random_configurations(preprocessor, number_pairs, configuration):
 
 
 @pytest.mark.slow
-@hypothesis.settings(parent=SETTINGS, max_examples=40)
+@hypothesis.settings(parent=SETTINGS, max_examples=25)
 @hypothesis.given(configuration=configurations)
 def test_many_random_configurations(preprocessor, number_pairs, configuration):
     check(preprocessor, number_pairs, configuration)
