@@ -22,33 +22,6 @@ def masked_softmax(scores, mask):
     return ops.softmax(scores, axis=-1) * ops.cast(mask, "float32")
 
 
-def serialize_attention(attention):
-    """The configuration of an attention layer within another layer, which is the one to build it."""
-    config = keras.saving.serialize_keras_object(attention)
-    config.pop("build_config", None)
-    return config
-
-
-def check_attention(attention):
-    """Raises a `ValueError` unless `attention` is a layer that recurrences can hold."""
-    if not isinstance(attention, Attention):
-        raise ValueError(
-            "attention must be an attention layer of kerasseq.layers, such as LuongAttention(). "
-            f"Received: attention={attention!r}."
-        )
-
-
-def check_states(layer, initial_states, cells, others):
-    """Raises a `ValueError` unless there are as many states as the cells, the layer and its attention have."""
-    alignments = layer.attention.num_states
-    needed = cells + others + alignments
-    if len(initial_states) != needed:
-        raise ValueError(
-            f"{type(layer).__name__} needs {needed} initial states: {cells} of its cells, {others} of its own, "
-            f"{alignments} of its attention. Received: {len(initial_states)}."
-        )
-
-
 class Attention(keras.layers.Layer):
     """What the scores share: mask, softmax and context vector. Subclasses define `score(query, keys)`.
 
@@ -76,12 +49,6 @@ class Attention(keras.layers.Layer):
     def step_weights_shape(self, batch, source):
         """The shape of the weights of one step."""
         return batch, source
-
-    def states_spec(self, states, dtype):
-        """The states of a recurrence: those of this layer come last, in float32."""
-        count = len(states) - self.num_states
-        dtypes = [dtype] * count + ["float32"] * self.num_states
-        return [keras.KerasTensor(state.shape, dtype=dtype) for state, dtype in zip(states, dtypes, strict=True)]
 
     def get_config(self):
         """Defined, because Keras takes no dtype policy in a configuration that it makes by itself."""

@@ -1,6 +1,9 @@
-"""The loop of recurrences that attend in every step."""
+"""What recurrences that attend in every step share: the loop, and the handling of the attention layer within."""
 
+import keras
 from keras import ops
+
+from kerasseq.layers.attention import Attention
 
 
 def attention_loop(step, inputs, states, attention, memory):
@@ -38,3 +41,37 @@ def attention_loop(step, inputs, states, attention, memory):
     carry, outputs = ops.scan(scan_step, [*states, context, weights], ops.transpose(inputs, (1, 0, 2)))
     *trajectories, contexts, weights = (ops.moveaxis(output, 0, -2) for output in outputs)
     return trajectories, contexts, weights, list(carry[:-2])
+
+
+def states_spec(attention, states, dtype):
+    """The final states of a recurrence; those of its attention come last, in float32."""
+    count = len(states) - attention.num_states
+    dtypes = [dtype] * count + ["float32"] * attention.num_states
+    return [keras.KerasTensor(state.shape, dtype=dtype) for state, dtype in zip(states, dtypes, strict=True)]
+
+
+def serialize_attention(attention):
+    """The configuration of an attention layer within another layer, which is the one to build it."""
+    config = keras.saving.serialize_keras_object(attention)
+    config.pop("build_config", None)
+    return config
+
+
+def check_attention(attention):
+    """Raises a `ValueError` unless `attention` is a layer that recurrences can hold."""
+    if not isinstance(attention, Attention):
+        raise ValueError(
+            "attention must be an attention layer of kerasseq.layers, such as LuongAttention(). "
+            f"Received: attention={attention!r}."
+        )
+
+
+def check_states(layer, initial_states, cells, others):
+    """Raises a `ValueError` unless there are as many states as the cells, the layer and its attention have."""
+    alignments = layer.attention.num_states
+    needed = cells + others + alignments
+    if len(initial_states) != needed:
+        raise ValueError(
+            f"{type(layer).__name__} needs {needed} initial states: {cells} of its cells, {others} of its own, "
+            f"{alignments} of its attention. Received: {len(initial_states)}."
+        )

@@ -4,8 +4,14 @@ import keras
 from keras import ops
 
 from kerasseq.arguments import check_positive_integer, check_share
-from kerasseq.layers.attention import LuongAttention, check_attention, check_states, serialize_attention
-from kerasseq.layers.attention_loop import attention_loop
+from kerasseq.layers.attention import LuongAttention
+from kerasseq.layers.attention_loop import (
+    attention_loop,
+    check_attention,
+    check_states,
+    serialize_attention,
+    states_spec,
+)
 from kerasseq.layers.cells import get_cell
 from kerasseq.layers.recurrent import Recurrent
 
@@ -145,7 +151,7 @@ class InputFeeding(keras.layers.Layer):
         batch, time, _ = sequences.shape
         outputs = keras.KerasTensor((batch, time, self.attentional_units), dtype=self.compute_dtype)
         _, weights = self.attention.whole_output_spec(outputs, keys, memory)
-        return outputs, weights, self.attention.states_spec(initial_states, self.compute_dtype)
+        return outputs, weights, states_spec(self.attention, initial_states, self.compute_dtype)
 
     def get_config(self):
         return {

@@ -3,8 +3,14 @@
 import keras
 from keras import ops
 
-from kerasseq.layers.attention import BahdanauAttention, check_attention, check_states, serialize_attention
-from kerasseq.layers.attention_loop import attention_loop
+from kerasseq.layers.attention import BahdanauAttention
+from kerasseq.layers.attention_loop import (
+    attention_loop,
+    check_attention,
+    check_states,
+    serialize_attention,
+    states_spec,
+)
 from kerasseq.layers.cells import get_cell
 from kerasseq.layers.recurrent import Recurrent
 
@@ -87,7 +93,7 @@ class RecurrentAttention(keras.layers.Layer):
         batch, time, _ = sequences.shape
         outputs = keras.KerasTensor((batch, time, self.units), dtype=self.compute_dtype)
         context, weights = self.attention.whole_output_spec(outputs, keys, memory)
-        return outputs, context, weights, self.attention.states_spec(initial_states, self.compute_dtype)
+        return outputs, context, weights, states_spec(self.attention, initial_states, self.compute_dtype)
 
     def get_config(self):
         return {
