@@ -16,7 +16,7 @@ from kerasseq import (
 )
 from kerasseq.generation import Generation, TextGenerator
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Generation",
