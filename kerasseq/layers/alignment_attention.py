@@ -1,5 +1,7 @@
 """Attention that knows where it looked before: location-sensitive, monotonic, and with coverage."""
 
+import numbers
+
 import keras
 from keras import ops
 
@@ -40,36 +42,40 @@ class AlignmentAttention(Attention):
         hidden = keys + (projected + self.bias)[:, None]
         return ops.tanh(hidden if features is None else hidden + features)
 
-    def align(self, projected, keys, state, source_mask):
+    def align(self, projected, keys, state, source_mask, noise=None):
         """`W s (batch, units)` and the state `(batch, source)` -> weights `(batch, source)` and the next state."""
         raise NotImplementedError
 
     def context(self, weights, memory):
         return ops.matmul(ops.cast(weights, memory.dtype)[:, None], memory)[:, 0]  # (batch, dim)
 
-    def attend(self, query, keys, memory, states, source_mask=None):
-        weights, state = self.align(ops.matmul(query, self.query_kernel), keys, states[0], source_mask)
+    def attend(self, query, keys, memory, states, source_mask=None, noise=None):
+        weights, state = self.align(ops.matmul(query, self.query_kernel), keys, states[0], source_mask, noise)
         return self.context(weights, memory), weights, [state]
 
-    def call(self, query, keys, memory, initial_state, source_mask=None):
+    def call(self, query, keys, memory, initial_state, source_mask=None, training=False):
+        noise = self.draw_noise(query, memory, training)
         projected = ops.matmul(query, self.query_kernel)  # (batch, target, units)
         # Keras casts the arguments of a call to the layer's precision.
         initial_state = ops.cast(initial_state, "float32")
         if query.shape[1] == 1:
-            weights, state = self.align(projected[:, 0], keys, initial_state, source_mask)
+            noise = None if noise is None else noise[:, 0]
+            weights, state = self.align(projected[:, 0], keys, initial_state, source_mask, noise)
             return self.context(weights, memory)[:, None], weights[:, None], state
+        inputs = projected if noise is None else ops.concatenate([projected, noise], axis=-1)
 
-        def step(carry, projected):
-            weights, state = self.align(projected, keys, carry[1], source_mask)
+        def step(carry, inputs):
+            projected, drawn = inputs[:, : self.units], None if noise is None else inputs[:, self.units :]
+            weights, state = self.align(projected, keys, carry[1], source_mask, drawn)
             return [weights, state], [weights, state]
 
         # keras.ops.scan wants outputs of the carry's shapes.
         carry = [ops.zeros_like(initial_state), initial_state]
-        (_, state), (weights, _) = ops.scan(step, carry, ops.transpose(projected, (1, 0, 2)))
+        (_, state), (weights, _) = ops.scan(step, carry, ops.transpose(inputs, (1, 0, 2)))
         weights = ops.transpose(weights, (1, 0, 2))  # (batch, target, source)
         return ops.matmul(ops.cast(weights, memory.dtype), memory), weights, state
 
-    def compute_output_spec(self, query, keys, memory, initial_state, source_mask=None):
+    def compute_output_spec(self, query, keys, memory, initial_state, source_mask=None, training=False):
         context, weights = self.whole_output_spec(query, keys, memory)
         return context, weights, keras.KerasTensor(initial_state.shape, dtype="float32")
 
@@ -124,7 +130,7 @@ class LocationAttention(AlignmentAttention):
         self.filter_kernel = self.add_weight(shape=(self.kernel_size, 1, self.filters), name="filter_kernel")
         self.location_kernel = self.add_weight(shape=(self.filters, self.units), name="location_kernel")
 
-    def align(self, projected, keys, state, source_mask):
+    def align(self, projected, keys, state, source_mask, noise=None):
         located = ops.conv(ops.cast(state, keys.dtype)[:, :, None], self.filter_kernel, padding="same")
         # TensorFlow's oneDNN convolution of an empty batch has the wrong shape.
         located = ops.reshape(located, (*ops.shape(state), self.filters))
@@ -177,7 +183,7 @@ class CoverageAttention(AlignmentAttention):
             shape=(self.units,), initializer="random_uniform", name="coverage_vector"
         )
 
-    def align(self, projected, keys, state, source_mask):
+    def align(self, projected, keys, state, source_mask, noise=None):
         features = ops.cast(state, keys.dtype)[:, :, None] * self.coverage_vector  # (batch, source, units)
         scores = ops.sum(self.hidden(projected, keys, features) * self.score_vector, axis=-1)
         weights = masked_softmax(scores, source_mask)
@@ -200,6 +206,9 @@ class MonotonicAttention(AlignmentAttention):
         units: int, size of the hidden layer, and so of the keys.
         score_bias: float, the start value of r: below 0, so that an untrained layer does not stop at once; about -1 for
             short sources and -4 for long ones.
+        noise: float, the standard deviation of the Gaussian noise that training adds to the scores (section 2.5): it
+            makes the layer decide, with scores far from 0, instead of blending neighbours.
+        seed: int, of the noise.
 
     Call arguments:
         query: float `(batch, target, query_dim)`, the decoder's states s_{i-1}.
@@ -224,9 +233,14 @@ class MonotonicAttention(AlignmentAttention):
     True
     """
 
-    def __init__(self, units, score_bias=-1.0, **kwargs):
+    def __init__(self, units, score_bias=-1.0, noise=1.0, seed=None, **kwargs):
         super().__init__(units, **kwargs)
+        if not isinstance(noise, numbers.Real) or not noise >= 0:
+            raise ValueError(f"noise must be a number of at least 0. Received: noise={noise!r}.")
         self.score_bias = score_bias
+        self.noise = noise
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
 
     def build(self, query_shape, keys_shape, memory_shape):
         super().build(query_shape, keys_shape, memory_shape)
@@ -235,12 +249,20 @@ class MonotonicAttention(AlignmentAttention):
         offset = keras.initializers.Constant(self.score_bias)
         self.offset = self.add_weight(shape=(), initializer=offset, name="offset")
 
-    def align(self, projected, keys, state, source_mask):
+    def draw_noise(self, sequences, memory, training):
+        if not training or not self.noise:
+            return None
+        # All of it before the loop: random numbers within one are not for every backend.
+        shape = (*ops.shape(sequences)[:2], ops.shape(memory)[1])
+        return keras.random.normal(shape, stddev=self.noise, dtype=self.compute_dtype, seed=self.seed_generator)
+
+    def align(self, projected, keys, state, source_mask, noise=None):
         # In float32, because squares of small numbers vanish in float16.
         vector = ops.cast(self.score_vector, "float32")
         direction = vector * (ops.cast(self.gain, "float32") * ops.rsqrt(ops.sum(ops.square(vector))))
         scores = ops.sum(self.hidden(projected, keys) * ops.cast(direction, keys.dtype), axis=-1) + self.offset
-        stopping = ops.sigmoid(ops.cast(scores, "float32"))  # (batch, source)
+        scores = ops.cast(scores, "float32")  # (batch, source)
+        stopping = ops.sigmoid(scores if noise is None else scores + ops.cast(noise, "float32"))
         if source_mask is not None:
             stopping = ops.where(source_mask, stopping, 0.0)
         passing = ops.pad(1.0 - stopping[:, :-1], ((0, 0), (1, 0)))
@@ -248,7 +270,7 @@ class MonotonicAttention(AlignmentAttention):
         return weights, weights
 
     def get_config(self):
-        return {**super().get_config(), "score_bias": self.score_bias}
+        return {**super().get_config(), "score_bias": self.score_bias, "noise": self.noise, "seed": self.seed}
 
 
 @keras.saving.register_keras_serializable(package="kerasseq")

@@ -31,13 +31,18 @@ class Attention(keras.layers.Layer):
 
     num_states = 0
 
-    def attend(self, query, keys, memory, states, source_mask=None):
+    def draw_noise(self, sequences, memory, training):
+        """Noise on the scores of all steps of a target, float `(batch, target, source)`, or `None`."""
+        return None
+
+    def attend(self, query, keys, memory, states, source_mask=None, noise=None):
         """One step, for recurrences with attention in their loop.
 
         Args:
             query: float `(batch, query_dim)`.
             keys, memory, source_mask: as in the call.
             states: list of `num_states` tensors `(batch, source)`.
+            noise: float `(batch, source)` or `None`, this step's part of `draw_noise`.
 
         Returns:
             context `(batch, dim)`, weights `(batch, source)`, or `(batch, heads, source)` where there are several

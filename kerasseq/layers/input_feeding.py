@@ -117,15 +117,20 @@ class InputFeeding(keras.layers.Layer):
         per_layer = count // self.num_layers
         products = ops.matmul(sequences, token_kernel)  # (batch, target, num_gates * units)
         width = products.shape[-1]
+        inputs = [products]
         drops = bool(self.dropout) and training
+        sizes = (self.num_layers * self.units + self.attentional_units) if drops else 0
         if drops:
             # What is kept of all layers' outputs and of h~, drawn for all steps at once.
-            sizes = self.num_layers * self.units + self.attentional_units
             kept = self.ones_dropout(ops.ones((*ops.shape(products)[:2], sizes), dtype=products.dtype), training=True)
-            products = ops.concatenate([products, kept], axis=-1)
+            inputs.append(kept)
+        noise = self.attention.draw_noise(sequences, memory, training)
+        if noise is not None:
+            inputs.append(noise)
 
         def step(states, inputs):
-            product, kept = inputs[:, :width], inputs[:, width:]
+            product, kept = inputs[:, :width], inputs[:, width : width + sizes]
+            drawn = None if noise is None else inputs[:, width + sizes :]
             projected = first.input_share(product + ops.matmul(states[count], feeding_kernel))
             after, outputs = [], None
             for index, layer in enumerate(self.recurrent):
@@ -137,14 +142,16 @@ class InputFeeding(keras.layers.Layer):
                     result = result * kept[:, index * self.units : (index + 1) * self.units]
                 outputs = outputs + result if index and self.residual else result
             context, weights, alignments = self.attention.attend(
-                outputs, keys, memory, states[count + 1 :], source_mask
+                outputs, keys, memory, states[count + 1 :], source_mask, drawn
             )
             attentional = self.attentional(ops.concatenate([context, outputs], axis=-1))
             if drops:
                 attentional = attentional * kept[:, self.num_layers * self.units :]
             return [*after, attentional, *alignments], context, weights
 
-        trajectories, _, weights, states = attention_loop(step, products, list(initial_states), self.attention, memory)
+        trajectories, _, weights, states = attention_loop(
+            step, ops.concatenate(inputs, axis=-1), list(initial_states), self.attention, memory
+        )
         return trajectories[count], weights, states
 
     def compute_output_spec(self, sequences, initial_states, keys, memory, source_mask=None, training=False):

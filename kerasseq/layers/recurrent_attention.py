@@ -72,24 +72,29 @@ class RecurrentAttention(keras.layers.Layer):
         self.recurrent.build((batch, time, features + memory_shape[-1]))
         self.attention.build((batch, 1, self.units), keys_shape, memory_shape)
 
-    def call(self, sequences, initial_states, keys, memory, source_mask=None):
+    def call(self, sequences, initial_states, keys, memory, source_mask=None, training=False):
         kernel = ops.convert_to_tensor(self.recurrent.kernel)
         input_kernel, context_kernel = kernel[: self.features], kernel[self.features :]
         count = len(initial_states) - self.attention.num_states
 
-        def step(states, product):
+        products = ops.matmul(sequences, input_kernel)  # (batch, target, num_gates * units)
+        width = products.shape[-1]
+        noise = self.attention.draw_noise(sequences, memory, training)
+        inputs = products if noise is None else ops.concatenate([products, noise], axis=-1)
+
+        def step(states, inputs):
+            product, drawn = inputs[:, :width], None if noise is None else inputs[:, width:]
             query, alignments = states[0], states[count:]
-            context, weights, alignments = self.attention.attend(query, keys, memory, alignments, source_mask)
+            context, weights, alignments = self.attention.attend(query, keys, memory, alignments, source_mask, drawn)
             projected = self.recurrent.input_share(product + ops.matmul(context, context_kernel))
             return [*self.recurrent.step(projected, states[:count]), *alignments], context, weights
 
-        products = ops.matmul(sequences, input_kernel)  # (batch, target, num_gates * units)
         trajectories, contexts, weights, states = attention_loop(
-            step, products, list(initial_states), self.attention, memory
+            step, inputs, list(initial_states), self.attention, memory
         )
         return trajectories[0], contexts, weights, states
 
-    def compute_output_spec(self, sequences, initial_states, keys, memory, source_mask=None):
+    def compute_output_spec(self, sequences, initial_states, keys, memory, source_mask=None, training=False):
         batch, time, _ = sequences.shape
         outputs = keras.KerasTensor((batch, time, self.units), dtype=self.compute_dtype)
         context, weights = self.attention.whole_output_spec(outputs, keys, memory)
