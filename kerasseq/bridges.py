@@ -74,8 +74,9 @@ def state_bridge(encoder, units, cell, num_layers=None, bridge=None, name="bridg
         cell: `"simple_rnn"`, `"lstm"` or `"gru"`, of encoder and decoder.
         num_layers: int, of the decoder. Default: as many as the encoder's.
         bridge: `"zero"` starts from zeros; `"copy"` from the encoder's states, layer by layer; `"dense"` from a dense
-            layer over them (Bahdanau et al. 2015, A.2.2), and where the encoder has another number of layers, over
-            those of all its layers. Default: copy where sizes and layers agree, else dense.
+            layer over them (after Bahdanau et al. 2015, A.2.2, who take the backward state alone), and where the
+            encoder has another number of layers, over those of all its layers. Default: copy where sizes and layers
+            agree, else dense.
         name: str.
 
     Returns:

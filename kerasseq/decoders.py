@@ -213,22 +213,22 @@ def attention_decoder(
     """
     kind = get_kind(attention)
     placement = get_placement(placement, attention)
-    num_states = get_cell(cell).num_states
     attentional_units = embedding_dim if tie_embeddings else units
     if not kind.keys and memory_dim != units:
         raise ValueError(
             f"attention={attention!r} multiplies the decoder's states with the memory, so both need one size. "
-            f"Received: {units} units, a memory of {memory_dim}. Choose bidirectional=False, or attention='luong', "
-            "which projects the memory."
+            f"Received: {units} units, a memory of {memory_dim}. Choose an encoder in one direction, as with "
+            "bidirectional=False, or attention='luong', which projects the memory."
         )
 
     # === Inputs ===
     decoder_token_ids = keras.Input((None,), dtype="int32", name="decoder_token_ids")
-    dims = [units] * num_layers * num_states
-    dims += [attentional_units] * (placement == "input_feeding") + [None] * (kind.start is not None)
+    dims = [units] * num_layers * get_cell(cell).num_states
+    if placement == "input_feeding":
+        dims.append(attentional_units)
+    if kind.start is not None:
+        dims.append(None)
     states = state_inputs(dims)
-    cell_states = states[: num_layers * num_states]
-    alignments = states[len(dims) - (kind.start is not None) :]
     memory_name = "values" if kind.values else "memory"
     memory = keras.Input((None, units if kind.values else memory_dim), name=memory_name)
     memory_mask = keras.Input((None,), dtype="bool", name="memory_mask")
@@ -242,50 +242,122 @@ def attention_decoder(
     # === Recurrence and attention ===
     embedding = token_embedding(vocabulary_size, embedding_dim, tie_embeddings)
     embedded = layers.Dropout(dropout, name="embedding_dropout")(embedding(decoder_token_ids))
-    attend = kind.make(units=units, num_heads=num_heads, name="attention")
-    readout = None
-    if placement == "after":
-        outputs, final_states = recurrent_stack(
-            embedded, cell_states, units, cell, range(num_layers), residual, layer_normalization, dropout
-        )
-        context, weights, *after = attend(outputs, keys, memory, *alignments, source_mask=memory_mask)
-        final_states += after
-        readout = [context, outputs]
-    elif placement == "inside":
-        inside = RecurrentAttention(
-            units, cell=cell, attention=attend, layer_normalization=layer_normalization, name="recurrent_0"
-        )
-        first_states = [*cell_states[:num_states], *alignments]
-        outputs, context, weights, after = inside(embedded, first_states, keys, memory, source_mask=memory_mask)
-        outputs = layers.Dropout(dropout, name="dropout_0")(outputs)
-        outputs, rest = recurrent_stack(
-            outputs, cell_states, units, cell, range(1, num_layers), residual, layer_normalization, dropout
-        )
-        final_states = [*after[:num_states], *rest, *after[num_states:]]
-        readout = [outputs, context, embedded]
-    else:
-        feeding = InputFeeding(
-            units,
-            attentional_units=attentional_units,
-            cell=cell,
-            num_layers=num_layers,
-            attention=attend,
-            residual=residual,
-            layer_normalization=layer_normalization,
-            dropout=dropout,
-            name="input_feeding",
-        )
-        attentional, weights, final_states = feeding(embedded, states, keys, memory, source_mask=memory_mask)
-    outputs = {"states": final_states, "attention": weights}
+    place = {"after": attention_after, "input_feeding": attention_fed_back, "inside": attention_inside}[placement]
+    attentional, weights, final_states = place(
+        embedded,
+        states,
+        keys,
+        memory,
+        memory_mask,
+        attention=kind.make(units=units, num_heads=num_heads, name="attention"),
+        attentional_units=attentional_units,
+        units=units,
+        cell=cell,
+        num_layers=num_layers,
+        residual=residual,
+        layer_normalization=layer_normalization,
+        dropout=dropout,
+    )
+
+    # === Outputs ===
+    outputs = {
+        "logits": vocabulary_logits(attentional, embedding, vocabulary_size, tie_embeddings),
+        "states": final_states,
+        "attention": weights,
+    }
     if len(weights.shape) == 4:
         outputs["attention_heads"] = weights
         outputs["attention"] = ops.mean(weights, axis=1)
-
-    # === Logits ===
-    if readout:
-        attentional = layers.Dense(attentional_units, activation="tanh", name="attentional")(
-            layers.Concatenate(name="readout")(readout)
-        )
-        attentional = layers.Dropout(dropout, name="attentional_dropout")(attentional)
-    outputs["logits"] = vocabulary_logits(attentional, embedding, vocabulary_size, tie_embeddings)
     return keras.Model(inputs, outputs, name=name)
+
+
+# === Placements: from embedded tokens and states to the attentional hidden state, the weights and the final states ===
+
+
+def attention_after(
+    embedded,
+    states,
+    keys,
+    memory,
+    memory_mask,
+    attention,
+    attentional_units,
+    units,
+    cell,
+    num_layers,
+    residual,
+    layer_normalization,
+    dropout,
+):
+    count = num_layers * get_cell(cell).num_states
+    outputs, final_states = recurrent_stack(
+        embedded, states[:count], units, cell, range(num_layers), residual, layer_normalization, dropout
+    )
+    context, weights, *alignment = attention(outputs, keys, memory, *states[count:], source_mask=memory_mask)
+    return attentional_state([context, outputs], attentional_units, dropout), weights, final_states + alignment
+
+
+def attention_inside(
+    embedded,
+    states,
+    keys,
+    memory,
+    memory_mask,
+    attention,
+    attentional_units,
+    units,
+    cell,
+    num_layers,
+    residual,
+    layer_normalization,
+    dropout,
+):
+    num_states = get_cell(cell).num_states
+    count = num_layers * num_states
+    inside = RecurrentAttention(
+        units, cell=cell, attention=attention, layer_normalization=layer_normalization, name="recurrent_0"
+    )
+    first_states = [*states[:num_states], *states[count:]]
+    outputs, context, weights, first = inside(embedded, first_states, keys, memory, source_mask=memory_mask)
+    outputs = layers.Dropout(dropout, name="dropout_0")(outputs)
+    outputs, rest = recurrent_stack(
+        outputs, states[:count], units, cell, range(1, num_layers), residual, layer_normalization, dropout
+    )
+    final_states = [*first[:num_states], *rest, *first[num_states:]]
+    return attentional_state([outputs, context, embedded], attentional_units, dropout), weights, final_states
+
+
+def attention_fed_back(
+    embedded,
+    states,
+    keys,
+    memory,
+    memory_mask,
+    attention,
+    attentional_units,
+    units,
+    cell,
+    num_layers,
+    residual,
+    layer_normalization,
+    dropout,
+):
+    feeding = InputFeeding(
+        units,
+        attentional_units=attentional_units,
+        cell=cell,
+        num_layers=num_layers,
+        attention=attention,
+        residual=residual,
+        layer_normalization=layer_normalization,
+        dropout=dropout,
+        name="input_feeding",
+    )
+    return feeding(embedded, states, keys, memory, source_mask=memory_mask)
+
+
+def attentional_state(readout, units, dropout):
+    """`tanh(W [...] + b)` of all that is read out."""
+    features = layers.Concatenate(name="readout")(readout)
+    attentional = layers.Dense(units, activation="tanh", name="attentional")(features)
+    return layers.Dropout(dropout, name="attentional_dropout")(attentional)

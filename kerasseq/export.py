@@ -152,7 +152,8 @@ def check_answers(generator, folder):
         if set(served) != set(expected) or not all(same(served[key], expected[key]) for key in expected):
             raise ValueError(
                 f"The signature {name!r} of the SavedModel answers otherwise than the generator. Expected: "
-                f"{expected}. Received: {served}. Nothing was written."
+                f"{expected['text'].numpy()}, {expected['score'].numpy()}. Received: {served['text'].numpy()}, "
+                f"{served['score'].numpy()}. Nothing was written."
             )
 
 

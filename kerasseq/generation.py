@@ -117,7 +117,14 @@ class TextGenerator(keras.Model):
                 room within `max_length`, or the sampler's coverage penalty meets a model without attention.
         """
         if isinstance(sources, (str, bytes)):
-            return self.generate([sources], sampler, max_length, batch_size, details, prefixes)[0]
+            return self.generate(
+                [sources],
+                sampler=sampler,
+                max_length=max_length,
+                batch_size=batch_size,
+                details=details,
+                prefixes=prefixes,
+            )[0]
         import tqdm  # Deferred: only long work shows progress.
 
         if not isinstance(sources, collections.abc.Iterable):

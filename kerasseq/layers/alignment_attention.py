@@ -148,7 +148,8 @@ class CoverageAttention(AlignmentAttention):
     """Attention with coverage of See, Liu and Manning 2017: content, and how much each position was looked at so far.
 
     `c_t = sum_{t' < t} a_t'` (equation 10), and `e_ti = v^T tanh(W_h h_i + W_s s_t + w_c c_ti + b)` (equation 11),
-    weights by softmax over the source.
+    weights by softmax over the source. The paper trains it with a loss on the coverage (equation 12), which is not part
+    of this layer: a model of `kerasseq.decoders.decoder_outputs` gives the weights for one.
 
     Args:
         units: int, size of the hidden layer, and so of the keys.
@@ -204,8 +205,7 @@ class MonotonicAttention(AlignmentAttention):
 
     Args:
         units: int, size of the hidden layer, and so of the keys.
-        score_bias: float, the start value of r: below 0, so that an untrained layer does not stop at once; about -1 for
-            short sources and -4 for long ones.
+        score_bias: float, the start value of r: below 0, so that an untrained layer does not stop at once.
         noise: float, the standard deviation of the Gaussian noise that training adds to the scores (section 2.5): it
             makes the layer decide, with scores far from 0, instead of blending neighbours.
         seed: int, of the noise.

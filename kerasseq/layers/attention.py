@@ -23,7 +23,9 @@ def masked_softmax(scores, mask):
 
 
 class Attention(keras.layers.Layer):
-    """What the scores share: mask, softmax and context vector. Subclasses define `score(query, keys)`.
+    """What attention layers share: mask, softmax and context vector, and one step within a recurrence.
+
+    Subclasses define `score(query, keys)`, or the whole `call`.
 
     Attributes:
         num_states: int, number of tensors `(batch, source)` that go from step to step.
@@ -80,7 +82,7 @@ class Attention(keras.layers.Layer):
 class LuongAttention(Attention):
     """Multiplicative attention with the "general" score of Luong et al. 2015.
 
-    `score(h_t, h_s) = h_t^T W_a h_s` (equation 8), weights by softmax over the source (equation 7). `W_a h_s` are the
+    `score(h_t, h_s) = h_t^T W_a h_s` (section 3.1), weights by softmax over the source (equation 7). `W_a h_s` are the
     `keys`: `keras.layers.Dense(units, use_bias=False)` of the memory. With the memory itself as keys this is the "dot"
     score. Their third score, "concat", is additive: `BahdanauAttention`.
 

@@ -16,8 +16,8 @@ class Cell(typing.NamedTuple):
         num_gates: int, number of blocks of `units` columns in the kernels.
         num_states: int; the first state is the hidden state h.
         has_recurrent_bias: bool, whether the recurrent share has a bias of its own.
-        step: `(projected, states, recurrent, normalize=None) -> states`, where `normalize` is applied to an LSTM's
-            memory before it is read out.
+        step: `(projected, states, recurrent) -> states`. An LSTM's also takes `normalize`, a function for its memory
+            before it is read out.
         linearize: `(projected, states, recurrent) -> (input_factors, recurrent_factors, carried)`: the derivatives of a
             step, two tensors like `projected` and a list of tensors like a state.
         pull: `(gradients, factors, carried) -> (gates, past)`: takes the gradients of the next states to the gradient
@@ -35,7 +35,7 @@ class Cell(typing.NamedTuple):
 # === Simple RNN: h = tanh(x + r) ===
 
 
-def simple_rnn_step(projected, states, recurrent, normalize=None):
+def simple_rnn_step(projected, states, recurrent):
     return [ops.tanh(projected + recurrent)]
 
 
@@ -97,7 +97,7 @@ def gru_gates(projected, recurrent):
     return update, reset, recurrent_candidate, ops.tanh(projected[..., 2 * units :] + reset * recurrent_candidate)
 
 
-def gru_step(projected, states, recurrent, normalize=None):
+def gru_step(projected, states, recurrent):
     update, _, _, candidate = gru_gates(projected, recurrent)
     return [candidate + update * (states[0] - candidate)]
 

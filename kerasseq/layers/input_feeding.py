@@ -96,7 +96,7 @@ class InputFeeding(keras.layers.Layer):
         self.attentional = keras.layers.Dense(
             attentional_units, activation="tanh", dtype=self.dtype_policy, name="attentional"
         )
-        self.ones_dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy, name="dropout")
+        self.dropout_mask = keras.layers.Dropout(dropout, dtype=self.dtype_policy, name="dropout")
         self.supports_jit = self.recurrent[0].supports_jit
 
     def build(self, sequences_shape, initial_states_shape, keys_shape, memory_shape):
@@ -121,8 +121,8 @@ class InputFeeding(keras.layers.Layer):
         drops = bool(self.dropout) and training
         sizes = (self.num_layers * self.units + self.attentional_units) if drops else 0
         if drops:
-            # What is kept of all layers' outputs and of h~, drawn for all steps at once.
-            kept = self.ones_dropout(ops.ones((*ops.shape(products)[:2], sizes), dtype=products.dtype), training=True)
+            # Drawn for all steps at once: random numbers within a loop are not for every backend.
+            kept = self.dropout_mask(ops.ones((*ops.shape(products)[:2], sizes), dtype=products.dtype), training=True)
             inputs.append(kept)
         noise = self.attention.draw_noise(sequences, memory, training)
         if noise is not None:

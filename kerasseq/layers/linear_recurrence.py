@@ -8,7 +8,8 @@ def linear_recurrence(decay, inputs):
 
     Nothing is divided, so nothing underflows that matters. The gradient is the same recurrence backwards:
     `t_j = g_j + decay_{j+1} t_{j+1}` with g the gradient of y; t is that of the inputs, and `t_j y_{j-1}` that of the
-    decay. There is no second derivative.
+    decay. There is no second derivative. (`keras.ops.associative_scan` would do, but not in a TensorFlow graph with a
+    time dimension of unknown length.)
 
     Args:
         decay: float `(batch, time)`.

@@ -20,8 +20,8 @@ class RecurrentAttention(keras.layers.Layer):
     """A recurrence whose cell takes the context vector as input, as in Bahdanau et al. 2015.
 
     Step i: `c_i = sum_j a_ij h_j` with `a_ij` from the previous state `s_{i-1}` (equations 5 and 6), then
-    `s_i = f(s_{i-1}, [y_{i-1}; c_i])` (equation 4), where f is the cell. The inputs' share of the gates is computed for
-    all steps at once; the context's share inside the loop.
+    `s_i = f(s_{i-1}, [y_{i-1}; c_i])` (section 3.1), where f is the cell. The inputs' share of the gates is computed
+    for all steps at once; the context's share inside the loop.
 
     Args:
         units: int, size of each state.

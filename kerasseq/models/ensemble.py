@@ -14,11 +14,11 @@ def Ensemble(models, name="ensemble"):
     """Joins models of one vocabulary: each token's probability is the mean over the members.
 
     The result is an encoder-decoder model like any other: it is generated with, saved and exported in the same ways,
-    and shares its weights with its members. Their attention weights are averaged where all have them.
+    and shares its weights with its members. `attention` is the mean of their weights where all have them.
 
     Args:
-        models: list of at least two encoder-decoder models with the same encoder inputs and the same target vocabulary.
-            They may differ in all else.
+        models: list of at least two encoder-decoder models with the same encoder inputs, source and target vocabulary.
+            They may differ in all else; those with attention need memories of one length.
         name: str.
 
     Returns:

@@ -3,9 +3,9 @@
 from kerasseq.samplers.beam import BeamSampler
 from kerasseq.samplers.greedy import GreedySampler
 from kerasseq.samplers.random import RandomSampler
-from kerasseq.samplers.rules import Rules
+from kerasseq.samplers.sampler import Sampler
 
-__all__ = ["BeamSampler", "GreedySampler", "RandomSampler", "Rules", "get"]
+__all__ = ["BeamSampler", "GreedySampler", "RandomSampler", "Sampler", "get"]
 
 SAMPLERS = {"greedy": GreedySampler, "beam": BeamSampler}
 
@@ -21,7 +21,7 @@ def get(sampler):
     """
     if isinstance(sampler, str) and sampler in SAMPLERS:
         return SAMPLERS[sampler]()
-    if isinstance(sampler, (GreedySampler, BeamSampler, RandomSampler)):
+    if isinstance(sampler, Sampler):
         return sampler
     if hasattr(sampler, "get_next_token"):
         return RandomSampler(sampler)

@@ -3,8 +3,8 @@
 import keras
 from keras import ops
 
-from kerasseq.arguments import check_positive_integer
-from kerasseq.samplers.rules import IMPOSSIBLE, Rules, check_number
+from kerasseq.arguments import check_number, check_positive_integer
+from kerasseq.samplers.sampler import IMPOSSIBLE, Sampler
 from kerasseq.samplers.top_k import best_tokens, take_rows
 
 # Below this share of attention a source position counts as not covered: the logarithm of 0 would rule outputs out.
@@ -24,7 +24,7 @@ NORMALIZATIONS = {"gnmt": gnmt_penalty, "length": plain_length}
 
 
 @keras.saving.register_keras_serializable(package="kerasseq")
-class BeamSampler(Rules):
+class BeamSampler(Sampler):
     """Keeps the best partial hypotheses of each sequence, and apart from them the best finished ones.
 
     A hypothesis that has ended is frozen: nothing is added to its score any more. It counts if it was among the
@@ -49,11 +49,11 @@ class BeamSampler(Rules):
             mean log-probability of a token.
         coverage_penalty: float of at least 0, the weight of the coverage penalty; needs a model with attention.
         min_length, min_length_ratio, max_length_ratio, no_repeat_ngram_size, suppressed_ids: the rules for outputs, see
-            `kerasseq.samplers.Rules`.
+            `kerasseq.samplers.Sampler`.
 
-    Call arguments and results are those of `GreedySampler`, with up to `beam_width` hypotheses. Partial hypotheses
-    stand behind all finished ones where fewer have ended than are wanted; where the rules leave fewer, ids of zeros
-    with a score of -1e9 or less.
+    Call arguments and results are those of `kerasseq.samplers.Sampler`, with up to `beam_width` hypotheses. Partial
+    hypotheses stand behind all finished ones where fewer have ended than are wanted; where the rules leave fewer, ids
+    of zeros with a score of -1e9 or less.
 
     Example:
 
@@ -77,7 +77,13 @@ class BeamSampler(Rules):
         no_repeat_ngram_size=None,
         suppressed_ids=(),
     ):
-        super().__init__(min_length, min_length_ratio, max_length_ratio, no_repeat_ngram_size, suppressed_ids)
+        super().__init__(
+            min_length=min_length,
+            min_length_ratio=min_length_ratio,
+            max_length_ratio=max_length_ratio,
+            no_repeat_ngram_size=no_repeat_ngram_size,
+            suppressed_ids=suppressed_ids,
+        )
         check_positive_integer("beam_width", beam_width)
         if not isinstance(normalization, str) or normalization not in NORMALIZATIONS:
             raise ValueError(
@@ -199,20 +205,22 @@ class BeamSampler(Rules):
         # All beams start alike, so all but the first are ruled out.
         first_only = ops.where(ops.arange(beams) == 0, 0.0, IMPOSSIBLE)
         start = {
-            "index": ops.convert_to_tensor(0, dtype="int32"),
-            "tokens": ops.full((batch_size * beams, 1), start_id, dtype="int32"),
+            "index": ops.convert_to_tensor(0, dtype="int32"),  # scalar
+            "tokens": ops.full((batch_size * beams, 1), start_id, dtype="int32"),  # (batch * beams, 1)
             "alive_ids": no_ids,  # (batch, beams, max_length)
-            "alive_log_probabilities": ops.broadcast_to(first_only, (batch_size, beams)),
-            "finished_ids": no_ids,
-            "finished_scores": ops.full((batch_size, beams), IMPOSSIBLE, dtype="float32"),
-            "states": states,
+            "alive_log_probabilities": ops.broadcast_to(first_only, (batch_size, beams)),  # (batch, beams)
+            "finished_ids": no_ids,  # (batch, beams, max_length)
+            "finished_scores": ops.full((batch_size, beams), IMPOSSIBLE, dtype="float32"),  # (batch, beams)
+            "states": states,  # nest of (batch * beams, ...)
         }
         if self.coverage_penalty:
-            start["coverage"] = ops.zeros(ops.shape(row_source_mask), dtype="float32")
-            start["alive_covered"] = ops.zeros((batch_size, beams), dtype="float32")
-        beam = ops.while_loop(running, body, start)
+            start["coverage"] = ops.zeros(ops.shape(row_source_mask), dtype="float32")  # (batch * beams, source)
+            start["alive_covered"] = ops.zeros((batch_size, beams), dtype="float32")  # (batch, beams)
+        return self.best_hypotheses(ops.while_loop(running, body, start), longest_penalty, wanted)
 
-        # === Partial hypotheses stand in, behind all finished ones, where fewer than are wanted have ended ===
+    def best_hypotheses(self, beam, longest_penalty, wanted):
+        """The finished hypotheses, and behind them partial ones where fewer than are wanted have ended."""
+        beams = self.beam_width
         alive_scores = beam["alive_log_probabilities"] / longest_penalty
         if self.coverage_penalty:
             alive_scores = alive_scores + beam["alive_covered"]

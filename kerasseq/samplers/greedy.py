@@ -3,41 +3,20 @@
 import keras
 from keras import ops
 
-from kerasseq.samplers.rules import IMPOSSIBLE, Rules
+from kerasseq.samplers.sampler import IMPOSSIBLE, Sampler
 from kerasseq.samplers.top_k import best_tokens
 
 
 @keras.saving.register_keras_serializable(package="kerasseq")
-class GreedySampler(Rules):
+class GreedySampler(Sampler):
     """Takes the likeliest token in every step, until END.
 
     Args:
         min_length, min_length_ratio, max_length_ratio, no_repeat_ngram_size, suppressed_ids: the rules for outputs, see
-            `kerasseq.samplers.Rules`. A sequence for which they leave no token stops without END.
+            `kerasseq.samplers.Sampler`. A sequence for which they leave no token stops without END.
 
-    Called by `kerasseq.TextGenerator`, as every sampler is:
-
-    Call arguments:
-        step: function of `token_ids (rows, 1)` and a nest of states, each `(rows, ...)`, where rows is
-            `batch_size * rows_per_sequence`. It returns a dict with `logits (rows, vocabulary)`, the next `states`,
-            and, for a coverage penalty, `attention (rows, source)`.
-        states: the states before the first step.
-        batch_size: int scalar.
-        start_id: int, the token before the first.
-        end_id: int, the token that ends a sequence.
-        max_length: int scalar, the most tokens of a sequence, END included.
-        hypotheses: int, how many of the best hypotheses of a sequence are wanted, at most `rows_per_sequence`.
-        source_mask: bool `(batch, source)`, true for real positions. Needed by lengths relative to the source and by a
-            coverage penalty.
-        prefix_ids: int32 `(batch, prefix)`, tokens that an output must begin with; 0 behind them. Their
-            log-probabilities count in the scores. Default: none.
-
-    Returns:
-        dict of `token_ids`, int32 `(batch, hypotheses, max_length)`, best hypothesis first, with zeros behind END;
-        and `scores`, float32 `(batch, hypotheses)`: here the natural logarithm of the sequence's probability.
+    Call arguments and results are those of `kerasseq.samplers.Sampler`.
     """
-
-    rows_per_sequence = 1
 
     def __call__(
         self,

@@ -10,13 +10,13 @@ from kerasseq.samplers.greedy import GreedySampler
 class RandomSampler(GreedySampler):
     """Draws each token with a `keras_hub.samplers` object: temperature, top-k, top-p.
 
-    `TextGenerator` wraps such objects itself. Call arguments and results are those of `GreedySampler`; scores are
-    log-probabilities under the model, before the sampler's temperature and truncation.
+    `TextGenerator` wraps such objects itself. Call arguments and results are those of `kerasseq.samplers.Sampler`;
+    scores are log-probabilities under the model, before the sampler's temperature and truncation.
 
     Args:
         sampler: a `keras_hub.samplers` object that draws one token a row, such as `TopKSampler(k=5, seed=1)`.
         min_length, min_length_ratio, max_length_ratio, no_repeat_ngram_size, suppressed_ids: the rules for outputs, see
-            `kerasseq.samplers.Rules`. The sampler draws among the tokens that they leave.
+            `kerasseq.samplers.Sampler`. The sampler draws among the tokens that they leave.
 
     Raises:
         ValueError: for a sampler that keeps several sequences a row, such as keras_hub's own `BeamSampler`.
@@ -31,7 +31,13 @@ class RandomSampler(GreedySampler):
         no_repeat_ngram_size=None,
         suppressed_ids=(),
     ):
-        super().__init__(min_length, min_length_ratio, max_length_ratio, no_repeat_ngram_size, suppressed_ids)
+        super().__init__(
+            min_length=min_length,
+            min_length_ratio=min_length_ratio,
+            max_length_ratio=max_length_ratio,
+            no_repeat_ngram_size=no_repeat_ngram_size,
+            suppressed_ids=suppressed_ids,
+        )
         if not hasattr(sampler, "get_next_token") or type(sampler).__name__ in ("BeamSampler", "ContrastiveSampler"):
             raise ValueError(
                 "RandomSampler takes a keras_hub.samplers object that draws one token a row, such as TopKSampler, "

@@ -105,7 +105,7 @@ def test_mask_is_exact(layer_and_score):
 
 
 def test_luong_scores_one_by_one():
-    """Luong et al. 2015, equation 8: "dot", "general" and "concat" of each h_t with each h_s."""
+    """Luong et al. 2015, section 3.1: "dot", "general" and "concat" of each h_t with each h_s."""
     query_kernel, memory = random(UNITS, UNITS, seed=4), random(BATCH, SOURCE, UNITS, seed=5)
     general = random(UNITS, UNITS, seed=6)
     concat, vector = random(2 * UNITS, UNITS, seed=7), random(UNITS, seed=8)  # W_a of [h_t; h_s]

@@ -52,7 +52,7 @@ def arrays_of(layer):
 
 
 def by_the_paper(layer, cell_step, mask, sequences, keys, memory, states, w):
-    """Luong et al. 2015, section 3.3 with equations 5, 7 and 8, one row and one step after the other."""
+    """Luong et al. 2015, section 3.3 with equations 5 and 7, one row and one step after the other."""
     cell, count = layer.cell, CELLS[layer.cell].num_states
     outputs, weights = np.zeros((BATCH, TARGET, ATTENTIONAL)), np.zeros((BATCH, TARGET, SOURCE))
     final_states = [np.zeros_like(state) for state in states]

@@ -59,7 +59,7 @@ def test_expectation_of_hard_attention(mask):
 
 
 def test_recurrence_of_the_paper():
-    """`a_ij = p_ij ((1 - p_i,j-1) a_i,j-1 / p_i,j-1 + a_{i-1,j})` (equation 9)."""
+    """`a_ij = p_ij ((1 - p_i,j-1) a_i,j-1 / p_i,j-1 + a_{i-1,j})` (equation 10)."""
     layer = monotonic()
     query, keys = random(1, TARGET, QUERY_DIM), random(1, SOURCE, UNITS)
     probabilities = stopping_probabilities(layer, query[0], keys[0])

@@ -171,11 +171,12 @@ def test_defaults_are_written_out():
     assert loaded.get_config() == {**BeamSampler().get_config(), "beam_width": 7, "length_penalty": 0.3}
 
 
-def test_options_left_at_their_defaults_change_nothing(trees):
+def test_rules_that_cannot_apply_change_nothing(trees):
+    """No n-gram of nine within five tokens, and no token 99."""
     some = trees.random(6, 5, seed=3)
     for sampler, explicit in (
-        (GreedySampler(), GreedySampler(1, 0.0, None, None, [])),
-        (BeamSampler(3), BeamSampler(3, 1.0, "gnmt", 0.0, 1, 0.0, None, 9, [99])),
+        (GreedySampler(), GreedySampler(no_repeat_ngram_size=9, suppressed_ids=[99])),
+        (BeamSampler(3), BeamSampler(3, no_repeat_ngram_size=9, suppressed_ids=[99])),
     ):
         (token_ids, scores), (explicit_ids, explicit_scores) = some.search(sampler, 5), some.search(explicit, 5)
         assert token_ids.tolist() == explicit_ids.tolist() and scores.tolist() == explicit_scores.tolist()
@@ -198,11 +199,11 @@ def test_options_left_at_their_defaults_change_nothing(trees):
         ),
         ({"no_repeat_ngram_size": 0}, "no_repeat_ngram_size must be a positive integer. Received: .*=0"),
         ({"no_repeat_ngram_size": True}, "no_repeat_ngram_size must be a positive integer. Received: .*=True"),
-        ({"suppressed_ids": [4, -1]}, r"suppressed_ids must be token ids, 0 or more. Received: .*\[4, -1\]"),
-        ({"suppressed_ids": [1.5]}, r"suppressed_ids must be token ids, 0 or more. Received: .*\[1.5\]"),
-        ({"suppressed_ids": [True]}, r"suppressed_ids must be token ids, 0 or more. Received: .*\[True\]"),
-        ({"suppressed_ids": "12"}, "suppressed_ids must be token ids, 0 or more. Received: .*'12'"),
-        ({"suppressed_ids": None}, "suppressed_ids must be token ids, 0 or more. Received: .*None"),
+        ({"suppressed_ids": [4, -1]}, r"suppressed_ids must be a list of token ids, 0 or more. Received: .*\[4, -1\]"),
+        ({"suppressed_ids": [1.5]}, r"suppressed_ids must be a list of token ids, 0 or more. Received: .*\[1.5\]"),
+        ({"suppressed_ids": [True]}, r"suppressed_ids must be a list of token ids, 0 or more. Received: .*\[True\]"),
+        ({"suppressed_ids": "12"}, "suppressed_ids must be a list of token ids, 0 or more. Received: .*'12'"),
+        ({"suppressed_ids": None}, "suppressed_ids must be a list of token ids, 0 or more. Received: .*None"),
     ],
 )
 def test_bad_rules(sampler, options, message):

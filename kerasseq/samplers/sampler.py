@@ -1,17 +1,17 @@
-"""Rules that an output must keep: its length, forced, suppressed and repeated tokens."""
+"""What all samplers share: the rules that an output must keep, and how a sampler is called."""
 
 import numbers
 
 from keras import ops
 
-from kerasseq.arguments import check_positive_integer
+from kerasseq.arguments import check_number, check_positive_integer
 
 # The log-probability of what is ruled out: finite, so that no sum or quotient of it is NaN.
 IMPOSSIBLE = -1e9
 
 
-class Rules:
-    """What all samplers share: the rules for their outputs, and the configuration that keeps them.
+class Sampler:
+    """A decoding strategy: one loop in the graph, under rules for its outputs. Subclasses define the loop, `__call__`.
 
     A rule rules tokens out, after the softmax: the scores of the tokens that are left stay what the model gives them,
     and are not made to add up to 1 again. Lengths count tokens, END included; the length of a source counts the real
@@ -29,7 +29,34 @@ class Rules:
 
     Raises:
         ValueError: for a value outside these ranges.
+
+    Called by `kerasseq.TextGenerator`:
+
+    Call arguments:
+        step: function of `token_ids (rows, 1)` and a nest of states, each `(rows, ...)`, where rows is
+            `batch_size * rows_per_sequence`. It returns a dict with `logits (rows, vocabulary)`, the next `states`,
+            and, for a coverage penalty, `attention (rows, source)`.
+        states: the states before the first step.
+        batch_size: int scalar.
+        start_id: int, the token before the first.
+        end_id: int, the token that ends a sequence.
+        max_length: int scalar, the most tokens of a sequence, END included.
+        hypotheses: int, how many of the best hypotheses of a sequence are wanted, at most `rows_per_sequence`.
+        source_mask: bool `(batch, source)`, true for real positions. Needed by lengths relative to the source and by a
+            coverage penalty.
+        prefix_ids: int32 `(batch, prefix)`, tokens that an output must begin with; 0 behind them. Their
+            log-probabilities count in the scores. Default: none.
+
+    Returns:
+        dict of `token_ids`, int32 `(batch, hypotheses, max_length)`, best hypothesis first, with zeros behind END;
+        and `scores`, float32 `(batch, hypotheses)`: for greedy and random search the natural logarithm of the
+        sequence's probability.
+
+    Attributes:
+        rows_per_sequence: int, hypotheses that go through the model at a time for each sequence.
     """
+
+    rows_per_sequence = 1
 
     def __init__(
         self,
@@ -154,20 +181,15 @@ def repeated_ngrams(token_ids, index, size, vocabulary_size):
     return counts > 0
 
 
-def check_number(name, value):
-    """Raises a `ValueError` unless `value` is a finite number of at least 0; returns it."""
-    if not isinstance(value, numbers.Real) or isinstance(value, bool) or not 0 <= value < float("inf"):
-        raise ValueError(f"{name} must be a number of at least 0. Received: {name}={value!r}.")
-    return value
-
-
 def check_ids(suppressed_ids):
     """The ids as a tuple; raises a `ValueError` unless all are integers of at least 0."""
     try:
         ids = tuple(suppressed_ids)
     except TypeError:
-        ids = (suppressed_ids,)
+        ids = (None,)
     for token_id in ids:
         if not isinstance(token_id, numbers.Integral) or isinstance(token_id, bool) or token_id < 0:
-            raise ValueError(f"suppressed_ids must be token ids, 0 or more. Received: {suppressed_ids!r}.")
+            raise ValueError(
+                f"suppressed_ids must be a list of token ids, 0 or more. Received: suppressed_ids={suppressed_ids!r}."
+            )
     return tuple(int(token_id) for token_id in ids)
