@@ -34,10 +34,49 @@ def select_inputs(sub_model, available):
 
 
 def connect(encoder, bridge, decoder, name):
-    """Joins the three sub-models to the model that `fit` trains: encoder inputs and `decoder_token_ids` -> logits."""
+    """Joins the three sub-models to the model that `fit` trains.
+
+    Args:
+        encoder, bridge, decoder: functional `keras.Model`s named `"encoder"`, `"bridge"` and `"decoder"`.
+        name: str.
+
+    Returns:
+        a functional `keras.Model` from the encoder's inputs and `decoder_token_ids (batch, target)` to logits
+        `(batch, target, target_vocabulary)`.
+
+    Raises:
+        ValueError: if the decoder declares an input that nothing provides, or of another size.
+
+    Example:
+
+    >>> from kerasseq import bridges, decoders, encoders
+    >>> encoder = encoders.recurrent_encoder(100, 16, 32, num_layers=3, bidirectional=True, pyramidal=True)
+    >>> bridge = bridges.attention_bridge(encoder, 48, "lstm", num_layers=1)
+    >>> decoder = decoders.attention_decoder(120, 16, 48, memory_dim=encoder.output["memory"].shape[-1])
+    >>> model = decoders.connect(encoder, bridge, decoder, name="pyramid")
+    >>> model.output.shape
+    (None, None, 120)
+    """
     inputs = {key: keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=key) for key, tensor in encoder.input.items()}
     inputs["decoder_token_ids"] = keras.Input((None,), dtype="int32", name="decoder_token_ids")
+    check_parts(encoder, bridge, decoder)
     return keras.Model(inputs, teacher_forced(encoder, bridge, decoder, inputs)["logits"], name=name)
+
+
+def check_parts(encoder, bridge, decoder):
+    """Raises a `ValueError` where what the decoder declares is not of the sizes that encoder and bridge give."""
+    given = {**encoder.output, **bridge.output}
+    for name in set(decoder.input) & set(given):
+        expected, received = (
+            [tensor.shape[1:] for tensor in keras.tree.flatten(tensors)]
+            for tensors in (decoder.input[name], given[name])
+        )
+        if expected != received:
+            raise ValueError(
+                f"The decoder's input {name!r} has the shapes {expected}, encoder and bridge give {received}. Build "
+                "bridge and decoder with the same cell, units, num_layers, attention and placement, and the decoder "
+                "with memory_dim=encoder.output['memory'].shape[-1]."
+            )
 
 
 def decoder_outputs(model, name="decoder_outputs"):

@@ -121,3 +121,16 @@ def source_vocabulary_size(encoder):
         if isinstance(layer, keras.Model) and (size := source_vocabulary_size(layer)):
             return size
     return None
+
+
+def steps_per_position(encoder):
+    """How many steps of the source each position of the memory stands for: 1, or a power of 2 for a pyramid."""
+    steps = 64
+    inputs = {
+        name: keras.Input([steps if size is None else size for size in tensor.shape[1:]], dtype=tensor.dtype)
+        for name, tensor in encoder.input.items()
+    }
+    # An ensemble's encoder has a memory for each member; where their lengths differ, the longest counts.
+    outputs = encoder(inputs)
+    lengths = [outputs[name].shape[1] or steps for name in outputs if name.startswith("memory_mask")]
+    return max(steps // max(lengths), 1) if lengths else 1

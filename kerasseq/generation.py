@@ -11,7 +11,7 @@ import tensorflow as tf
 from kerasseq import samplers
 from kerasseq.arguments import check_positive_integer
 from kerasseq.decoders import select_inputs
-from kerasseq.encoders import source_vocabulary_size
+from kerasseq.encoders import source_vocabulary_size, steps_per_position
 from kerasseq.preprocessing.vocabulary import END_ID, START_ID
 
 GRAPHS_KEPT = 8  # compiled for different samplers and lengths
@@ -25,7 +25,8 @@ class Generation:
         text: str, the best hypothesis.
         score: float, the sampler's score of it.
         alternatives: list of (text, score), all hypotheses, the best first.
-        source_tokens: list of str, END included.
+        source_tokens: list of str, END included. Where an encoder shortens the source, those of each position of the
+            memory together.
         target_tokens: list of str, END included where the hypothesis has ended.
         attention: float32 array `(target tokens, source tokens)`, or `None` for a model without attention; the mean
             over its heads where there are several.
@@ -37,8 +38,8 @@ class Generation:
     alternatives: list
     source_tokens: list
     target_tokens: list
-    attention: np.ndarray | None
-    attention_heads: np.ndarray | None = None
+    attention: np.ndarray | None = dataclasses.field(repr=False)
+    attention_heads: np.ndarray | None = dataclasses.field(default=None, repr=False)
 
 
 @keras.saving.register_keras_serializable(package="kerasseq")
@@ -84,6 +85,7 @@ class TextGenerator(keras.Model):
         self.model = model
         self.preprocessor = preprocessor
         self.sampler = samplers.get(sampler)
+        check_sampler(self.sampler, model)
         self.max_length = max_length or preprocessor.max_target_length
         self.built = True
         self._compiled = {}
@@ -134,6 +136,7 @@ class TextGenerator(keras.Model):
         check_positive_integer("max_length", max_length)
         check_positive_integer("batch_size", batch_size)
         sampler = self.sampler if sampler is None else samplers.get(sampler)
+        check_sampler(sampler, self.model)
         inputs = [self.preprocessor.raw_batch(sources)]
         if prefixes is not None:
             inputs.append(self._prefix_ids(prefixes, len(sources), max_length))
@@ -153,11 +156,20 @@ class TextGenerator(keras.Model):
 
     def _prefix_ids(self, prefixes, count, max_length):
         """Token ids `(count, prefix)` of forced starts, checked."""
-        prefixes = [prefixes] * count if isinstance(prefixes, (str, bytes)) else list(prefixes)
-        if len(prefixes) != count or not all(isinstance(prefix, (str, bytes)) for prefix in prefixes):
+        if isinstance(prefixes, (str, bytes)):
+            prefixes = [prefixes] * count
+        if not isinstance(prefixes, collections.abc.Sequence) or len(prefixes) != count:
+            number = f"{len(prefixes)} for {count} sources" if hasattr(prefixes, "__len__") else repr(prefixes)
             raise ValueError(
-                f"prefixes must be a string for each source, or a single one for all. Received: {len(prefixes)} for "
-                f"{count} sources: {prefixes[:5]!r}."
+                f"prefixes must be a list with a string for each source, or a single string. Received: {number}."
+            )
+        for index, prefix in enumerate(prefixes):
+            if not isinstance(prefix, (str, bytes)):
+                raise ValueError(f"prefixes must be strings, '' for none. Received at index {index}: {prefix!r}.")
+        if not hasattr(self.preprocessor, "encode_prefix"):
+            raise ValueError(
+                "prefixes need a preprocessor with a method encode_prefix, as TextPreprocessor has. Received: a "
+                f"{type(self.preprocessor).__name__}."
             )
         prefix_ids = self.preprocessor.encode_prefix(prefixes)
         if prefix_ids.shape[1] >= max_length:
@@ -220,7 +232,9 @@ class TextGenerator(keras.Model):
         details = {
             "text": self._texts(outputs["token_ids"]),
             "score": outputs["scores"],
-            "source_tokens": self.preprocessor.source_tokens(encoder_inputs),
+            "source_tokens": together(
+                self.preprocessor.source_tokens(encoder_inputs), steps_per_position(self.model.get_layer("encoder"))
+            ),
             "target_tokens": self.preprocessor.target_tokens(best),
         }
         # Teacher forcing of the finished hypothesis gives its attention, whatever the search did.
@@ -249,12 +263,6 @@ class TextGenerator(keras.Model):
             attention = {"attention": outputs["attention"][:, 0]} if "attention" in outputs else {}
             return {"logits": outputs["logits"][:, 0], "states": outputs["states"], **attention}
 
-        if getattr(sampler, "coverage_penalty", 0.0) and "attention" not in decoder.output:
-            raise ValueError(
-                "A coverage penalty sums up attention, and this model has none. Received: "
-                f"coverage_penalty={sampler.coverage_penalty}. Choose 0, or a model with attention, such as "
-                "kerasseq.models.AttentionSeq2Seq."
-            )
         outputs = sampler(
             step,
             repeated["states"],
@@ -340,8 +348,23 @@ class TextGenerator(keras.Model):
         return generator
 
 
+def check_sampler(sampler, model):
+    """Raises a `ValueError` for a coverage penalty without attention."""
+    if getattr(sampler, "coverage_penalty", 0.0) and "attention" not in model.get_layer("decoder").output:
+        raise ValueError(
+            "A coverage penalty sums up attention, and this model has none. Received: "
+            f"coverage_penalty={sampler.coverage_penalty}. Choose 0, or a model with attention, such as "
+            "kerasseq.models.AttentionSeq2Seq."
+        )
+
+
 def check_model(model, preprocessor):
     """Raises a `ValueError` unless the model has the three parts and the preprocessor's vocabularies."""
+    if not isinstance(model, keras.Model):
+        raise ValueError(
+            "TextGenerator takes a model and then its preprocessor: TextGenerator(model, preprocessor). "
+            f"Received as the model: a {type(model).__name__}."
+        )
     names = [layer.name for layer in model.layers]
     missing = [name for name in ("encoder", "bridge", "decoder") if name not in names]
     if missing:
@@ -360,6 +383,15 @@ def check_model(model, preprocessor):
                 f"with {side}_vocabulary_size=preprocessor.{side}_vocabulary_size, or take the preprocessor that the "
                 "model was trained with."
             )
+
+
+def together(tokens, count):
+    """Joins each `count` tokens: string `(batch, source)` -> `(batch, ceil(source / count))`."""
+    if count == 1:
+        return tokens
+    batch, length = tf.unstack(tf.shape(tokens))
+    tokens = tf.pad(tokens, [[0, 0], [0, -length % count]], constant_values="")
+    return tf.strings.reduce_join(tf.reshape(tokens, [batch, -1, count]), axis=-1)
 
 
 def describe(result):

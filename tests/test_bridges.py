@@ -156,3 +156,17 @@ def test_errors():
         state_bridge(encoder, 3, "lstm", bridge="copy")
     with pytest.raises(ValueError, match="bridge must be one of 'zero', 'copy', 'dense', or None"):
         state_bridge(encoder, 3, "lstm", bridge="none")
+
+
+def test_parts_that_do_not_fit():
+    encoder = recurrent_encoder(VOCABULARY, EMBEDDING, UNITS, bidirectional=True)
+    bridge = attention_bridge(encoder, 4, "lstm")
+    for decoder in (
+        attention_decoder(8, EMBEDDING, 6, memory_dim=2 * UNITS),
+        attention_decoder(8, EMBEDDING, 4, memory_dim=2 * UNITS, num_layers=2),
+        attention_decoder(8, EMBEDDING, 4, memory_dim=2 * UNITS, placement="input_feeding"),
+        attention_decoder(8, EMBEDDING, 4, memory_dim=2 * UNITS, cell="gru"),
+        attention_decoder(8, EMBEDDING, 4, memory_dim=UNITS),
+    ):
+        with pytest.raises(ValueError, match="The decoder's input .* with the same cell, units, num_layers, attention"):
+            connect(encoder, bridge, decoder, name="unfit")

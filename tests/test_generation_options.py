@@ -64,11 +64,11 @@ def test_one_prefix_for_all_and_for_one(generator):
 
 
 def test_bad_prefixes(generator):
-    with pytest.raises(
-        ValueError, match="a string for each source, or a single one for all. Received: 1 for 2 sources"
-    ):
+    with pytest.raises(ValueError, match="a string for each source, or a single string. Received: 1 for 2 sources"):
         generator.generate(["one", "two"], prefixes=["eins"])
-    with pytest.raises(ValueError, match="a string for each source, .*None"):
+    with pytest.raises(ValueError, match="a string for each source, or a single string. Received: 5"):
+        generator.generate(["one", "two"], prefixes=5)
+    with pytest.raises(ValueError, match="must be strings, '' for none. Received at index 1: None"):
         generator.generate(["one", "two"], prefixes=["eins", None])
     with pytest.raises(ValueError, match=r"The longest of the prefixes has \d+ tokens, .* max_length=3, END included"):
         generator.generate("one", prefixes="eins zwei drei vier", max_length=3)
@@ -109,9 +109,11 @@ def test_coverage_penalty_without_attention(preprocessor):
     model = kerasseq.models.GRUSeq2Seq(
         preprocessor.source_vocabulary_size, preprocessor.target_vocabulary_size, embedding_dim=4, units=4
     )
-    generator = TextGenerator(model, preprocessor, samplers.BeamSampler(coverage_penalty=0.1))
-    with pytest.raises(ValueError, match="this model has none. Received: coverage_penalty=0.1. Choose 0, or a model"):
-        generator.generate("one")
+    message = "this model has none. Received: coverage_penalty=0.1. Choose 0, or a model"
+    with pytest.raises(ValueError, match=message):
+        TextGenerator(model, preprocessor, samplers.BeamSampler(coverage_penalty=0.1))
+    with pytest.raises(ValueError, match=message):
+        TextGenerator(model, preprocessor).generate("one", samplers.BeamSampler(coverage_penalty=0.1))
 
 
 # === Heads ===
@@ -173,3 +175,23 @@ def test_batches_change_nothing_for_the_released_model():
     translator = TextGenerator.load(RELEASED)
     sentences = [f"{source}, she said, is the day on which we leave." for source, _ in pairs]
     assert disagreements(translator, sentences) <= 3
+
+
+def test_attention_of_a_pyramid_is_over_groups_of_tokens(preprocessor):
+    """Each position of the memory stands for four tokens here, and is labelled with them, in a batch as alone."""
+    encoder = kerasseq.encoders.recurrent_encoder(
+        preprocessor.source_vocabulary_size, 6, 4, cell="gru", num_layers=3, pyramidal=True
+    )
+    bridge = kerasseq.bridges.attention_bridge(encoder, 8, "gru", num_layers=1)
+    decoder = kerasseq.decoders.attention_decoder(preprocessor.target_vocabulary_size, 6, 8, memory_dim=4, cell="gru")
+    model = kerasseq.decoders.connect(encoder, bridge, decoder, name="pyramid")
+    generator = TextGenerator(model, preprocessor, max_length=4)
+    together = generator.generate(SOURCES, details=True)
+    for source, generation in zip(SOURCES, together, strict=True):
+        tokens = preprocessor.source_tokens(preprocessor.encode_source([source])).numpy()[0]
+        tokens = [token.decode() for token in tokens]
+        assert generation.source_tokens == ["".join(tokens[i : i + 4]) for i in range(0, len(tokens), 4)]
+        assert generation.attention.shape == (len(generation.target_tokens), len(generation.source_tokens))
+        np.testing.assert_allclose(generation.attention.sum(axis=1), 1, atol=1e-5)
+        alone = generator.generate(source, details=True)
+        assert alone.source_tokens == generation.source_tokens and alone.attention.shape == generation.attention.shape

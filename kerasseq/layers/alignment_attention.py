@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from kerasseq.arguments import check_positive_integer
-from kerasseq.layers.attention import Attention, masked_softmax
+from kerasseq.layers.attention import Attention, masked_softmax, single_precision
 from kerasseq.layers.linear_recurrence import linear_recurrence
 
 
@@ -15,13 +15,14 @@ class AlignmentAttention(Attention):
 
     `e_ij = v^T tanh(W s_i + V h_j + b + features_ij)`. Subclasses define `align`.
 
-    Over a whole target the layer loops over its steps; a target of the static length 1 needs no loop.
+    Over a whole target the layer loops over its steps; a target of the static length 1 needs no loop. It computes in
+    float32 under mixed precision.
     """
 
     num_states = 1
 
     def __init__(self, units, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(**single_precision(kwargs))
         check_positive_integer("units", units)
         self.units = units
         # As in `Recurrent`.
@@ -56,8 +57,6 @@ class AlignmentAttention(Attention):
     def call(self, query, keys, memory, initial_state, source_mask=None, training=False):
         noise = self.draw_noise(query, memory, training)
         projected = ops.matmul(query, self.query_kernel)  # (batch, target, units)
-        # Keras casts the arguments of a call to the layer's precision.
-        initial_state = ops.cast(initial_state, "float32")
         if query.shape[1] == 1:
             noise = None if noise is None else noise[:, 0]
             weights, state = self.align(projected[:, 0], keys, initial_state, source_mask, noise)
@@ -257,10 +256,8 @@ class MonotonicAttention(AlignmentAttention):
         return keras.random.normal(shape, stddev=self.noise, dtype=self.compute_dtype, seed=self.seed_generator)
 
     def align(self, projected, keys, state, source_mask, noise=None):
-        # In float32, because squares of small numbers vanish in float16.
-        vector = ops.cast(self.score_vector, "float32")
-        direction = vector * (ops.cast(self.gain, "float32") * ops.rsqrt(ops.sum(ops.square(vector))))
-        scores = ops.sum(self.hidden(projected, keys) * ops.cast(direction, keys.dtype), axis=-1) + self.offset
+        direction = self.score_vector * (self.gain * ops.rsqrt(ops.sum(ops.square(self.score_vector))))
+        scores = ops.sum(self.hidden(projected, keys) * direction, axis=-1) + self.offset
         scores = ops.cast(scores, "float32")  # (batch, source)
         stopping = ops.sigmoid(scores if noise is None else scores + ops.cast(noise, "float32"))
         if source_mask is not None:

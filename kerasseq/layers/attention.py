@@ -22,6 +22,16 @@ def masked_softmax(scores, mask):
     return ops.softmax(scores, axis=-1) * ops.cast(mask, "float32")
 
 
+def single_precision(options):
+    """The options of a layer, with float32 in the place of a policy that computes in 16 bits.
+
+    Keras casts the inputs of a call, states included, and what adds up over the steps of a search would be rounded in
+    every one of them.
+    """
+    policy = keras.dtype_policies.get(options.get("dtype") or keras.config.dtype_policy())
+    return {**options, "dtype": "float32"} if policy.compute_dtype in ("float16", "bfloat16") else options
+
+
 class Attention(keras.layers.Layer):
     """What attention layers share: mask, softmax and context vector, and one step within a recurrence.
 

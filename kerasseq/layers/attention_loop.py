@@ -21,9 +21,6 @@ def attention_loop(step, inputs, states, attention, memory):
         list of the states after every step, `(batch, time, size)`; contexts `(batch, time, dim)`; weights `(batch,
         [heads,] time, source)`; and the list of final states.
     """
-    count = len(states) - attention.num_states
-    # Keras casts the arguments of a call to the layer's precision.
-    states = [*states[:count], *(ops.cast(state, "float32") for state in states[count:])]
     if inputs.shape[1] == 1:
         states, context, weights = step(states, inputs[:, 0])
         *trajectories, context, weights = (ops.expand_dims(value, -2) for value in [*states, context, weights])
@@ -41,13 +38,6 @@ def attention_loop(step, inputs, states, attention, memory):
     carry, outputs = ops.scan(scan_step, [*states, context, weights], ops.transpose(inputs, (1, 0, 2)))
     *trajectories, contexts, weights = (ops.moveaxis(output, 0, -2) for output in outputs)
     return trajectories, contexts, weights, list(carry[:-2])
-
-
-def states_spec(attention, states, dtype):
-    """The final states of a recurrence; those of its attention come last, in float32."""
-    count = len(states) - attention.num_states
-    dtypes = [dtype] * count + ["float32"] * attention.num_states
-    return [keras.KerasTensor(state.shape, dtype=dtype) for state, dtype in zip(states, dtypes, strict=True)]
 
 
 def serialize_attention(attention):

@@ -126,6 +126,6 @@ CELLS = {
 
 def get_cell(name):
     """Looks up a cell by name, or raises a `ValueError` that lists the names."""
-    if name not in CELLS:
+    if not isinstance(name, str) or name not in CELLS:
         raise ValueError(f"cell must be one of {', '.join(map(repr, CELLS))}. Received: cell={name!r}.")
     return CELLS[name]

@@ -4,13 +4,12 @@ import keras
 from keras import ops
 
 from kerasseq.arguments import check_positive_integer, check_share
-from kerasseq.layers.attention import LuongAttention
+from kerasseq.layers.attention import LuongAttention, single_precision
 from kerasseq.layers.attention_loop import (
     attention_loop,
     check_attention,
     check_states,
     serialize_attention,
-    states_spec,
 )
 from kerasseq.layers.cells import get_cell
 from kerasseq.layers.recurrent import Recurrent
@@ -29,7 +28,8 @@ class InputFeeding(keras.layers.Layer):
         attentional_units: int, size of h~.
         cell: `"simple_rnn"`, `"lstm"` or `"gru"`.
         num_layers: int.
-        attention: an attention layer of `kerasseq.layers`. Default: `LuongAttention()`.
+        attention: an attention layer of `kerasseq.layers`. Default: `LuongAttention()`. With one that has a state, all
+            is computed in float32 under mixed precision.
         residual: bool, whether each layer from the second on adds its input to its output.
         layer_normalization: bool, as in `Recurrent`.
         dropout: float in [0, 1), share of units dropped from the output of each layer, and from h~.
@@ -70,6 +70,9 @@ class InputFeeding(keras.layers.Layer):
         dropout=0.0,
         **kwargs,
     ):
+        if attention is not None:
+            check_attention(attention)
+            kwargs = single_precision(kwargs) if attention.num_states else kwargs
         super().__init__(**kwargs)
         check_positive_integer("attentional_units", attentional_units)
         check_positive_integer("num_layers", num_layers)
@@ -82,7 +85,6 @@ class InputFeeding(keras.layers.Layer):
         self.layer_normalization = layer_normalization
         self.dropout = dropout
         self.attention = attention or LuongAttention(dtype=self.dtype_policy, name="attention")
-        check_attention(self.attention)
         self.recurrent = [
             Recurrent(
                 units,
@@ -158,7 +160,7 @@ class InputFeeding(keras.layers.Layer):
         batch, time, _ = sequences.shape
         outputs = keras.KerasTensor((batch, time, self.attentional_units), dtype=self.compute_dtype)
         _, weights = self.attention.whole_output_spec(outputs, keys, memory)
-        return outputs, weights, states_spec(self.attention, initial_states, self.compute_dtype)
+        return outputs, weights, [keras.KerasTensor(state.shape, dtype=self.compute_dtype) for state in initial_states]
 
     def get_config(self):
         return {

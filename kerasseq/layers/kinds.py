@@ -47,7 +47,7 @@ PLACEMENTS = ("after", "input_feeding", "inside")
 
 def get_kind(name):
     """Looks up a kind of attention by name, or raises a `ValueError` that lists the names."""
-    if name not in ATTENTIONS:
+    if not isinstance(name, str) or name not in ATTENTIONS:
         raise ValueError(f"attention must be one of {', '.join(map(repr, ATTENTIONS))}. Received: attention={name!r}.")
     return ATTENTIONS[name]
 

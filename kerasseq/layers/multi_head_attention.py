@@ -11,6 +11,8 @@ from kerasseq.layers.attention import Attention, masked_softmax
 class MultiHeadAttention(Attention):
     """Scaled dot-product attention by several heads, Vaswani et al. 2017, section 3.2.2.
 
+    Not `keras.layers.MultiHeadAttention`: keys and values come projected, so that a search projects them once.
+
     `MultiHead(Q, K, V) = Concat(head_1, ..., head_h) W^O` with `head_i = softmax(Q W_i^Q (K W_i^K)^T / sqrt(d_k)) V
     W_i^V` and `d_k = units / num_heads`. The projections of all heads side by side, `K W^K` and `V W^V`, are the `keys`
     and the `values`: two `keras.layers.Dense(units, use_bias=False)` of the memory, once a sentence.
@@ -48,8 +50,8 @@ class MultiHeadAttention(Attention):
                 f"units must be a multiple of num_heads. Received: units={units}, num_heads={num_heads}. Choose "
                 f"{(units // num_heads + 1) * num_heads} units, or another number of heads."
             )
-        self.units = units
-        self.num_heads = num_heads
+        self.units = int(units)
+        self.num_heads = int(num_heads)
 
     def build(self, query_shape, keys_shape, values_shape):
         if keys_shape[-1] != self.units or values_shape[-1] != self.units:

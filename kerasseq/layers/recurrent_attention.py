@@ -3,13 +3,12 @@
 import keras
 from keras import ops
 
-from kerasseq.layers.attention import BahdanauAttention
+from kerasseq.layers.attention import BahdanauAttention, single_precision
 from kerasseq.layers.attention_loop import (
     attention_loop,
     check_attention,
     check_states,
     serialize_attention,
-    states_spec,
 )
 from kerasseq.layers.cells import get_cell
 from kerasseq.layers.recurrent import Recurrent
@@ -26,7 +25,8 @@ class RecurrentAttention(keras.layers.Layer):
     Args:
         units: int, size of each state.
         cell: `"simple_rnn"`, `"lstm"` or `"gru"`.
-        attention: an attention layer of `kerasseq.layers`. Default: `BahdanauAttention(units)`.
+        attention: an attention layer of `kerasseq.layers`. Default: `BahdanauAttention(units)`. With one that has a
+            state, all is computed in float32 under mixed precision.
         layer_normalization: bool, as in `Recurrent`.
 
     Call arguments:
@@ -54,6 +54,9 @@ class RecurrentAttention(keras.layers.Layer):
     """
 
     def __init__(self, units, cell="gru", attention=None, layer_normalization=False, **kwargs):
+        if attention is not None:
+            check_attention(attention)
+            kwargs = single_precision(kwargs) if attention.num_states else kwargs
         super().__init__(**kwargs)
         self.units = units
         self.cell = cell
@@ -62,7 +65,6 @@ class RecurrentAttention(keras.layers.Layer):
             units, cell=cell, layer_normalization=layer_normalization, dtype=self.dtype_policy, name="recurrent"
         )
         self.attention = attention or BahdanauAttention(units, dtype=self.dtype_policy, name="attention")
-        check_attention(self.attention)
         self.supports_jit = self.recurrent.supports_jit
 
     def build(self, sequences_shape, initial_states_shape, keys_shape, memory_shape):
@@ -98,7 +100,12 @@ class RecurrentAttention(keras.layers.Layer):
         batch, time, _ = sequences.shape
         outputs = keras.KerasTensor((batch, time, self.units), dtype=self.compute_dtype)
         context, weights = self.attention.whole_output_spec(outputs, keys, memory)
-        return outputs, context, weights, states_spec(self.attention, initial_states, self.compute_dtype)
+        return (
+            outputs,
+            context,
+            weights,
+            [keras.KerasTensor(state.shape, dtype=self.compute_dtype) for state in initial_states],
+        )
 
     def get_config(self):
         return {

@@ -1,10 +1,12 @@
 """Several models that decode as one."""
 
+import collections.abc
+
 import keras
 from keras import layers
 
 from kerasseq.decoders import connect, select_inputs
-from kerasseq.encoders import source_vocabulary_size
+from kerasseq.encoders import source_vocabulary_size, steps_per_position
 from kerasseq.layers import MeanProbability
 
 PARTS = ("encoder", "bridge", "decoder")
@@ -14,11 +16,12 @@ def Ensemble(models, name="ensemble"):
     """Joins models of one vocabulary: each token's probability is the mean over the members.
 
     The result is an encoder-decoder model like any other: it is generated with, saved and exported in the same ways,
-    and shares its weights with its members. `attention` is the mean of their weights where all have them.
+    and shares its weights with its members. `attention` is the mean of their weights where all have them, for memories
+    of one length.
 
     Args:
         models: list of at least two encoder-decoder models with the same encoder inputs, source and target vocabulary.
-            They may differ in all else; those with attention need memories of one length.
+            They may differ in all else.
         name: str.
 
     Returns:
@@ -39,8 +42,7 @@ def Ensemble(models, name="ensemble"):
 
     Source: Sutskever et al. 2014, section 3.6, for ensembles of translation models.
     """
-    models = list(models)
-    check_members(models)
+    models = check_members(models)
     encoders, bridges, decoders = ([model.get_layer(part) for model in models] for part in PARTS)
 
     # === Encoder: what each one gives, under its name with the member's number ===
@@ -76,7 +78,7 @@ def Ensemble(models, name="ensemble"):
         "logits": MeanProbability(name="mean_probability")([result["logits"] for result in results]),
         "states": [state for result in results for state in result["states"]],
     }
-    if all("attention" in result for result in results):
+    if all("attention" in result for result in results) and len({*map(steps_per_position, encoders)}) == 1:
         outputs["attention"] = layers.Average(dtype="float32", name="mean_attention")(
             [result["attention"] for result in results]
         )
@@ -124,11 +126,24 @@ def member_inputs(part, index, shared, inputs):
 
 
 def check_members(models):
-    """Raises a `ValueError` unless the models have the three parts, and fit together."""
+    """The models as a list; raises a `ValueError` unless they have the three parts, and fit together."""
+    if isinstance(models, keras.Model) or not isinstance(models, collections.abc.Iterable):
+        raise ValueError(f"An ensemble takes a list of models. Received: {models!r}.")
+    models = list(models)
     if len(models) < 2:
         raise ValueError(f"An ensemble needs at least two models. Received: {len(models)}.")
-    if len({id(model) for model in models}) < len(models):
-        raise ValueError("The members of an ensemble are different models. Received: the same one several times.")
+    for index, model in enumerate(models):
+        if not isinstance(model, keras.Model) or isinstance(getattr(model, "model", None), keras.Model):
+            raise ValueError(
+                "The members of an ensemble are encoder-decoder models, those of TextGenerators their `model`. "
+                f"Received at index {index}: a {type(model).__name__}."
+            )
+    weights = [id(weight) for model in models for weight in model.weights]
+    if len(set(weights)) < len(weights):
+        raise ValueError(
+            "The members of an ensemble have no weights in common, for Keras could not load it again. Received: models "
+            "that share some. Copy one with keras.models.clone_model and set_weights."
+        )
     for index, model in enumerate(models):
         missing = [part for part in PARTS if part not in [layer.name for layer in model.layers]]
         if missing:
@@ -150,3 +165,4 @@ def check_members(models):
                 "The members of an ensemble need the same encoder inputs and vocabularies. Received: "
                 f"{described[0]} at index 0, {description} at index {index}. Train them with one preprocessor."
             )
+    return models

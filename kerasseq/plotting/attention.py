@@ -58,8 +58,8 @@ def plot_attention(generations, title=None, heads=False):
     check_generations(generations, heads)
     if heads:
         panels = [
-            (generation, weights, f"{generation.text} (head {number})")
-            for generation in generations
+            (generation, weights, f"{generation.text or f'output {index}'} (head {number})")
+            for index, generation in enumerate(generations, 1)
             for number, weights in enumerate(generation.attention_heads, 1)
         ]
     else:

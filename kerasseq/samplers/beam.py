@@ -128,10 +128,11 @@ class BeamSampler(Sampler):
             )
         positions = ops.arange(max_length, dtype="int32")
         sequence = ops.arange(batch_size, dtype="int32")[:, None]  # (batch, 1)
-        shortest, longest = self.limits(batch_size, max_length, source_mask)  # (batch, 1)
+        prefix_ids = None if prefix_ids is None else ops.cast(prefix_ids, "int32")
+        shortest, longest = self.limits(batch_size, max_length, source_mask, prefix_ids)  # (batch, 1)
         longest_penalty = self.penalty(longest)
         row_shortest = ops.repeat(shortest, beams, axis=0)
-        row_prefix_ids = None if prefix_ids is None else ops.repeat(ops.cast(prefix_ids, "int32"), beams, axis=0)
+        row_prefix_ids = None if prefix_ids is None else ops.repeat(prefix_ids, beams, axis=0)
         row_source_mask = None
         if self.coverage_penalty:
             if source_mask is None:

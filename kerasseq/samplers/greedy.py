@@ -32,7 +32,7 @@ class GreedySampler(Sampler):
     ):
         positions = ops.arange(max_length, dtype="int32")
         prefix_ids = None if prefix_ids is None else ops.cast(prefix_ids, "int32")
-        shortest, longest = self.limits(batch_size, max_length, source_mask)
+        shortest, longest = self.limits(batch_size, max_length, source_mask, prefix_ids)
 
         def running(index, tokens, token_ids, scores, done, states):
             return ops.logical_and(index < max_length, ops.logical_not(ops.all(done)))

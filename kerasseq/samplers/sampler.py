@@ -21,8 +21,8 @@ class Sampler:
         min_length: int, the fewest tokens of an output.
         min_length_ratio: float of at least 0, the fewest tokens relative to the length of the source, rounded up.
         max_length_ratio: float above 0, the most tokens relative to the length of the source, rounded down, but at
-            least 1 and at most the `max_length` of the call. Where this limit is below a minimum, the limit holds.
-            Default: none.
+            least 1, or what a prefix and END need, and at most the `max_length` of the call. Where this limit is below
+            a minimum, the limit holds. Default: none.
         no_repeat_ngram_size: int, the length of sequences of tokens that an output may hold only once: 3 blocks
             repeated trigrams (Paulus et al. 2018). Default: none.
         suppressed_ids: ints, ids that never appear in an output.
@@ -83,7 +83,7 @@ class Sampler:
         self.no_repeat_ngram_size = no_repeat_ngram_size
         self.suppressed_ids = check_ids(suppressed_ids)
 
-    def limits(self, batch_size, max_length, source_mask):
+    def limits(self, batch_size, max_length, source_mask, prefix_ids=None):
         """The fewest and the most tokens of each sequence's output, both int32 `(batch, 1)`."""
         shortest = ops.full((batch_size, 1), self.min_length, dtype="int32")
         longest = ops.full((batch_size, 1), max_length, dtype="int32")
@@ -99,7 +99,10 @@ class Sampler:
             shortest = ops.maximum(shortest, whole(shortest_relative))
             if self.max_length_ratio is not None:
                 longest_relative = ops.floor(self.max_length_ratio * source_length + 1e-4)
-                longest = ops.minimum(longest, ops.maximum(whole(longest_relative), 1))
+                least = 1
+                if prefix_ids is not None:  # A forced prefix and END have room, whatever the ratio.
+                    least += ops.sum(ops.cast(prefix_ids > 0, "int32"), axis=-1, keepdims=True)
+                longest = ops.minimum(longest, ops.maximum(whole(longest_relative), least))
         return ops.minimum(shortest, longest), longest
 
     def rule_out(self, logits, token_ids, index, shortest, end_id, prefix_ids):

@@ -219,9 +219,8 @@ def test_half_precision(loop, kind, time):
     *results, states = half(*inputs)
     *expected, _ = case(*inputs)
     *floats, weights = results
-    num_states = case.layer.attention.num_states
-    assert [result.dtype for result in floats] == [tf.float16] * len(floats)
-    assert [state.dtype for state in states] == [tf.float16] * (len(states) - num_states) + [tf.float32] * num_states
+    dtype = tf.float32 if case.layer.attention.num_states else tf.float16
+    assert {tensor.dtype for tensor in [*floats, *states]} == {dtype}
     assert weights.dtype == tf.float32
     for result, reference in zip(results, expected, strict=True):
         np.testing.assert_allclose(tf.cast(result, "float32"), reference, atol=3e-2)

@@ -5,6 +5,9 @@ import numpy as np
 import pytest
 
 from kerasseq import TextGenerator
+from kerasseq.bridges import attention_bridge
+from kerasseq.decoders import attention_decoder, connect
+from kerasseq.encoders import recurrent_encoder
 from kerasseq.losses import MaskedCrossentropy
 from kerasseq.models import AttentionSeq2Seq, Ensemble, GRUSeq2Seq, LSTMSeq2Seq
 from kerasseq.models import ensemble as ensemble_module
@@ -82,6 +85,18 @@ def test_attention_is_the_mean_of_the_members(preprocessor):
     np.testing.assert_allclose(generation.attention, np.mean(expected, axis=0), atol=1e-5)
 
 
+def test_members_with_memories_of_two_lengths_have_no_mean_attention():
+    encoder = recurrent_encoder(9, 3, 4, num_layers=2, pyramidal=True)
+    bridge = attention_bridge(encoder, 4, "lstm", num_layers=1)
+    decoder = attention_decoder(8, 3, 4, memory_dim=4)
+    pyramid = connect(encoder, bridge, decoder, name="pyramid")
+    ensemble = Ensemble([pyramid, member("luong", 1)])
+    assert "attention" not in ensemble.get_layer("decoder").output
+    assert ensemble(BATCH).shape == (2, 3, 8)
+    twice = Ensemble([pyramid, Ensemble([member("luong", 2), member("luong", 3)])])
+    assert "attention" not in twice.get_layer("decoder").output
+
+
 def test_members_without_attention_leave_none():
     ensemble = Ensemble([member("luong", 1), member("lstm", 2)])
     assert "attention" not in ensemble.get_layer("decoder").output
@@ -99,8 +114,17 @@ def test_errors():
     one, other = member("luong", 1), GRUSeq2Seq(**{**SIZES, "target_vocabulary_size": 7})
     with pytest.raises(ValueError, match="An ensemble needs at least two models. Received: 1."):
         Ensemble([one])
-    with pytest.raises(ValueError, match="different models. Received: the same one several times."):
+    with pytest.raises(ValueError, match="takes a list of models. Received: <Functional"):
+        Ensemble(one)
+    with pytest.raises(ValueError, match="have no weights in common.*clone_model"):
         Ensemble([one, one])
+    encoder = one.get_layer("encoder")
+    bridge = attention_bridge(encoder, 4, "lstm")
+    decoder = attention_decoder(8, 3, 4, memory_dim=8)
+    with pytest.raises(ValueError, match="have no weights in common.*clone_model"):
+        Ensemble([one, connect(encoder, bridge, decoder, name="second")])
+    with pytest.raises(ValueError, match="those of TextGenerators their `model`. Received at index 1: a str"):
+        Ensemble([one, "model.keras"])
     with pytest.raises(ValueError, match="'target vocabulary': 8.* at index 0, .*'target vocabulary': 7.* at index 1"):
         Ensemble([one, other])
     plain = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])

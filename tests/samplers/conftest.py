@@ -98,7 +98,8 @@ class ByHand:
             source = int(self.source_mask.sum())
             if self.max_length_ratio is not None:
                 relative = math.floor(fractions.Fraction(str(self.max_length_ratio)) * source)
-                self.longest = min(self.longest, max(relative, 1))
+                prefix = sum(token > 0 for token in self.prefix_ids)
+                self.longest = min(self.longest, max(relative, prefix + 1))
             self.shortest = max(self.shortest, math.ceil(fractions.Fraction(str(self.min_length_ratio)) * source))
         self.shortest = min(self.shortest, self.longest)
 

@@ -193,13 +193,17 @@ def test_a_prefix_overrides_other_rules(trees, sampler):
 
 
 @pytest.mark.parametrize("sampler", [GreedySampler, BeamSampler])
-def test_a_prefix_is_cut_at_the_longest_output(trees, sampler):
+def test_a_prefix_is_cut_at_the_longest_output_but_not_by_a_ratio(trees, sampler):
     some = trees.random(4, 4, seed=9)
     prefixes = tf.constant([[1, 2, 1, 2, 1, 1, 1]] * 4)
     assert some.search(sampler(), 3, prefix_ids=prefixes)[0][:, 0].tolist() == [[1, 2, 1]] * 4
     some.source_mask = tf.sequence_mask([2, 2, 4, 5], 5)
-    cut = some.search(sampler(max_length_ratio=0.5), 3, prefix_ids=prefixes)[0]
-    assert cut[:, 0].tolist() == [[1, 0, 0], [1, 0, 0], [1, 2, 0], [1, 2, 0]]
+    prefixes = tf.constant([[1, 2, 1], [1, 0, 0], [0, 0, 0], [1, 2, 0]])
+    best = np.asarray(some.search(sampler(max_length_ratio=0.5), 6, prefix_ids=prefixes)[0][:, 0])
+    assert best[0, :3].tolist() == [1, 2, 1] and best[3, :2].tolist() == [1, 2]
+    # The prefix and one token more, or half of the source.
+    for row, longest in zip(best, [4, 2, 2, 3], strict=True):
+        assert not row[longest:].any()
 
 
 def test_a_prefix_of_no_columns_is_no_prefix(trees):
