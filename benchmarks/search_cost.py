@@ -45,7 +45,7 @@ ENSEMBLES = {"ensemble of 2, greedy": GreedySampler(), "ensemble of 2, beam 5": 
 def main():
     arguments = timing.parse_arguments(__file__, __doc__)
     quick = arguments.quick
-    size, steps, rounds = (16, 4, 1) if quick else (256, 20, 5)
+    size, steps, rounds = (16, 4, 1) if quick else (256, 20, 15)
     keras.utils.set_random_seed(1)
     _, test, preprocessor = timing.load_data(quick)
     vocabulary_size = preprocessor.target_vocabulary_size
