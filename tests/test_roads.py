@@ -57,6 +57,11 @@ def generator(request, preprocessor):
     return TextGenerator(model, preprocessor, sampler="beam", max_length=LENGTH)
 
 
+@pytest.fixture(scope="module")
+def exported(generator, tmp_path_factory):
+    return generator.export(tmp_path_factory.mktemp("exported"))
+
+
 def greedy_by_predict(model, encoder_token_ids):
     """Greedy ids, and their log-probability, of one source: the whole prefix through `predict` for every token."""
     ids, score = [], 0.0
@@ -80,8 +85,8 @@ def test_generate_is_a_loop_of_predict(generator):
         assert generation.score == pytest.approx(score, abs=1e-3)
 
 
-def test_served_as_in_process(generator, tmp_path):
-    loaded = tf.saved_model.load(generator.export(tmp_path))
+def test_served_as_in_process(generator, exported):
+    loaded = tf.saved_model.load(exported)
     for signature, sampler in {"serving_default": "beam", "greedy": "greedy"}.items():
         served = loaded.signatures[signature](text=tf.constant(SOURCES))
         expected = generator.generate(SOURCES, sampler=sampler, details=True)
@@ -89,15 +94,15 @@ def test_served_as_in_process(generator, tmp_path):
         np.testing.assert_allclose(served["score"], [generation.score for generation in expected], atol=1e-3)
 
 
-def test_an_empty_batch_is_answered(generator, tmp_path):
-    loaded = tf.saved_model.load(generator.export(tmp_path))
+def test_an_empty_batch_is_answered(exported):
+    loaded = tf.saved_model.load(exported)
     for signature in loaded.signatures:
         served = loaded.signatures[signature](text=tf.constant([], tf.string))
         assert served["text"].shape == served["score"].shape == (0,)
 
 
-def test_loaded_from_the_export(generator, tmp_path):
-    loaded = TextGenerator.load(generator.export(tmp_path))
+def test_loaded_from_the_export(generator, exported):
+    loaded = TextGenerator.load(exported)
     assert loaded.generate(SOURCES) == generator.generate(SOURCES)
 
 
