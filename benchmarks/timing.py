@@ -12,7 +12,7 @@ import keras
 import tensorflow as tf
 
 import kerasseq
-from kerasseq.decoders import select_inputs
+from kerasseq.joining import select_inputs
 
 RESULTS = pathlib.Path(__file__).parent / "results"
 

@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from kerasseq import samplers
 from kerasseq.arguments import check_positive_integer
-from kerasseq.decoders import select_inputs
 from kerasseq.encoders import source_vocabulary_size, steps_per_position
+from kerasseq.joining import select_inputs
 from kerasseq.preprocessing.vocabulary import END_ID, START_ID
 
 GRAPHS_KEPT = 8  # compiled for different samplers and lengths

@@ -14,7 +14,7 @@ PACKAGE = pathlib.Path(kerasseq.__file__).parent
 
 # From the bottom to the top: each part imports only from parts listed above it here, and from itself.
 PARTS = [
-    "arguments", "layers", "losses", "metrics", "preprocessing", "datasets", "encoders", "bridges",
+    "arguments", "layers", "losses", "metrics", "preprocessing", "datasets", "joining", "encoders", "bridges",
     "decoders", "models", "samplers", "generation", "evaluation", "export", "callbacks", "plotting",
 ]  # fmt: skip
 
@@ -24,14 +24,15 @@ ALLOWED = {
     "layers": {"arguments", "layers"},
     "samplers": {"arguments", "samplers"},
     "generation": set(PARTS[: PARTS.index("generation") + 1]) - {"models"},
+    "joining": set(),
     "encoders": {"layers"},
     "bridges": {"layers"},
     "decoders": {"layers", "bridges"},
-    "models": {"arguments", "layers", "encoders", "bridges", "decoders", "models"},
+    "models": {"arguments", "layers", "joining", "encoders", "bridges", "decoders", "models"},
 }
 
 # Parts that run on every backend: of the packages that they could import, Keras alone.
-KERAS_ALONE = ["layers", "losses", "metrics", "encoders", "bridges", "decoders", "models", "samplers"]
+KERAS_ALONE = ["layers", "losses", "metrics", "joining", "encoders", "bridges", "decoders", "models", "samplers"]
 
 # A generator exports and loads itself; export.py stands above it, so these imports wait inside the functions.
 EXCEPTIONS = {("generation.py", "TextGenerator.export", "export"), ("generation.py", "TextGenerator.load", "export")}

@@ -3,8 +3,9 @@ import numpy as np
 import pytest
 
 from kerasseq.bridges import attention_bridge, state_bridge
-from kerasseq.decoders import attention_decoder, connect, recurrent_decoder
+from kerasseq.decoders import attention_decoder, recurrent_decoder
 from kerasseq.encoders import recurrent_encoder
+from kerasseq.joining import connect
 from kerasseq.layers import CELLS
 
 VOCABULARY, EMBEDDING, UNITS = 9, 3, 2
@@ -156,17 +157,3 @@ def test_errors():
         state_bridge(encoder, 3, "lstm", bridge="copy")
     with pytest.raises(ValueError, match="bridge must be one of 'zero', 'copy', 'dense', or None"):
         state_bridge(encoder, 3, "lstm", bridge="none")
-
-
-def test_parts_that_do_not_fit():
-    encoder = recurrent_encoder(VOCABULARY, EMBEDDING, UNITS, bidirectional=True)
-    bridge = attention_bridge(encoder, 4, "lstm")
-    for decoder in (
-        attention_decoder(8, EMBEDDING, 6, memory_dim=2 * UNITS),
-        attention_decoder(8, EMBEDDING, 4, memory_dim=2 * UNITS, num_layers=2),
-        attention_decoder(8, EMBEDDING, 4, memory_dim=2 * UNITS, placement="input_feeding"),
-        attention_decoder(8, EMBEDDING, 4, memory_dim=2 * UNITS, cell="gru"),
-        attention_decoder(8, EMBEDDING, 4, memory_dim=UNITS),
-    ):
-        with pytest.raises(ValueError, match="The decoder's input .* with the same cell, units, num_layers, attention"):
-            connect(encoder, bridge, decoder, name="unfit")

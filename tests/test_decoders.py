@@ -1,17 +1,10 @@
-import doctest
-import re
-
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
-from kerasseq import decoders
-from kerasseq.bridges import state_bridge
-from kerasseq.decoders import attention_decoder, connect, decoder_outputs, recurrent_decoder, select_inputs
-from kerasseq.encoders import recurrent_encoder
+from kerasseq.decoders import attention_decoder, recurrent_decoder
+from kerasseq.joining import select_inputs
 from kerasseq.layers import CELLS
-from kerasseq.models import AttentionSeq2Seq
 
 VOCABULARY, EMBEDDING, UNITS, MEMORY = 9, 3, 2, 5
 
@@ -45,35 +38,6 @@ def inputs(cell, num_layers):
         "memory": random(2, 4, MEMORY),
         "memory_mask": MASK,
     }
-
-
-# === select_inputs ===
-
-
-def model_with_inputs(*names):
-    tensors = {name: keras.Input((2,), name=name) for name in names}
-    return keras.Model(tensors, keras.layers.Add()(list(tensors.values())), name="reader")
-
-
-def test_select_inputs_takes_exactly_the_declared_names():
-    available = {"a": 1, "c": 3, "memory": 5, "b": 2}
-    assert select_inputs(model_with_inputs("b", "memory"), available) == {"b": 2, "memory": 5}
-
-
-def test_select_inputs_names_what_is_missing():
-    message = (
-        "The 'reader' model declares inputs that nothing provides: ['coverage', 'keys']. "
-        "Available: ['memory', 'states']. Let the encoder or the bridge return them under these names."
-    )
-    with pytest.raises(ValueError, match=re.escape(message)):
-        select_inputs(model_with_inputs("keys", "memory", "coverage"), {"states": 0, "memory": 1})
-
-
-def test_connect_refuses_a_decoder_without_its_keys():
-    encoder = recurrent_encoder(VOCABULARY, EMBEDDING, UNITS)
-    decoder = attention_decoder(VOCABULARY, EMBEDDING, UNITS, memory_dim=UNITS)
-    with pytest.raises(ValueError, match=r"'decoder' model declares inputs that nothing provides: \['keys'\]"):
-        connect(encoder, state_bridge(encoder, UNITS, "lstm"), decoder, name="incomplete")
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -207,24 +171,3 @@ def test_dropout_only_in_training():
     logits = [decoder(given, training=training)["logits"].numpy() for training in (0, 0, 1, 1)]
     np.testing.assert_array_equal(logits[0], logits[1])
     assert not np.array_equal(logits[2], logits[3])
-
-
-@pytest.mark.parametrize("attention", ["luong", "multi_head"])
-def test_decoder_outputs(attention):
-    """In training mode too, and a loss on the attention reaches the weights that are shared with the model."""
-    model = randomized(AttentionSeq2Seq(VOCABULARY, VOCABULARY, units=4, embedding_dim=3, attention=attention))
-    batch = {"encoder_token_ids": np.where(MASK, 5, 0), "decoder_token_ids": IDS}
-    outputs = decoder_outputs(model)(batch)
-    np.testing.assert_allclose(outputs["logits"], model(batch), atol=1e-6)
-    with tf.GradientTape() as tape:
-        outputs = decoder_outputs(model)(batch, training=True)
-        entropy = -tf.reduce_sum(outputs["attention"] * tf.math.log(outputs["attention"] + 1e-9))
-    assert outputs["attention"].shape == (2, 3, 4)
-    assert ("attention_heads" in outputs) is (attention == "multi_head")
-    kernel = model.get_layer("bridge").get_layer("attention_keys").kernel
-    assert np.abs(tape.gradient(entropy, kernel.value)).max() > 0
-
-
-def test_example():
-    result = doctest.testmod(decoders)
-    assert result.attempted and not result.failed

@@ -10,7 +10,7 @@ import pytest
 
 import kerasseq
 from kerasseq import TextGenerator, samplers
-from kerasseq.decoders import select_inputs
+from kerasseq.joining import select_inputs
 
 START, END = 2, 3
 SOURCES = ["one two three", "four", "four three two one", "two two", "three one two four", "three four"]

@@ -184,7 +184,7 @@ def test_attention_of_a_pyramid_is_over_groups_of_tokens(preprocessor):
     )
     bridge = kerasseq.bridges.attention_bridge(encoder, 8, "gru", num_layers=1)
     decoder = kerasseq.decoders.attention_decoder(preprocessor.target_vocabulary_size, 6, 8, memory_dim=4, cell="gru")
-    model = kerasseq.decoders.connect(encoder, bridge, decoder, name="pyramid")
+    model = kerasseq.joining.connect(encoder, bridge, decoder, name="pyramid")
     generator = TextGenerator(model, preprocessor, max_length=4)
     together = generator.generate(SOURCES, details=True)
     for source, generation in zip(SOURCES, together, strict=True):

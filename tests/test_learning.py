@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 import kerasseq
-from kerasseq.decoders import select_inputs
+from kerasseq.joining import select_inputs
 
 pytestmark = pytest.mark.slow
 

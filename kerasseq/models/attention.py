@@ -1,8 +1,9 @@
 """The encoder-decoder with attention."""
 
 from kerasseq.bridges import attention_bridge
-from kerasseq.decoders import attention_decoder, connect
+from kerasseq.decoders import attention_decoder
 from kerasseq.encoders import recurrent_encoder
+from kerasseq.joining import connect
 from kerasseq.models.arguments import check_arguments
 
 

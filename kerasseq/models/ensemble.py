@@ -5,8 +5,8 @@ import collections.abc
 import keras
 from keras import layers
 
-from kerasseq.decoders import connect, select_inputs
 from kerasseq.encoders import source_vocabulary_size, steps_per_position
+from kerasseq.joining import connect, select_inputs
 from kerasseq.layers import MeanProbability
 
 PARTS = ("encoder", "bridge", "decoder")

@@ -1,8 +1,9 @@
 """What the models without attention share: a recurrent encoder, a bridge of states, a recurrent decoder."""
 
 from kerasseq.bridges import state_bridge
-from kerasseq.decoders import connect, recurrent_decoder
+from kerasseq.decoders import recurrent_decoder
 from kerasseq.encoders import recurrent_encoder
+from kerasseq.joining import connect
 from kerasseq.models.arguments import check_arguments
 
 

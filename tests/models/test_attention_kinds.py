@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from kerasseq.decoders import select_inputs
+from kerasseq.joining import select_inputs
 from kerasseq.layers import CELLS
 from kerasseq.layers.kinds import ATTENTIONS, PLACEMENTS
 from kerasseq.losses import MaskedCrossentropy

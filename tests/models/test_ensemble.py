@@ -6,8 +6,9 @@ import pytest
 
 from kerasseq import TextGenerator
 from kerasseq.bridges import attention_bridge
-from kerasseq.decoders import attention_decoder, connect
+from kerasseq.decoders import attention_decoder
 from kerasseq.encoders import recurrent_encoder
+from kerasseq.joining import connect
 from kerasseq.losses import MaskedCrossentropy
 from kerasseq.models import AttentionSeq2Seq, Ensemble, GRUSeq2Seq, LSTMSeq2Seq
 from kerasseq.models import ensemble as ensemble_module

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasseq.decoders import select_inputs
+from kerasseq.joining import select_inputs
 from kerasseq.layers import CELLS
 from kerasseq.losses import MaskedCrossentropy
 from kerasseq.metrics import TokenAccuracy
