@@ -1,5 +1,7 @@
 """Decoders: token ids and what the encoder gave become logits."""
 
+import typing
+
 import keras
 from keras import layers, ops
 
@@ -62,9 +64,8 @@ def recurrent_decoder(
     states = state_inputs([units] * num_layers * get_cell(cell).num_states)
     embedding = token_embedding(vocabulary_size, embedding_dim, tie_embeddings)
     outputs = layers.Dropout(dropout, name="embedding_dropout")(embedding(decoder_token_ids))
-    outputs, final_states = recurrent_stack(
-        outputs, states, units, cell, range(num_layers), residual, layer_normalization, dropout
-    )
+    stack = Stack(units, cell, num_layers, residual, layer_normalization, dropout)
+    outputs, final_states = recurrent_stack(outputs, states, stack)
     if tie_embeddings and units != embedding_dim:
         outputs = layers.Dense(embedding_dim, name="to_embedding")(outputs)
     logits = vocabulary_logits(outputs, embedding, vocabulary_size, tie_embeddings)
@@ -75,16 +76,29 @@ def recurrent_decoder(
     )
 
 
-def recurrent_stack(outputs, states, units, cell, indices, residual, layer_normalization, dropout):
-    """Layers `recurrent_{index}` one upon the other, with dropout after each; returns outputs and final states."""
-    num_states = get_cell(cell).num_states
+class Stack(typing.NamedTuple):
+    """The options of a decoder's recurrent layers, as in `recurrent_decoder`."""
+
+    units: int
+    cell: str
+    num_layers: int
+    residual: bool
+    layer_normalization: bool
+    dropout: float
+
+
+def recurrent_stack(outputs, states, stack, first=0):
+    """Layers `recurrent_{index}` from `first` on, with dropout after each; returns outputs and final states."""
+    num_states = get_cell(stack.cell).num_states
     final_states = []
-    for index in indices:
-        recurrent = Recurrent(units, cell=cell, layer_normalization=layer_normalization, name=f"recurrent_{index}")
+    for index in range(first, stack.num_layers):
+        recurrent = Recurrent(
+            stack.units, cell=stack.cell, layer_normalization=stack.layer_normalization, name=f"recurrent_{index}"
+        )
         below = outputs
         outputs, after = recurrent(below, initial_states=states[num_states * index : num_states * (index + 1)])
-        outputs = layers.Dropout(dropout, name=f"dropout_{index}")(outputs)
-        if residual and index:
+        outputs = layers.Dropout(stack.dropout, name=f"dropout_{index}")(outputs)
+        if stack.residual and index:
             outputs = layers.Add(name=f"residual_{index}")([below, outputs])
         final_states += after
     return outputs, final_states
@@ -187,12 +201,7 @@ def attention_decoder(
         memory_mask,
         attention=kind.make(units=units, num_heads=num_heads, name="attention"),
         attentional_units=attentional_units,
-        units=units,
-        cell=cell,
-        num_layers=num_layers,
-        residual=residual,
-        layer_normalization=layer_normalization,
-        dropout=dropout,
+        stack=Stack(units, cell, num_layers, residual, layer_normalization, dropout),
     )
 
     # === Outputs ===
@@ -210,84 +219,34 @@ def attention_decoder(
 # === Placements: from embedded tokens and states to the attentional hidden state, the weights and the final states ===
 
 
-def attention_after(
-    embedded,
-    states,
-    keys,
-    memory,
-    memory_mask,
-    attention,
-    attentional_units,
-    units,
-    cell,
-    num_layers,
-    residual,
-    layer_normalization,
-    dropout,
-):
-    count = num_layers * get_cell(cell).num_states
-    outputs, final_states = recurrent_stack(
-        embedded, states[:count], units, cell, range(num_layers), residual, layer_normalization, dropout
-    )
+def attention_after(embedded, states, keys, memory, memory_mask, attention, attentional_units, stack):
+    count = stack.num_layers * get_cell(stack.cell).num_states
+    outputs, final_states = recurrent_stack(embedded, states[:count], stack)
     context, weights, *alignment = attention(outputs, keys, memory, *states[count:], source_mask=memory_mask)
-    return attentional_state([context, outputs], attentional_units, dropout), weights, final_states + alignment
+    return attentional_state([context, outputs], attentional_units, stack.dropout), weights, final_states + alignment
 
 
-def attention_inside(
-    embedded,
-    states,
-    keys,
-    memory,
-    memory_mask,
-    attention,
-    attentional_units,
-    units,
-    cell,
-    num_layers,
-    residual,
-    layer_normalization,
-    dropout,
-):
-    num_states = get_cell(cell).num_states
-    count = num_layers * num_states
+def attention_inside(embedded, states, keys, memory, memory_mask, attention, attentional_units, stack):
+    num_states = get_cell(stack.cell).num_states
+    count = stack.num_layers * num_states
     inside = RecurrentAttention(
-        units, cell=cell, attention=attention, layer_normalization=layer_normalization, name="recurrent_0"
+        stack.units,
+        cell=stack.cell,
+        attention=attention,
+        layer_normalization=stack.layer_normalization,
+        name="recurrent_0",
     )
     first_states = [*states[:num_states], *states[count:]]
     outputs, context, weights, first = inside(embedded, first_states, keys, memory, source_mask=memory_mask)
-    outputs = layers.Dropout(dropout, name="dropout_0")(outputs)
-    outputs, rest = recurrent_stack(
-        outputs, states[:count], units, cell, range(1, num_layers), residual, layer_normalization, dropout
-    )
+    outputs = layers.Dropout(stack.dropout, name="dropout_0")(outputs)
+    outputs, rest = recurrent_stack(outputs, states[:count], stack, first=1)
     final_states = [*first[:num_states], *rest, *first[num_states:]]
-    return attentional_state([outputs, context, embedded], attentional_units, dropout), weights, final_states
+    return attentional_state([outputs, context, embedded], attentional_units, stack.dropout), weights, final_states
 
 
-def attention_fed_back(
-    embedded,
-    states,
-    keys,
-    memory,
-    memory_mask,
-    attention,
-    attentional_units,
-    units,
-    cell,
-    num_layers,
-    residual,
-    layer_normalization,
-    dropout,
-):
+def attention_fed_back(embedded, states, keys, memory, memory_mask, attention, attentional_units, stack):
     feeding = InputFeeding(
-        units,
-        attentional_units=attentional_units,
-        cell=cell,
-        num_layers=num_layers,
-        attention=attention,
-        residual=residual,
-        layer_normalization=layer_normalization,
-        dropout=dropout,
-        name="input_feeding",
+        attentional_units=attentional_units, attention=attention, name="input_feeding", **stack._asdict()
     )
     return feeding(embedded, states, keys, memory, source_mask=memory_mask)
 
