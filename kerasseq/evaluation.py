@@ -1,4 +1,14 @@
-"""Corpus scores of generated texts, through the field's reference implementations."""
+"""Scores of generated texts: BLEU, chrF and ROUGE by the field's reference implementations, and of shortened texts."""
+
+import importlib.metadata
+import re
+from collections import Counter
+from statistics import fmean
+
+TOKENS = {
+    "words": lambda text: re.findall(r"\w+|[^\w\s]", text.lower()),
+    "whitespace": str.split,
+}
 
 
 def bleu(predictions, references, tokenize="13a"):
@@ -13,7 +23,7 @@ def bleu(predictions, references, tokenize="13a"):
         dict of `score`, float from 0 to 100, and `signature`, str, which names all settings and the version.
 
     Raises:
-        ValueError: if there is nothing to score, or predictions and references differ in number.
+        ValueError: if there is nothing to score, or predictions and references differ in number or are not str.
 
     Example:
 
@@ -46,21 +56,183 @@ def chrf(predictions, references):
     return _corpus_score(sacrebleu.metrics.CHRF(), predictions, references)
 
 
+def rouge(predictions, references):
+    """ROUGE-1, ROUGE-2 and ROUGE-L: F-measures of common words, pairs of words, and longest common subsequences.
+
+    Words are runs of `a-z` and `0-9` in the lowercased text; those of more than 3 characters are stemmed, by Porter's
+    stemmer for English. Other letters part words, so that a text in another script has none; without words it scores 0.
+
+    Args:
+        predictions: list of str.
+        references: list of str, one a prediction; or list of lists of str, of which the best counts, for each measure.
+
+    Returns:
+        dict of `rouge1`, `rouge2`, `rougeL`, floats from 0 to 100, means over the predictions; and `signature`, str,
+        which names all settings and the version.
+
+    Raises:
+        ValueError: as `bleu`.
+
+    Example:
+
+    >>> import kerasseq
+    >>> kerasseq.evaluation.rouge(["the dog is running"], ["the dog runs"])["rouge1"]
+    85.71
+
+    Source: Lin 2004 (ROUGE); the rouge-score package.
+    """
+    from rouge_score.rouge_scorer import RougeScorer  # As above.
+
+    predictions, references = _with_references(predictions, references)
+    names = ["rouge1", "rouge2", "rougeL"]
+    scorer = RougeScorer(names, use_stemmer=True)
+    scores = [scorer.score_multi(entry, text) for text, entry in zip(predictions, references, strict=True)]
+    means = {name: round(100 * fmean(score[name].fmeasure for score in scores), 2) for name in names}
+    numbers = {len(entry) for entry in references}
+    number = numbers.pop() if len(numbers) == 1 else "var"
+    package = f"package:rouge-score|version:{importlib.metadata.version('rouge-score')}"
+    return {**means, "signature": f"nrefs:{number}|multi:best|stem:porter|measure:f1|{package}"}
+
+
+def token_f1(predictions, references, tokens="words"):
+    """F1 between the tokens of prediction and reference, counted as multisets: order does not matter, repetition does.
+
+    Args:
+        predictions: list of str.
+        references: list of str, one a prediction.
+        tokens: `"words"`, lowercased words and single punctuation marks; or `"whitespace"`, what stands between white
+            space, its case and punctuation kept, so that `home` and `home.` differ.
+
+    Returns:
+        float from 0 to 1, the mean over the predictions. Two empty texts score 1, an empty and another 0.
+
+    Raises:
+        ValueError: if `tokens` is unknown, there is nothing to score, or predictions and references differ in number or
+            are not str.
+
+    Example:
+
+    >>> import kerasseq
+    >>> kerasseq.evaluation.token_f1(["A cat sat."], ["The cat sat down."])
+    0.6667
+
+    Source: Filippova et al. 2015, who count the tokens kept of a sentence; here by text, not position.
+    """
+    if tokens not in TOKENS:
+        raise ValueError(f"tokens must be one of {', '.join(map(repr, TOKENS))}. Received: tokens={tokens!r}.")
+    predictions, references = _paired(predictions, references, "references")
+
+    def f1(prediction, reference):
+        prediction, reference = Counter(TOKENS[tokens](prediction)), Counter(TOKENS[tokens](reference))
+        total = prediction.total() + reference.total()
+        return 2 * (prediction & reference).total() / total if total else 1.0
+
+    return round(fmean(map(f1, predictions, references)), 4)
+
+
+def compression_rate(predictions, sources):
+    """Length of the prediction over the length of its source, in characters: the lower, the shorter.
+
+    Args:
+        predictions: list of str.
+        sources: list of str, one a prediction.
+
+    Returns:
+        float from 0, the mean over the predictions: 1 where all is copied.
+
+    Raises:
+        ValueError: if a source is empty, there is nothing to score, or predictions and sources differ in number or are
+            not str.
+
+    Example:
+
+    >>> import kerasseq
+    >>> kerasseq.evaluation.compression_rate(["A cat sat."], ["A cat sat on the mat"])
+    0.5
+
+    Source: Filippova et al. 2015.
+    """
+    predictions, sources = _paired(predictions, sources, "sources")
+    if "" in sources:
+        raise ValueError(f"Every source needs at least one character. Received: none at index {sources.index('')}.")
+    return round(fmean(len(text) / len(source) for text, source in zip(predictions, sources, strict=True)), 4)
+
+
+def new_words(predictions, sources):
+    """Predictions with words that their source does not have: slips of a model that should only leave words out.
+
+    Words are runs of letters, digits and underscores, compared in lower case.
+
+    Args:
+        predictions: list of str.
+        sources: list of str, one a prediction.
+
+    Returns:
+        dict of `outputs`, int, the number of predictions with a new word; `share`, float from 0 to 1, the same over all
+        predictions; `examples`, list of (index of the prediction, list of its new words), all of them.
+
+    Raises:
+        ValueError: if there is nothing to score, or predictions and sources differ in number or are not str.
+
+    Example:
+
+    >>> import kerasseq
+    >>> kerasseq.evaluation.new_words(["A cat sat.", "A dog slept."], ["A cat sat down.", "A dog lay down."])
+    {'outputs': 1, 'share': 0.5, 'examples': [(1, ['slept'])]}
+
+    Source: after the novel n-grams of See et al. 2017.
+    """
+    predictions, sources = _paired(predictions, sources, "sources")
+    examples = []
+    for index, texts in enumerate(zip(predictions, sources, strict=True)):
+        prediction, source = (dict.fromkeys(re.findall(r"\w+", text.lower())) for text in texts)
+        if words := [word for word in prediction if word not in source]:
+            examples.append((index, words))
+    return {"outputs": len(examples), "share": round(len(examples) / len(predictions), 4), "examples": examples}
+
+
 def _corpus_score(metric, predictions, references):
-    if isinstance(predictions, str) or isinstance(references, str):
-        raise ValueError("predictions and references must be lists. Received: a single string. Put it in a list.")
-    predictions, references = list(predictions), list(references)
-    if not predictions or len(predictions) != len(references):
-        raise ValueError(
-            "predictions and references must be lists of the same length, at least 1. "
-            f"Received: {len(predictions)} predictions, {len(references)} references."
-        )
-    references = [[entry] if isinstance(entry, str) else list(entry) for entry in references]
-    for index, entry in enumerate(references):
-        if not entry:
-            raise ValueError(f"Every prediction needs a reference. Received: none at index {index}.")
+    predictions, references = _with_references(predictions, references)
     most = max(map(len, references))
     # sacreBLEU takes one list a reference number, with None where a prediction has fewer references.
     streams = [[entry[number] if number < len(entry) else None for entry in references] for number in range(most)]
     score = metric.corpus_score(predictions, streams).score
     return {"score": round(score, 2), "signature": str(metric.get_signature())}
+
+
+def _with_references(predictions, references):
+    """A list of str and a list of lists of str: one or more references a prediction."""
+    predictions, references = _same_length(predictions, references, "references")
+    references = [[entry] if isinstance(entry, str) else list(entry) for entry in references]
+    for index, entry in enumerate(references):
+        if not entry:
+            raise ValueError(f"Every prediction needs a reference. Received: none at index {index}.")
+    _check_texts("predictions", predictions)
+    _check_texts("references", [text for entry in references for text in entry])
+    return predictions, references
+
+
+def _paired(predictions, others, name):
+    """Two lists of str: one other text a prediction."""
+    predictions, others = _same_length(predictions, others, name)
+    _check_texts("predictions", predictions)
+    _check_texts(name, others)
+    return predictions, others
+
+
+def _same_length(predictions, others, name):
+    if isinstance(predictions, str) or isinstance(others, str):
+        raise ValueError(f"predictions and {name} must be lists. Received: a single string. Put it in a list.")
+    predictions, others = list(predictions), list(others)
+    if not predictions or len(predictions) != len(others):
+        raise ValueError(
+            f"predictions and {name} must be lists of the same length, at least 1. "
+            f"Received: {len(predictions)} predictions, {len(others)} {name}."
+        )
+    return predictions, others
+
+
+def _check_texts(name, texts):
+    for text in texts:
+        if not isinstance(text, str):
+            raise ValueError(f"{name} must be strings. Received: {text!r}, of type {type(text).__name__}.")

@@ -1,10 +1,15 @@
 import doctest
+import importlib.metadata
+import os
+import pathlib
+import subprocess
 import sys
 
 import pytest
 import sacrebleu
 
-from kerasseq.evaluation import bleu, chrf
+from kerasseq.datasets import read_pairs
+from kerasseq.evaluation import bleu, chrf, compression_rate, new_words, rouge, token_f1
 
 PREDICTIONS = ["the cat sat on a mat", "there is a dog in the garden", "hello"]
 REFERENCES = [
@@ -63,7 +68,188 @@ def test_signatures_name_settings_and_version():
     assert "nc:6" in chrf(PREDICTIONS, REFERENCES)["signature"]
 
 
-@pytest.mark.parametrize("score", [bleu, chrf])
+def measures(predictions, references):
+    """`rouge` without its signature."""
+    return {name: value for name, value in rouge(predictions, references).items() if name != "signature"}
+
+
+def test_hand_computed_rouge():
+    # Stems: home the cat were run; the cat was run to it home. In common: home, the, cat, run, of 5 and 7 words;
+    # "the cat", of 4 and 6 pairs; "the cat ... run" in this order. F = 2 * common / (number here + number there).
+    scores = measures(["Home the cats were running!"], ["The cat was running to its home."])
+    assert scores == {
+        "rouge1": round(100 * 2 * 4 / (5 + 7), 2),
+        "rouge2": round(100 * 2 * 1 / (4 + 6), 2),
+        "rougeL": round(100 * 2 * 3 / (5 + 7), 2),
+    }
+
+
+@pytest.mark.parametrize(
+    ("prediction", "reference", "expected"),
+    [
+        ("running", "run", 100.0),
+        ("he runs", "he was running", 80.0),  # he, run of 2 and 3
+        ("running", "ran", 0.0),  # a stem, not a lemma
+        ("cats", "cat", 100.0),
+        ("his", "hi", 0.0),  # a word of 3 characters stays whole
+        ("the the cat", "the cat cat", 66.67),  # the, cat: each as often as on both sides, of 3 and 3
+        ("Don't, she said", "don t SHE SAID", 100.0),
+        ("", "cat", 0.0),
+        ("cat", "", 0.0),
+        ("", "", 0.0),
+        ("我们", "我们", 0.0),  # no letter from a to z
+        ("Bär", "b r", 100.0),
+    ],
+)
+def test_words_of_rouge(prediction, reference, expected):
+    assert rouge([prediction], [reference])["rouge1"] == expected
+
+
+def test_rouge_is_a_mean_over_predictions():
+    # 2 of 2 and 2 words; 1 of 1 and 4; 0. A pair of words is only in the first.
+    scores = measures(["a b", "c", "d"], ["a b", "c x y z", "e"])
+    assert scores["rouge1"] == scores["rougeL"] == round(100 * (1 + 2 / 5 + 0) / 3, 2)
+    assert scores["rouge2"] == 33.33
+
+
+def test_rouge_takes_the_best_reference_for_each_measure():
+    # Backwards: all words, no pair, one word in order. The other: 2 of 4 words, 1 of 3 pairs, 2 of 4 in order.
+    predictions, references = ["a b c d", "e"], [["d c b a", "a b x y"], ["e"]]
+    scores = measures(predictions, references)
+    assert scores == {"rouge1": 100.0, "rouge2": round(100 * (1 / 3 + 0) / 2, 2), "rougeL": 100 * (2 / 4 + 1) / 2}
+    assert measures(iter(predictions), [tuple(references[0]), "e"]) == scores
+
+
+def test_signature_of_rouge():
+    signature = rouge(["a", "b"], [["a"], ["b", "c"]])["signature"]
+    assert f"package:rouge-score|version:{importlib.metadata.version('rouge-score')}" in signature
+    assert "nrefs:var" in signature and "stem:porter" in signature
+    assert "nrefs:2" in rouge(["a"], [["a", "b"]])["signature"] and "nrefs:1" in rouge(["a"], ["a"])["signature"]
+
+
+def test_rouge_is_imported_when_used_and_silent():
+    code = (
+        "import sys; from kerasseq.evaluation import bleu, rouge; bleu(['a'], ['a']); "
+        "print('rouge_score' in sys.modules); print('MARK', file=sys.stderr); rouge(['a'], ['a'])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=900)
+    assert result.stdout == "False\n" and result.stderr.split("MARK\n")[-1] == ""
+
+
+@pytest.mark.parametrize(
+    ("prediction", "reference", "words", "whitespace"),
+    [
+        # Words: the, cat, "," in common, of 4 (the cat , the) and 4 (the cat cat ,). White space: "the" and "cat," of
+        # 3 (the cat, The) and 3 (the cat cat,): "cat," once on both sides.
+        ("the cat, The", "the cat cat,", 2 * 3 / 8, 2 * 2 / 6),
+        ("the the the", "the cat", 2 * 1 / 5, 2 * 1 / 5),  # "the" once, because the reference has it once
+        ("cat the", "the cat", 1, 1),  # order does not matter
+        ("The cat", "the cat", 1, 2 * 1 / 4),
+        ("go home", "go home.", 2 * 2 / 5, 2 * 1 / 4),
+        ("...", ".", 2 * 1 / 4, 0),  # each mark is a token
+        ("École à été", "école", 2 * 1 / 4, 0),
+        ("我们 去", "我们", 2 * 1 / 3, 2 * 1 / 3),
+        ("", "", 1, 1),
+        (" \n", "\u3000", 1, 1),
+        ("", "cat", 0, 0),
+        ("cat", "", 0, 0),
+    ],
+)
+def test_hand_computed_token_f1(prediction, reference, words, whitespace):
+    assert token_f1([prediction], [reference]) == token_f1([prediction], [reference], "words") == round(words, 4)
+    assert token_f1([prediction], [reference], tokens="whitespace") == round(whitespace, 4)
+    assert token_f1([reference], [prediction]) == round(words, 4)
+
+
+def test_token_f1_is_a_mean_over_predictions():
+    # 1 of 1 and 1; 1 of 1 and 5; both empty. Over all tokens together it would be 2 * 2 / 8.
+    assert token_f1(iter(["a", "b", ""]), iter(["a", "b c d e f", ""])) == round((1 + 2 / 6 + 1) / 3, 4)
+
+
+def test_unknown_tokens():
+    with pytest.raises(ValueError, match="tokens must be one of 'words', 'whitespace'. Received: tokens='bytes'"):
+        token_f1(["a"], ["a"], tokens="bytes")
+
+
+def test_hand_computed_compression_rate():
+    # 3 of 12 characters, 0 of 2, 4 of 4: a mean of rates, not 7 of 18. Characters, not bytes.
+    assert compression_rate(["a b", "", "été "], ["abcdef ghijk", "ab", "à là"]) == round((3 / 12 + 0 + 1) / 3, 4)
+    assert compression_rate(["我们"], ["我们去公园"]) == 0.4
+    assert compression_rate(["longer"], ["abc"]) == 2.0
+
+
+def test_empty_source():
+    with pytest.raises(ValueError, match="at least one character. Received: none at index 1"):
+        compression_rate(["a", ""], ["a", ""])
+
+
+def test_hand_computed_new_words():
+    predictions = ["The CAT, sat.", "a dog a dog slept and", "", "École café", "cat", "don't"]
+    sources = ["the cat (sat) down", "cats and cats", "x", "l'école", "", "don t"]
+    assert new_words(iter(predictions), iter(sources)) == {
+        "outputs": 3,
+        "share": 0.5,
+        "examples": [(1, ["a", "dog", "slept"]), (3, ["café"]), (4, ["cat"])],
+    }
+    assert new_words(["a", "b", "."], ["a b", "b", "a"]) == {"outputs": 0, "share": 0.0, "examples": []}
+    assert new_words(["a", "b", "c"], ["a", "b", "d"])["share"] == 0.3333
+
+
+@pytest.fixture(scope="module")
+def compressions():
+    """Sentences and their compressions: the first 1,000 of Google's evaluation set, the test set of papers."""
+    name = "sentence_compression/comp-data.eval.tsv"
+    folder = os.environ.get("KERASSEQ_DATA_DIR")
+    if not folder:
+        pytest.skip("KERASSEQ_DATA_DIR is not set")
+    path = pathlib.Path(folder).expanduser() / name
+    if not path.is_file():
+        pytest.skip(f"the folder in KERASSEQ_DATA_DIR has no {name}")
+    header, *pairs = read_pairs(path)
+    assert header == ("original", "compressed") and len(pairs) == 10_000
+    return [list(side) for side in zip(*pairs[:1_000], strict=True)]
+
+
+def test_copying_as_a_baseline(compressions):
+    sources, targets = compressions
+    # Known from an earlier look at the data. Of white space tokens, 0.52 in lower case: their case counts.
+    assert token_f1(sources, targets) == pytest.approx(0.59, abs=0.005)
+    assert token_f1(sources, targets, "whitespace") == pytest.approx(0.51, abs=0.005)
+    assert compression_rate(sources, sources) == 1
+    # By awk: `NR > 1 && NR < 1002 { sum += length($2) / length($1) } END { print sum / 1000 }`.
+    assert compression_rate(targets, sources) == 0.4275
+    assert new_words(sources, sources)["outputs"] == 0
+    # Targets leave words out; one of them writes "can not" where its source has "cannot".
+    assert new_words(targets, sources) == {"outputs": 1, "share": 0.001, "examples": [(486, ["can", "not"])]}
+    # Nearly all words of a target stand in its source, in their order.
+    scores = rouge(sources, targets)
+    assert scores["rouge1"] - 0.1 < scores["rougeL"] <= scores["rouge1"]
+
+
+def test_first_twelve_tokens_and_a_full_stop_as_a_baseline(compressions):
+    """The first 12 tokens by each measure's own count, and a full stop: 0.65 and 0.55, known as above."""
+    sources, targets = compressions
+    assert token_f1(first_words(sources, " .", words_and_marks), targets) == pytest.approx(0.65, abs=0.005)
+    assert token_f1(first_words(sources, " ."), targets, "whitespace") == pytest.approx(0.55, abs=0.005)
+
+
+def test_first_twelve_words_as_a_baseline(compressions):
+    """Without a full stop, which every target has: a token less in words, but a last word that may be right."""
+    sources, targets = compressions
+    assert token_f1(first_words(sources), targets) == pytest.approx(0.61, abs=0.005)
+    assert token_f1(first_words(sources), targets, "whitespace") == pytest.approx(0.576, abs=0.005)
+
+
+def words_and_marks(text):
+    """Words and single marks without regular expressions: a road of its own to the tokens of `token_f1`."""
+    return "".join(c if c.isalnum() or c == "_" else f" {c} " for c in text).split()
+
+
+def first_words(texts, end="", split=str.split):
+    return [" ".join(split(text)[:12]) + end for text in texts]
+
+
+@pytest.mark.parametrize("score", [bleu, chrf, rouge])
 @pytest.mark.parametrize(
     ("predictions", "references", "message"),
     [
@@ -73,11 +259,32 @@ def test_signatures_name_settings_and_version():
         (["a", "b"], ["a", []], "Received: none at index 1"),
         ("one", "one", "Received: a single string"),
         (["one"], "o", "Received: a single string"),
+        (["a", None], ["a", "b"], "predictions must be strings. Received: None, of type NoneType"),
+        (["a"], [["a", 1]], "references must be strings. Received: 1, of type int"),
     ],
 )
 def test_errors(score, predictions, references, message):
     with pytest.raises(ValueError, match=message):
         score(predictions, references)
+
+
+@pytest.mark.parametrize(
+    ("score", "name"), [(token_f1, "references"), (compression_rate, "sources"), (new_words, "sources")]
+)
+@pytest.mark.parametrize(
+    ("predictions", "others", "message"),
+    [
+        ([], [], "predictions and {name} must be .* at least 1. Received: 0 predictions, 0 {name}"),
+        (["a", "b"], ["a"], "Received: 2 predictions, 1 {name}"),
+        ("one", ["one"], "predictions and {name} must be lists. Received: a single string"),
+        (["one"], "o", "Received: a single string"),
+        ([b"a"], ["a"], "predictions must be strings. Received: b'a', of type bytes"),
+        (["a"], [["a", "b"]], r"{name} must be strings. Received: \['a', 'b'\], of type list"),
+    ],
+)
+def test_errors_of_one_text_a_prediction(score, name, predictions, others, message):
+    with pytest.raises(ValueError, match=message.format(name=name)):
+        score(predictions, others)
 
 
 def test_examples():

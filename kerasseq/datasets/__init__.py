@@ -1,9 +1,19 @@
 """Data sets: lists of `(source, target)` strings, verified, split and ready for a preprocessor."""
 
+from kerasseq.datasets.aeslc import load_aeslc
 from kerasseq.datasets.anki import load_anki
 from kerasseq.datasets.dates import load_dates
 from kerasseq.datasets.multi30k import load_multi30k
 from kerasseq.datasets.pairs import read_pairs
+from kerasseq.datasets.sentence_compression import load_sentence_compression
 from kerasseq.datasets.splits import split_by_source
 
-__all__ = ["load_anki", "load_dates", "load_multi30k", "read_pairs", "split_by_source"]
+__all__ = [
+    "load_aeslc",
+    "load_anki",
+    "load_dates",
+    "load_multi30k",
+    "load_sentence_compression",
+    "read_pairs",
+    "split_by_source",
+]

@@ -10,7 +10,7 @@ import keras
 MIRROR_VARIABLE = "KERASSEQ_DATA_DIR"
 
 
-def fetch(relative_path, url, sha256):
+def fetch(relative_path, url, sha256, digest=None):
     """Return the path of a verified local copy of a public file, downloading it if need be.
 
     Three places are asked in turn:
@@ -25,7 +25,11 @@ def fetch(relative_path, url, sha256):
     Args:
         relative_path: str, the file's place below the mirror and below the cache, such as `"anki/fra-eng.zip"`.
         url: str, where the file is published.
-        sha256: str, the expected SHA-256 digest of the file, 64 lowercase hexadecimal digits.
+        sha256: str, the expected SHA-256 digest of the file, 64 lowercase hexadecimal digits; with `digest`, what that
+            returns for a good file.
+        digest: callable from the `pathlib.Path` of a file to the string that must equal `sha256`. For an archive that
+            its site compresses anew now and then: a digest of what the archive holds. A damaged file is no reason to
+            raise, but has another digest. Defaults to `None`: the SHA-256 of the file itself.
 
     Returns:
         A `pathlib.Path` to the file. It is shared with other programs: read it, do not write to it.
@@ -46,11 +50,12 @@ def fetch(relative_path, url, sha256):
     >>> path.read_text()
     'hello'
     """
+    digest = digest or _digest
     mirror = os.environ.get(MIRROR_VARIABLE)
     if mirror:
         mirrored = pathlib.Path(mirror).expanduser() / relative_path
         if mirrored.is_file():
-            received = _digest(mirrored)
+            received = digest(mirrored)
             if received != sha256:
                 raise ValueError(
                     f"The file {mirrored} in the offline mirror is damaged or of another release. Expected sha256 "
@@ -60,13 +65,13 @@ def fetch(relative_path, url, sha256):
             return mirrored
 
     cached = _cache_folder() / "kerasseq" / relative_path
-    if cached.is_file() and _digest(cached) == sha256:
+    if cached.is_file() and digest(cached) == sha256:
         return cached
-    _download(url, sha256, relative_path, cached)
+    _download(url, sha256, digest, relative_path, cached)
     return cached
 
 
-def _download(url, sha256, relative_path, destination):
+def _download(url, sha256, digest, relative_path, destination):
     destination.parent.mkdir(parents=True, exist_ok=True)
     # A folder of its own beside the destination: the same file system, so `os.replace` is atomic; a name that no other
     # process writes to; and gone with all it holds whatever ends the download.
@@ -74,8 +79,8 @@ def _download(url, sha256, relative_path, destination):
         try:
             partial = keras.utils.get_file(destination.name, origin=url, cache_dir=folder, cache_subdir="")
         except Exception as error:  # Keras turns network failures into bare exceptions.
-            raise ConnectionError(_unreachable(url, relative_path, destination, error)) from error
-        received = _digest(partial)
+            raise ConnectionError(_unreachable(url, digest, relative_path, destination, error)) from error
+        received = digest(pathlib.Path(partial))
         if received != sha256:
             raise ValueError(
                 f"The download of {url} is damaged, or the file there has changed; it was discarded, and nothing was "
@@ -86,14 +91,14 @@ def _download(url, sha256, relative_path, destination):
         os.replace(partial, destination)
 
 
-def _unreachable(url, relative_path, cached, error):
+def _unreachable(url, digest, relative_path, cached, error):
     mirror = os.environ.get(MIRROR_VARIABLE)
     if mirror:
         mirrored = pathlib.Path(mirror).expanduser() / relative_path
         looked = f"{mirrored} (offline mirror, {MIRROR_VARIABLE}): no such file"
     else:
         looked = f"offline mirror: {MIRROR_VARIABLE} is not set"
-    in_cache = f"damaged, sha256 {_digest(cached)}" if cached.is_file() else "no such file"
+    in_cache = f"damaged, sha256 {digest(cached)}" if cached.is_file() else "no such file"
     return (
         f"Could not get {relative_path}. Looked in:\n"
         f"  {looked}\n"
@@ -115,4 +120,4 @@ def _cache_folder():
 
 
 def _digest(path):
-    return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
+    return hashlib.sha256(path.read_bytes()).hexdigest()
