@@ -99,6 +99,7 @@ def attention_bridge(
     num_layers=None,
     attentional_units=None,
     bridge=None,
+    copy=False,
     name="bridge",
 ):
     """A `state_bridge` that also prepares the attention, once a sentence.
@@ -111,6 +112,8 @@ def attention_bridge(
         num_layers: int, of the decoder. Default: as many as the encoder's.
         attentional_units: int, size of the attentional hidden state, for input feeding. Default: `units`.
         bridge: str, as in `state_bridge`.
+        copy: bool, whether the decoder copies source tokens: the bridge then takes `encoder_token_ids (batch, source)`
+            and hands them on as `source_token_ids`.
         name: str.
 
     Returns:
@@ -128,6 +131,11 @@ def attention_bridge(
         outputs["keys"] = layers.Dense(units, use_bias=False, name="attention_keys")(memory)
     if kind.values:
         outputs["values"] = layers.Dense(units, use_bias=False, name="attention_values")(memory)
+    if copy:
+        inputs["encoder_token_ids"] = keras.Input((None,), dtype="int32", name="encoder_token_ids")
+        outputs["source_token_ids"] = layers.Identity(dtype="int32", name="source_token_ids")(
+            inputs["encoder_token_ids"]
+        )
     start = start_states(states, units, cell, num_layers, bridge)
     if get_placement(placement, attention) == "input_feeding":
         start.append(ZeroState(attentional_units or units, name="start_attentional")(memory))

@@ -6,7 +6,7 @@ import keras
 from keras import layers, ops
 
 from kerasseq.bridges import state_inputs
-from kerasseq.layers import InputFeeding, Recurrent, RecurrentAttention
+from kerasseq.layers import InputFeeding, PointerGenerator, Recurrent, RecurrentAttention
 from kerasseq.layers.cells import get_cell
 from kerasseq.layers.kinds import get_kind, get_placement
 
@@ -118,6 +118,7 @@ def attention_decoder(
     layer_normalization=False,
     dropout=0.0,
     tie_embeddings=False,
+    copy=False,
     name="decoder",
 ):
     """A recurrent decoder that looks at the memory in every step.
@@ -148,6 +149,9 @@ def attention_decoder(
         dropout: float, share of units dropped between layers and before the projection to the vocabulary.
         tie_embeddings: bool, whether the projection to the vocabulary uses the embedding's matrix; the attentional
             hidden state then has the size `embedding_dim`.
+        copy: bool, whether source tokens are copied, see `kerasseq.models.PointerGeneratorSeq2Seq`. The generation
+            probability depends on all that is read out (see above; for input feeding h~) and the previous token, and
+            the attentional hidden state is linear in what is read out (See et al. 2017, equations 4 and 8).
         name: str.
 
     Returns:
@@ -155,7 +159,9 @@ def attention_decoder(
         (not for `"dot"`), `memory (batch, source, dim)`, or for `"multi_head"` instead `values (batch, source, units)`,
         and `memory_mask (batch, source)`, to `{"logits": (batch, steps, vocabulary), "states": [...], "attention":
         (batch, steps, source)}`; with several heads, `attention` is their mean, and `attention_heads (batch, heads,
-        steps, source)` stands beside it. The states are described in `kerasseq.bridges.attention_bridge`.
+        steps, source)` stands beside it. The states are described in `kerasseq.bridges.attention_bridge`. With `copy`
+        there is one more input, `source_token_ids (batch, source)`, the logits are log-probabilities, and
+        `generation_probability (batch, steps)` stands beside them.
 
     Raises:
         ValueError: for an unknown cell, attention or placement, heads that do not divide the units, or `"dot"` with a
@@ -188,12 +194,14 @@ def attention_decoder(
     keys = memory
     if kind.keys:
         keys = inputs["keys"] = keras.Input((None, units), name="keys")
+    if copy:
+        inputs["source_token_ids"] = keras.Input((None,), dtype="int32", name="source_token_ids")
 
     # === Recurrence and attention ===
     embedding = token_embedding(vocabulary_size, embedding_dim, tie_embeddings)
     embedded = layers.Dropout(dropout, name="embedding_dropout")(embedding(decoder_token_ids))
     place = {"after": attention_after, "input_feeding": attention_fed_back, "inside": attention_inside}[placement]
-    attentional, weights, final_states = place(
+    attentional, readout, weights, final_states = place(
         embedded,
         states,
         keys,
@@ -202,6 +210,7 @@ def attention_decoder(
         attention=kind.make(units=units, num_heads=num_heads, name="attention"),
         attentional_units=attentional_units,
         stack=Stack(units, cell, num_layers, residual, layer_normalization, dropout),
+        activation="linear" if copy else "tanh",
     )
 
     # === Outputs ===
@@ -213,20 +222,27 @@ def attention_decoder(
     if len(weights.shape) == 4:
         outputs["attention_heads"] = weights
         outputs["attention"] = ops.mean(weights, axis=1)
+    if copy:
+        features = layers.Concatenate(name="pointer_features")([*readout, embedded])
+        outputs["logits"], outputs["generation_probability"] = PointerGenerator(name="pointer_generator")(
+            outputs["logits"], outputs["attention"], features, inputs["source_token_ids"]
+        )
     return keras.Model(inputs, outputs, name=name)
 
 
-# === Placements: from embedded tokens and states to the attentional hidden state, the weights and the final states ===
+# === Placements: embedded tokens and states to the attentional hidden state, what it reads, weights, final states ===
 
 
-def attention_after(embedded, states, keys, memory, memory_mask, attention, attentional_units, stack):
+def attention_after(embedded, states, keys, memory, memory_mask, attention, attentional_units, stack, activation):
     count = stack.num_layers * get_cell(stack.cell).num_states
     outputs, final_states = recurrent_stack(embedded, states[:count], stack)
     context, weights, *alignment = attention(outputs, keys, memory, *states[count:], source_mask=memory_mask)
-    return attentional_state([context, outputs], attentional_units, stack.dropout), weights, final_states + alignment
+    readout = [context, outputs]
+    attentional = attentional_state(readout, attentional_units, activation, stack.dropout)
+    return attentional, readout, weights, final_states + alignment
 
 
-def attention_inside(embedded, states, keys, memory, memory_mask, attention, attentional_units, stack):
+def attention_inside(embedded, states, keys, memory, memory_mask, attention, attentional_units, stack, activation):
     num_states = get_cell(stack.cell).num_states
     count = stack.num_layers * num_states
     inside = RecurrentAttention(
@@ -241,18 +257,22 @@ def attention_inside(embedded, states, keys, memory, memory_mask, attention, att
     outputs = layers.Dropout(stack.dropout, name="dropout_0")(outputs)
     outputs, rest = recurrent_stack(outputs, states[:count], stack, first=1)
     final_states = [*first[:num_states], *rest, *first[num_states:]]
-    return attentional_state([outputs, context, embedded], attentional_units, stack.dropout), weights, final_states
+    readout = [outputs, context]
+    attentional = attentional_state([*readout, embedded], attentional_units, activation, stack.dropout)
+    return attentional, readout, weights, final_states
 
 
-def attention_fed_back(embedded, states, keys, memory, memory_mask, attention, attentional_units, stack):
+def attention_fed_back(embedded, states, keys, memory, memory_mask, attention, attentional_units, stack, activation):
+    # Input feeding has a tanh of its own: what the next step reads is bounded.
     feeding = InputFeeding(
         attentional_units=attentional_units, attention=attention, name="input_feeding", **stack._asdict()
     )
-    return feeding(embedded, states, keys, memory, source_mask=memory_mask)
+    attentional, weights, final_states = feeding(embedded, states, keys, memory, source_mask=memory_mask)
+    return attentional, [attentional], weights, final_states
 
 
-def attentional_state(readout, units, dropout):
-    """`tanh(W [...] + b)` of all that is read out."""
+def attentional_state(readout, units, activation, dropout):
+    """`W [...] + b` of all that is read out, and its tanh."""
     features = layers.Concatenate(name="readout")(readout)
-    attentional = layers.Dense(units, activation="tanh", name="attentional")(features)
+    attentional = layers.Dense(units, activation=activation, name="attentional")(features)
     return layers.Dropout(dropout, name="attentional_dropout")(attentional)

@@ -5,6 +5,8 @@ A sub-model declares what it needs by the names of its inputs; `select_inputs` h
 
 import keras
 
+from kerasseq.layers import CoverageLoss, PaddingMask
+
 
 def select_inputs(sub_model, available):
     """The entries of `available` that `sub_model` declares as inputs.
@@ -27,12 +29,14 @@ def select_inputs(sub_model, available):
     return {name: available[name] for name in sub_model.input}
 
 
-def connect(encoder, bridge, decoder, name):
+def connect(encoder, bridge, decoder, name, coverage_loss=None):
     """Joins the three sub-models to the model that `fit` trains.
 
     Args:
         encoder, bridge, decoder: functional `keras.Model`s named `"encoder"`, `"bridge"` and `"decoder"`.
         name: str.
+        coverage_loss: float, the weight of the coverage loss that the model adds to its own, see
+            `kerasseq.layers.CoverageLoss`. Default: the model has none.
 
     Returns:
         a functional `keras.Model` from the encoder's inputs and `decoder_token_ids (batch, target)` to logits
@@ -54,7 +58,13 @@ def connect(encoder, bridge, decoder, name):
     inputs = {key: keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=key) for key, tensor in encoder.input.items()}
     inputs["decoder_token_ids"] = keras.Input((None,), dtype="int32", name="decoder_token_ids")
     check_parts(encoder, bridge, decoder)
-    return keras.Model(inputs, teacher_forced(encoder, bridge, decoder, inputs)["logits"], name=name)
+    outputs = teacher_forced(encoder, bridge, decoder, inputs)
+    logits = outputs["logits"]
+    if coverage_loss is not None:
+        real = PaddingMask(name="target_mask")(inputs["decoder_token_ids"])
+        loss = CoverageLoss(coverage_loss, name="coverage_loss")
+        logits = loss(logits, outputs["attention"], target_mask=real)
+    return keras.Model(inputs, logits, name=name)
 
 
 def check_parts(encoder, bridge, decoder):

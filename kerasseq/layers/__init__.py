@@ -3,10 +3,12 @@
 from kerasseq.layers.alignment_attention import CoverageAttention, LocationAttention, MonotonicAttention, StartAlignment
 from kerasseq.layers.attention import BahdanauAttention, LuongAttention
 from kerasseq.layers.cells import CELLS
+from kerasseq.layers.coverage_loss import CoverageLoss
 from kerasseq.layers.input_feeding import InputFeeding
 from kerasseq.layers.masking import PaddingMask, PairSteps
 from kerasseq.layers.mean_probability import MeanProbability
 from kerasseq.layers.multi_head_attention import MultiHeadAttention
+from kerasseq.layers.pointer_generator import PointerGenerator
 from kerasseq.layers.recurrent import Recurrent
 from kerasseq.layers.recurrent_attention import RecurrentAttention
 from kerasseq.layers.zero_state import ZeroState
@@ -15,6 +17,7 @@ __all__ = [
     "CELLS",
     "BahdanauAttention",
     "CoverageAttention",
+    "CoverageLoss",
     "InputFeeding",
     "LocationAttention",
     "LuongAttention",
@@ -23,6 +26,7 @@ __all__ = [
     "MultiHeadAttention",
     "PaddingMask",
     "PairSteps",
+    "PointerGenerator",
     "Recurrent",
     "RecurrentAttention",
     "StartAlignment",

@@ -4,6 +4,14 @@ from kerasseq.models.attention import AttentionSeq2Seq
 from kerasseq.models.ensemble import Ensemble
 from kerasseq.models.gru import GRUSeq2Seq
 from kerasseq.models.lstm import LSTMSeq2Seq
+from kerasseq.models.pointer_generator import PointerGeneratorSeq2Seq
 from kerasseq.models.vanilla import VanillaSeq2Seq
 
-__all__ = ["AttentionSeq2Seq", "Ensemble", "GRUSeq2Seq", "LSTMSeq2Seq", "VanillaSeq2Seq"]
+__all__ = [
+    "AttentionSeq2Seq",
+    "Ensemble",
+    "GRUSeq2Seq",
+    "LSTMSeq2Seq",
+    "PointerGeneratorSeq2Seq",
+    "VanillaSeq2Seq",
+]
