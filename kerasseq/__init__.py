@@ -15,7 +15,8 @@ from kerasseq import (
     preprocessing,
     samplers,
 )
-from kerasseq.generation import Generation, TextGenerator
+from kerasseq.details import Generation
+from kerasseq.generation import TextGenerator
 
 __version__ = "0.2.0"
 

@@ -26,7 +26,8 @@ def export(generator, model_folder, version=None):
     (float32 `[batch]`). A model with attention has the signature `attention` as well, which decodes as
     `serving_default` does and adds the axes and the weights of the attention: `source_tokens` (string `[batch,
     source]`) and `target_tokens` (string `[batch, target]`), padded with empty strings, `attention` (float32 `[batch,
-    target, source]`), and, for several heads, `attention_heads` (float32 `[batch, heads, target, source]`).
+    target, source]`), and where the model has them `attention_heads` (float32 `[batch, heads, target, source]`) and
+    `generation_probability` (float32 `[batch, target]`).
 
     The version is written to a temporary folder beside its place, checked, and moved into place in one step: a crash
     leaves no half-written version that a model server could pick up.

@@ -1,7 +1,6 @@
 """From raw sources to texts: a model, its preprocessor and a sampler in one compiled graph."""
 
 import collections.abc
-import dataclasses
 import os
 
 import keras
@@ -10,36 +9,12 @@ import tensorflow as tf
 
 from kerasseq import samplers
 from kerasseq.arguments import check_positive_integer
+from kerasseq.details import DECODER_DETAILS, describe, together
 from kerasseq.encoders import source_vocabulary_size, steps_per_position
 from kerasseq.joining import select_inputs
 from kerasseq.preprocessing.vocabulary import END_ID, START_ID
 
 GRAPHS_KEPT = 8  # compiled for different samplers and lengths
-
-
-@dataclasses.dataclass
-class Generation:
-    """What was generated for one source.
-
-    Attributes:
-        text: str, the best hypothesis.
-        score: float, the sampler's score of it.
-        alternatives: list of (text, score), all hypotheses, the best first.
-        source_tokens: list of str, END included. Where an encoder shortens the source, those of each position of the
-            memory together.
-        target_tokens: list of str, END included where the hypothesis has ended.
-        attention: float32 array `(target tokens, source tokens)`, or `None` for a model without attention; the mean
-            over its heads where there are several.
-        attention_heads: float32 array `(heads, target tokens, source tokens)`, or `None` without several heads.
-    """
-
-    text: str
-    score: float
-    alternatives: list
-    source_tokens: list
-    target_tokens: list
-    attention: np.ndarray | None = dataclasses.field(repr=False)
-    attention_heads: np.ndarray | None = dataclasses.field(default=None, repr=False)
 
 
 @keras.saving.register_keras_serializable(package="kerasseq")
@@ -221,7 +196,8 @@ class TextGenerator(keras.Model):
         Returns:
             dict of `text`, string, and `score`, float32, `(batch, hypotheses)`, the best first; `source_tokens`, string
             `(batch, source)`, and `target_tokens`, string `(batch, target)`, both with empty strings for padding; and
-            `attention`, float32 `(batch, target, source)`, and `attention_heads`, `(batch, heads, target, source)`.
+            `attention`, float32 `(batch, target, source)`, `attention_heads`, `(batch, heads, target, source)`, and
+            `generation_probability`, `(batch, target)`.
         """
         hypotheses = sampler.rows_per_sequence
         encoder_inputs, context, outputs = self._search(raw, sampler, max_length, hypotheses, prefix_ids)
@@ -244,7 +220,7 @@ class TextGenerator(keras.Model):
             decoder_token_ids = tf.concat([start, best], axis=1)[:, :-1]
             context = {**context, "decoder_token_ids": decoder_token_ids}
             outputs = decoder(select_inputs(decoder, context), training=False)
-            details |= {name: outputs[name] for name in ("attention", "attention_heads") if name in outputs}
+            details |= {name: outputs[name] for name in DECODER_DETAILS if name in outputs}
         return details
 
     def _search(self, raw, sampler, max_length, hypotheses, prefix_ids):
@@ -372,6 +348,11 @@ def check_model(model, preprocessor):
             f"model must have sub-models named 'encoder', 'bridge' and 'decoder', as kerasseq.models builds them. "
             f"Missing: {missing}. Received: layers {names}."
         )
+    if "source_token_ids" in model.get_layer("decoder").input and not getattr(preprocessor, "joint", True):
+        raise ValueError(
+            "The model copies token ids from the source to the target, so both need one vocabulary. Received: a "
+            "preprocessor with two. Train one with TextPreprocessor.from_pairs(pairs, joint=True)."
+        )
     sizes = {"target": model.get_layer("decoder").output["logits"].shape[-1]}
     if source_size := source_vocabulary_size(model.get_layer("encoder")):
         sizes["source"] = source_size
@@ -383,41 +364,3 @@ def check_model(model, preprocessor):
                 f"with {side}_vocabulary_size=preprocessor.{side}_vocabulary_size, or take the preprocessor that the "
                 "model was trained with."
             )
-
-
-def together(tokens, count):
-    """Joins each `count` tokens: string `(batch, source)` -> `(batch, ceil(source / count))`."""
-    if count == 1:
-        return tokens
-    batch, length = tf.unstack(tf.shape(tokens))
-    tokens = tf.pad(tokens, [[0, 0], [0, -length % count]], constant_values="")
-    return tf.strings.reduce_join(tf.reshape(tokens, [batch, -1, count]), axis=-1)
-
-
-def describe(result):
-    """The `Generation` of one row of `decode_with_details`."""
-    texts = [text.decode("utf-8") for text in result["text"]]
-    scores = [float(score) for score in result["score"]]
-    source_tokens, target_tokens = (real_tokens(result[side]) for side in ("source_tokens", "target_tokens"))
-    attention = {
-        name: result[name][..., : len(target_tokens), : len(source_tokens)]
-        for name in ("attention", "attention_heads")
-        if name in result
-    }
-    return Generation(
-        text=texts[0],
-        score=scores[0],
-        alternatives=list(zip(texts, scores, strict=True)),
-        source_tokens=source_tokens,
-        target_tokens=target_tokens,
-        attention=attention.get("attention"),
-        attention_heads=attention.get("attention_heads"),
-    )
-
-
-def real_tokens(tokens):
-    """List of str up to the last real token; what an untrained model emits before it, padding included, stays."""
-    tokens = [token.decode("utf-8") for token in tokens]
-    while tokens and not tokens[-1]:
-        tokens.pop()
-    return tokens

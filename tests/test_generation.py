@@ -145,7 +145,7 @@ def test_untrained_model_that_emits_padding(preprocessor):
         assert generation.text == "" and generation.target_tokens == [] and generation.attention.shape[0] == 0
     for generation in always(END):
         assert generation.text == "" and generation.target_tokens == ["</s>"] and generation.attention.shape[0] == 1
-    assert kerasseq.generation.real_tokens([b"a", b"", b"b", b"", b""]) == ["a", "", "b"]
+    assert kerasseq.details.real_tokens([b"a", b"", b"b", b"", b""]) == ["a", "", "b"]
 
 
 # === Sources and batches ===

@@ -1,6 +1,7 @@
 """Heat maps of attention weights, in a grid whose cells are squares of one size."""
 
 import math
+import operator
 import textwrap
 
 import numpy as np
@@ -16,7 +17,7 @@ GAP = 0.25  # between panels
 BAR_WIDTH = 0.85  # of the colour bar with its labels
 
 
-def plot_attention(generations, title=None, heads=False):
+def plot_attention(generations, title=None, heads=False, copies=False):
     """Heat maps of attention weights: source tokens along x, target tokens along y, one panel a generation.
 
     The start of a word, which SentencePiece marks by U+2581, shows as "␣", the end of a sequence as "END". Characters
@@ -28,6 +29,8 @@ def plot_attention(generations, title=None, heads=False):
             with `source_tokens`, `target_tokens` and `attention`, float `(target tokens, source tokens)`.
         title: str, above the whole figure. Each panel is entitled with its generated text. Default: none.
         heads: bool, whether to show a panel for each attention head, from `attention_heads`, instead of their mean.
+        copies: bool, whether to show where each token came from, for models that copy: the probability of each source
+            token to be copied, `(1 - p_gen) * attention`, and in a last column that of the vocabulary, `p_gen`.
 
     Returns:
         a `matplotlib.figure.Figure`. All panels share one colour scale, from 0 to the largest weight.
@@ -55,7 +58,7 @@ def plot_attention(generations, title=None, heads=False):
     from matplotlib.figure import Figure  # Deferred: importing kerasseq stays cheap.
 
     generations = list(generations) if isinstance(generations, (list, tuple)) else [generations]
-    check_generations(generations, heads)
+    check_generations(generations, heads, copies)
     if heads:
         panels = [
             (generation, weights, f"{generation.text or f'output {index}'} (head {number})")
@@ -63,8 +66,10 @@ def plot_attention(generations, title=None, heads=False):
             for number, weights in enumerate(generation.attention_heads, 1)
         ]
     else:
-        panels = [(generation, generation.attention, generation.text) for generation in generations]
-    sources = [[shown_token(token) for token in generation.source_tokens] for generation, _, _ in panels]
+        weights_of = origins if copies else operator.attrgetter("attention")
+        panels = [(generation, weights_of(generation), generation.text) for generation in generations]
+    beside = ["vocabulary"] if copies else []
+    sources = [[*map(shown_token, generation.source_tokens), *beside] for generation, _, _ in panels]
     targets = [[shown_token(token) for token in generation.target_tokens] for generation, _, _ in panels]
     texts = [text for _, _, text in panels]
     families, missing = covering_fonts("".join([MISSING_GLYPH, "…", *texts, title or "", *sum(sources + targets, [])]))
@@ -100,7 +105,7 @@ def plot_attention(generations, title=None, heads=False):
     # === Grid, colour bar, title ===
     sizes = [(len(source) * cell, len(target) * cell) for source, target in zip(sources, targets, strict=True)]
     bar_axis = arrange(figure, axes, sizes, top=0.4 if title else 0.0)
-    bar = figure.colorbar(image, cax=bar_axis, label="attention weight")
+    bar = figure.colorbar(image, cax=bar_axis, label="probability of the origin" if copies else "attention weight")
     bar.outline.set_visible(False)
     if title:
         figure.suptitle(title.translate(boxes), y=1 - 0.1 / figure.get_figheight(), va="top", **font)
@@ -153,8 +158,16 @@ def arrange(figure, axes, sizes, top):
     return figure.add_axes((x / width, (height - tops[0] - bar_height) / height, 0.15 / width, bar_height / height))
 
 
-def check_generations(generations, heads):
-    """Raises a `ValueError` unless every generation has an attention, or heads, that fit its tokens."""
+def origins(generation):
+    """Where each token came from: `(target tokens, source tokens + 1)`, the last column for the vocabulary."""
+    generated = np.asarray(generation.generation_probability)[:, None]
+    return np.concatenate([(1.0 - generated) * generation.attention, generated], axis=1)
+
+
+def check_generations(generations, heads, copies):
+    """Raises a `ValueError` unless every generation has an attention, heads or copies, that fit its tokens."""
+    if heads and copies:
+        raise ValueError("plot_attention shows heads or copies. Received: heads=True, copies=True. Choose one.")
     if not generations:
         raise ValueError("plot_attention needs at least one Generation. Received: an empty list.")
     for index, generation in enumerate(generations):
@@ -172,6 +185,11 @@ def check_generations(generations, heads):
             raise ValueError(
                 f"The generation at index {index} has no attention heads. Use a model with several, such as "
                 "kerasseq.models.AttentionSeq2Seq(..., attention='multi_head'), or heads=False."
+            )
+        if copies and generation.generation_probability is None:
+            raise ValueError(
+                f"The generation at index {index} has no generation probability: its model does not copy. Use "
+                "kerasseq.models.PointerGeneratorSeq2Seq, or copies=False."
             )
         expected = (len(generation.target_tokens), len(generation.source_tokens))
         received = np.shape(generation.attention_heads)[1:] if heads else np.shape(generation.attention)

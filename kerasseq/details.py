@@ -1,0 +1,77 @@
+"""What was generated for one source: texts, scores, tokens and attention."""
+
+import dataclasses
+
+import numpy as np
+import tensorflow as tf
+
+# What a decoder gives for a finished hypothesis, where it has it.
+DECODER_DETAILS = ("attention", "attention_heads", "generation_probability")
+
+
+@dataclasses.dataclass
+class Generation:
+    """What was generated for one source.
+
+    Attributes:
+        text: str, the best hypothesis.
+        score: float, the sampler's score of it.
+        alternatives: list of (text, score), all hypotheses, the best first.
+        source_tokens: list of str, END included. Where an encoder shortens the source, those of each position of the
+            memory together.
+        target_tokens: list of str, END included where the hypothesis has ended.
+        attention: float32 array `(target tokens, source tokens)`, or `None` for a model without attention; the mean
+            over its heads where there are several.
+        attention_heads: float32 array `(heads, target tokens, source tokens)`, or `None` without several heads.
+        generation_probability: float32 array `(target tokens,)`, how likely each token was generated and not copied, or
+            `None` for a model that does not copy.
+    """
+
+    text: str
+    score: float
+    alternatives: list
+    source_tokens: list
+    target_tokens: list
+    attention: np.ndarray | None = dataclasses.field(repr=False)
+    attention_heads: np.ndarray | None = dataclasses.field(default=None, repr=False)
+    generation_probability: np.ndarray | None = dataclasses.field(default=None, repr=False)
+
+
+def together(tokens, count):
+    """Joins each `count` tokens: string `(batch, source)` -> `(batch, ceil(source / count))`."""
+    if count == 1:
+        return tokens
+    batch, length = tf.unstack(tf.shape(tokens))
+    tokens = tf.pad(tokens, [[0, 0], [0, -length % count]], constant_values="")
+    return tf.strings.reduce_join(tf.reshape(tokens, [batch, -1, count]), axis=-1)
+
+
+def describe(result):
+    """The `Generation` of one row of `decode_with_details`."""
+    texts = [text.decode("utf-8") for text in result["text"]]
+    scores = [float(score) for score in result["score"]]
+    source_tokens, target_tokens = (real_tokens(result[side]) for side in ("source_tokens", "target_tokens"))
+    copying = "generation_probability" in result
+    attention = {
+        name: result[name][..., : len(target_tokens), : len(source_tokens)]
+        for name in ("attention", "attention_heads")
+        if name in result
+    }
+    return Generation(
+        text=texts[0],
+        score=scores[0],
+        alternatives=list(zip(texts, scores, strict=True)),
+        source_tokens=source_tokens,
+        target_tokens=target_tokens,
+        attention=attention.get("attention"),
+        attention_heads=attention.get("attention_heads"),
+        generation_probability=result["generation_probability"][: len(target_tokens)] if copying else None,
+    )
+
+
+def real_tokens(tokens):
+    """List of str up to the last real token; what an untrained model emits before it, padding included, stays."""
+    tokens = [token.decode("utf-8") for token in tokens]
+    while tokens and not tokens[-1]:
+        tokens.pop()
+    return tokens
