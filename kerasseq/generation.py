@@ -60,7 +60,7 @@ class TextGenerator(keras.Model):
         self.model = model
         self.preprocessor = preprocessor
         self.sampler = samplers.get(sampler)
-        check_sampler(self.sampler, model)
+        check_sampler(self.sampler, model, preprocessor)
         self.max_length = max_length or preprocessor.max_target_length
         self.built = True
         self._compiled = {}
@@ -111,7 +111,7 @@ class TextGenerator(keras.Model):
         check_positive_integer("max_length", max_length)
         check_positive_integer("batch_size", batch_size)
         sampler = self.sampler if sampler is None else samplers.get(sampler)
-        check_sampler(sampler, self.model)
+        check_sampler(sampler, self.model, self.preprocessor)
         inputs = [self.preprocessor.raw_batch(sources)]
         if prefixes is not None:
             inputs.append(self._prefix_ids(prefixes, len(sources), max_length))
@@ -239,9 +239,14 @@ class TextGenerator(keras.Model):
             attention = {"attention": outputs["attention"][:, 0]} if "attention" in outputs else {}
             return {"logits": outputs["logits"][:, 0], "states": outputs["states"], **attention}
 
+        states = repeated["states"]
+        if sampler.source_words_only:
+            source_ids = tf.repeat(encoder_inputs["encoder_token_ids"], sampler.rows_per_sequence, 0)
+            words = samplers.SourceWords(source_ids, self.preprocessor.word_pieces())
+            step, states = with_source_words(step, states, words)
         outputs = sampler(
             step,
-            repeated["states"],
+            states,
             batch_size,
             START_ID,
             END_ID,
@@ -324,8 +329,26 @@ class TextGenerator(keras.Model):
         return generator
 
 
-def check_sampler(sampler, model):
-    """Raises a `ValueError` for a coverage penalty without attention."""
+def with_source_words(step, states, words):
+    """A step that also follows a hypothesis through its source, and says which tokens it allows; and its states."""
+
+    def following_step(token_ids, states):
+        outputs = step(token_ids, states["decoder"])
+        # Before the first step nothing is to be followed yet.
+        following = tf.where(token_ids == START_ID, words.start(), words.follow(token_ids, states["words"]))
+        states = {"decoder": outputs["states"], "words": following}
+        return {**outputs, "states": states, "allowed": words.allowed(following)}
+
+    return following_step, {"decoder": states, "words": words.start()}
+
+
+def check_sampler(sampler, model, preprocessor):
+    """Raises a `ValueError` for a coverage penalty without attention, or words of the source in another vocabulary."""
+    if getattr(sampler, "source_words_only", False) and not getattr(preprocessor, "joint", False):
+        raise ValueError(
+            "source_words_only compares the tokens of source and target, so both need one vocabulary. Received: a "
+            f"{type(preprocessor).__name__} without. Train one with TextPreprocessor.from_pairs(pairs, joint=True)."
+        )
     if getattr(sampler, "coverage_penalty", 0.0) and "attention" not in model.get_layer("decoder").output:
         raise ValueError(
             "A coverage penalty sums up attention, and this model has none. Received: "

@@ -1,9 +1,14 @@
 """Between texts and tensors of token ids: padding, cutting, shifting."""
 
+import re
+
 import numpy as np
 import tensorflow as tf
 
-from kerasseq.preprocessing.vocabulary import END_ID, START_ID
+from kerasseq.preprocessing.vocabulary import END_ID, NUM_SPECIAL_TOKENS, START_ID
+
+WORD_START = "\u2581"  # SentencePiece's mark
+BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 
 
 def string_tensor(texts):
@@ -33,3 +38,36 @@ def shift_right(labels):
         return np.where(labels == 0, 0, shifted)
     start = tf.fill([tf.shape(labels)[0], 1], START_ID)
     return tf.where(labels == 0, 0, tf.concat([start, labels[:, :-1]], axis=1))
+
+
+def word_pieces(pieces):
+    """Describes the subwords of a vocabulary: where words and numbers begin and end.
+
+    Args:
+        pieces: list of bytes, a subword an id.
+
+    Returns:
+        dict of arrays `(vocabulary,)`: `folded`, int32, the first id whose subword is the same but for letter case; and
+        bool `spaced`, whether a space stands before it; `starts_word` and `ends_word`, whether its first and last
+        character are those of a word (letters, digits, underscore; bytes count as such); `starts_digit` and
+        `ends_digit`; and `point`, whether it is a point or a comma alone.
+    """
+    texts = [piece.decode("utf-8", "replace") for piece in pieces]
+    first = {}
+    folded = [first.setdefault(text.lower(), index) for index, text in enumerate(texts)]
+    # The mark of a space alone is the beginning of the word behind it.
+    bare = ["a" if text == WORD_START or BYTE.fullmatch(text) else text.lstrip(WORD_START) for text in texts]
+    special = np.arange(len(texts)) < NUM_SPECIAL_TOKENS
+
+    def which(condition):
+        return np.array([bool(condition(text)) for text in bare]) & ~special
+
+    return {
+        "folded": np.array(folded, dtype="int32"),
+        "spaced": np.array([text.startswith(WORD_START) for text in texts]) & ~special,
+        "starts_word": which(lambda text: re.match(r"\w", text)),
+        "ends_word": which(lambda text: re.search(r"\w\Z", text)),
+        "starts_digit": which(lambda text: text[0].isdigit()),
+        "ends_digit": which(lambda text: text[-1].isdigit()),
+        "point": which(lambda text: text in (".", ",")),
+    }

@@ -4,8 +4,9 @@ from kerasseq.samplers.beam import BeamSampler
 from kerasseq.samplers.greedy import GreedySampler
 from kerasseq.samplers.random import RandomSampler
 from kerasseq.samplers.sampler import Sampler
+from kerasseq.samplers.source_words import SourceWords
 
-__all__ = ["BeamSampler", "GreedySampler", "RandomSampler", "Sampler", "get"]
+__all__ = ["BeamSampler", "GreedySampler", "RandomSampler", "Sampler", "SourceWords", "get"]
 
 SAMPLERS = {"greedy": GreedySampler, "beam": BeamSampler}
 

@@ -48,8 +48,8 @@ class BeamSampler(Sampler):
         normalization: `"gnmt"` or `"length"`, the length penalty's base; `"length"` with `length_penalty=1.0` is the
             mean log-probability of a token.
         coverage_penalty: float of at least 0, the weight of the coverage penalty; needs a model with attention.
-        min_length, min_length_ratio, max_length_ratio, no_repeat_ngram_size, suppressed_ids: the rules for outputs, see
-            `kerasseq.samplers.Sampler`.
+        min_length, min_length_ratio, max_length_ratio, no_repeat_ngram_size, suppressed_ids, source_words_only: the
+            rules for outputs, see `kerasseq.samplers.Sampler`.
 
     Call arguments and results are those of `kerasseq.samplers.Sampler`, with up to `beam_width` hypotheses. Partial
     hypotheses stand behind all finished ones where fewer have ended than are wanted; where the rules leave fewer, ids
@@ -76,6 +76,7 @@ class BeamSampler(Sampler):
         max_length_ratio=None,
         no_repeat_ngram_size=None,
         suppressed_ids=(),
+        source_words_only=False,
     ):
         super().__init__(
             min_length=min_length,
@@ -83,6 +84,7 @@ class BeamSampler(Sampler):
             max_length_ratio=max_length_ratio,
             no_repeat_ngram_size=no_repeat_ngram_size,
             suppressed_ids=suppressed_ids,
+            source_words_only=source_words_only,
         )
         check_positive_integer("beam_width", beam_width)
         if not isinstance(normalization, str) or normalization not in NORMALIZATIONS:
@@ -154,7 +156,9 @@ class BeamSampler(Sampler):
             outputs = step(beam["tokens"], beam["states"])
             logits = ops.cast(outputs["logits"], "float32")
             row_ids = ops.reshape(beam["alive_ids"], (-1, max_length))
-            allowed = self.rule_out(logits, row_ids, index, row_shortest, end_id, row_prefix_ids)
+            allowed = self.rule_out(
+                logits, row_ids, index, row_shortest, end_id, row_prefix_ids, outputs.get("allowed")
+            )
 
             # === Twice as many candidates as beams: at most one a beam ends, so enough go on ===
             width = min(2 * beams, logits.shape[-1])

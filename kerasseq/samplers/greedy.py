@@ -12,8 +12,9 @@ class GreedySampler(Sampler):
     """Takes the likeliest token in every step, until END.
 
     Args:
-        min_length, min_length_ratio, max_length_ratio, no_repeat_ngram_size, suppressed_ids: the rules for outputs, see
-            `kerasseq.samplers.Sampler`. A sequence for which they leave no token stops without END.
+        min_length, min_length_ratio, max_length_ratio, no_repeat_ngram_size, suppressed_ids, source_words_only: the
+            rules for outputs, see `kerasseq.samplers.Sampler`. A sequence for which they leave no token stops without
+            END.
 
     Call arguments and results are those of `kerasseq.samplers.Sampler`.
     """
@@ -40,7 +41,8 @@ class GreedySampler(Sampler):
         def body(index, tokens, token_ids, scores, done, states):
             outputs = step(tokens, states)
             logits = ops.cast(outputs["logits"], "float32")
-            allowed = self.rule_out(logits, token_ids, index, shortest, end_id, prefix_ids)
+            step_allowed = outputs.get("allowed")
+            allowed = self.rule_out(logits, token_ids, index, shortest, end_id, prefix_ids, step_allowed)
             log_probabilities, tokens = self.choose(logits, allowed)  # (batch, 1)
             done = ops.logical_or(done, log_probabilities < IMPOSSIBLE / 2)
             # Finished rows emit padding at log-probability 0, so END keeps its score.

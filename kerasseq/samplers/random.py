@@ -15,8 +15,8 @@ class RandomSampler(GreedySampler):
 
     Args:
         sampler: a `keras_hub.samplers` object that draws one token a row, such as `TopKSampler(k=5, seed=1)`.
-        min_length, min_length_ratio, max_length_ratio, no_repeat_ngram_size, suppressed_ids: the rules for outputs, see
-            `kerasseq.samplers.Sampler`. The sampler draws among the tokens that they leave.
+        min_length, min_length_ratio, max_length_ratio, no_repeat_ngram_size, suppressed_ids, source_words_only: the
+            rules for outputs, see `kerasseq.samplers.Sampler`. The sampler draws among the tokens that they leave.
 
     Raises:
         ValueError: for a sampler that keeps several sequences a row, such as keras_hub's own `BeamSampler`.
@@ -30,6 +30,7 @@ class RandomSampler(GreedySampler):
         max_length_ratio=None,
         no_repeat_ngram_size=None,
         suppressed_ids=(),
+        source_words_only=False,
     ):
         super().__init__(
             min_length=min_length,
@@ -37,6 +38,7 @@ class RandomSampler(GreedySampler):
             max_length_ratio=max_length_ratio,
             no_repeat_ngram_size=no_repeat_ngram_size,
             suppressed_ids=suppressed_ids,
+            source_words_only=source_words_only,
         )
         if not hasattr(sampler, "get_next_token") or type(sampler).__name__ in ("BeamSampler", "ContrastiveSampler"):
             raise ValueError(

@@ -26,6 +26,9 @@ class Sampler:
         no_repeat_ngram_size: int, the length of sequences of tokens that an output may hold only once: 3 blocks
             repeated trigrams (Paulus et al. 2018). Default: none.
         suppressed_ids: ints, ids that never appear in an output.
+        source_words_only: bool, whether outputs are made of whole words and numbers of the source and its punctuation
+            marks, in any order, whatever the letter case: an output then never holds a name or a number that its source
+            does not. Needs one vocabulary for both sides.
 
     Raises:
         ValueError: for a value outside these ranges.
@@ -35,7 +38,8 @@ class Sampler:
     Call arguments:
         step: function of `token_ids (rows, 1)` and a nest of states, each `(rows, ...)`, where rows is
             `batch_size * rows_per_sequence`. It returns a dict with `logits (rows, vocabulary)`, the next `states`,
-            and, for a coverage penalty, `attention (rows, source)`.
+            for a coverage penalty `attention (rows, source)`, and, where not all tokens may come, `allowed`, bool
+            `(rows, vocabulary)`.
         states: the states before the first step.
         batch_size: int scalar.
         start_id: int, the token before the first.
@@ -65,6 +69,7 @@ class Sampler:
         max_length_ratio=None,
         no_repeat_ngram_size=None,
         suppressed_ids=(),
+        source_words_only=False,
     ):
         check_positive_integer("min_length", min_length)
         check_number("min_length_ratio", min_length_ratio)
@@ -82,6 +87,7 @@ class Sampler:
         self.max_length_ratio = max_length_ratio
         self.no_repeat_ngram_size = no_repeat_ngram_size
         self.suppressed_ids = check_ids(suppressed_ids)
+        self.source_words_only = bool(source_words_only)
 
     def limits(self, batch_size, max_length, source_mask, prefix_ids=None):
         """The fewest and the most tokens of each sequence's output, both int32 `(batch, 1)`."""
@@ -105,7 +111,7 @@ class Sampler:
                 longest = ops.minimum(longest, ops.maximum(whole(longest_relative), least))
         return ops.minimum(shortest, longest), longest
 
-    def rule_out(self, logits, token_ids, index, shortest, end_id, prefix_ids):
+    def rule_out(self, logits, token_ids, index, shortest, end_id, prefix_ids, step_allowed=None):
         """Sets the logits of ruled out tokens to `IMPOSSIBLE`.
 
         Args:
@@ -116,12 +122,13 @@ class Sampler:
             end_id: int.
             prefix_ids: int32 `(rows, prefix)` or `None`; the token at `index` is forced where it is not 0. A forced
                 token overrides all other rules.
+            step_allowed: bool `(rows, vocabulary)` or `None`, the tokens that the step allows.
 
         Returns:
             float32 `(rows, vocabulary)`.
         """
         vocabulary = ops.arange(logits.shape[-1], dtype="int32")
-        allowed = logits
+        allowed = logits if step_allowed is None else ops.where(step_allowed, logits, IMPOSSIBLE)
         if self.min_length > 1 or self.min_length_ratio:
             allowed = ops.where((index + 1 < shortest) & (vocabulary == end_id), IMPOSSIBLE, allowed)
         if self.suppressed_ids:
@@ -146,6 +153,7 @@ class Sampler:
             "max_length_ratio": self.max_length_ratio,
             "no_repeat_ngram_size": self.no_repeat_ngram_size,
             "suppressed_ids": list(self.suppressed_ids),
+            "source_words_only": self.source_words_only,
         }
 
     @classmethod
