@@ -49,25 +49,37 @@ def word_pieces(pieces):
     Returns:
         dict of arrays `(vocabulary,)`: `folded`, int32, the first id whose subword is the same but for letter case; and
         bool `spaced`, whether a space stands before it; `starts_word` and `ends_word`, whether its first and last
-        character are those of a word (letters, digits, underscore; bytes count as such); `starts_digit` and
-        `ends_digit`; and `point`, whether it is a point or a comma alone.
+        character are those of a word (letters, digits, underscore; a byte of a character counts as such);
+        `starts_digit` and `ends_digit`; `point`, whether it is a point or a comma alone; `starts_point`, whether it
+        begins with one and a digit, and `ends_point`, whether it ends in a digit and one.
     """
-    texts = [piece.decode("utf-8", "replace") for piece in pieces]
+    pieces = [piece.decode("utf-8", "replace") for piece in pieces]
     first = {}
-    folded = [first.setdefault(text.lower(), index) for index, text in enumerate(texts)]
+    folded = [first.setdefault(piece.lower(), index) for index, piece in enumerate(pieces)]
+    texts = [shown_byte(piece) for piece in pieces]
     # The mark of a space alone is the beginning of the word behind it.
-    bare = ["a" if text == WORD_START or BYTE.fullmatch(text) else text.lstrip(WORD_START) for text in texts]
+    bare = [text.removeprefix(WORD_START) or "_" for text in texts]
     special = np.arange(len(texts)) < NUM_SPECIAL_TOKENS
 
-    def which(condition):
-        return np.array([bool(condition(text)) for text in bare]) & ~special
+    def which(pattern):
+        return np.array([re.search(pattern, text) is not None for text in bare]) & ~special
 
     return {
         "folded": np.array(folded, dtype="int32"),
         "spaced": np.array([text.startswith(WORD_START) for text in texts]) & ~special,
-        "starts_word": which(lambda text: re.match(r"\w", text)),
-        "ends_word": which(lambda text: re.search(r"\w\Z", text)),
-        "starts_digit": which(lambda text: text[0].isdigit()),
-        "ends_digit": which(lambda text: text[-1].isdigit()),
-        "point": which(lambda text: text in (".", ",")),
+        "starts_word": which(r"\A\w"),
+        "ends_word": which(r"\w\Z"),
+        "starts_digit": which(r"\A\d"),
+        "ends_digit": which(r"\d\Z"),
+        "point": which(r"\A[.,]\Z"),
+        "starts_point": which(r"\A[.,]\d"),
+        "ends_point": which(r"\d[.,]\Z"),
     }
+
+
+def shown_byte(piece):
+    """The character of a byte such as `<0x28>`; for a byte that is only part of one, a letter; other pieces as is."""
+    if not BYTE.fullmatch(piece):
+        return piece
+    value = int(piece[1:-1], 16)
+    return chr(value) if value < 0x80 else "_"

@@ -2,6 +2,9 @@
 
 from keras import ops
 
+# What `joins_number` looks at.
+NUMBERS = ("starts_digit", "ends_digit", "point", "starts_point", "ends_point")
+
 
 class SourceWords:
     """Follows where in the source a hypothesis can stand, and says which tokens can come next.
@@ -19,15 +22,16 @@ class SourceWords:
         self.folded = ops.convert_to_tensor(words["folded"], dtype="int32")  # (vocabulary,)
         source_ids = ops.cast(source_ids, "int32")
         self.source = ops.take(self.folded, source_ids)  # (rows, source)
-        spaced, starts_word, ends_word, starts_digit, ends_digit, point = (
-            ops.take(ops.convert_to_tensor(words[name], dtype="bool"), source_ids)
-            for name in ("spaced", "starts_word", "ends_word", "starts_digit", "ends_digit", "point")
-        )
-        # "2.7" and "32,000" are one word: no word starts at, or behind, a point between digits.
-        number = point & before(ends_digit) & after(starts_digit) & ~spaced & ~after(spaced)
+        of_source = {
+            name: ops.take(ops.convert_to_tensor(values, dtype="bool"), source_ids)
+            for name, values in words.items()
+            if name != "folded"
+        }  # bool (rows, source) each
+        spaced, starts_word, ends_word = (of_source[name] for name in ("spaced", "starts_word", "ends_word"))
+        inside_number = joins_number(~spaced, **{name: of_source[name] for name in NUMBERS})
         starts = spaced | ~starts_word | before(~ends_word, first=True)
         self.real = source_ids > 0
-        self.starts = starts & ~number & ~before(number) & self.real
+        self.starts = starts & ~inside_number & self.real
         self.final = self.real & after(self.starts, last=True)  # where a word ends
         # "Belser" of "Greenfield/Belser" has no space before it, so it must follow a mark as well.
         self.glued = self.starts & starts_word & ~spaced
@@ -54,6 +58,15 @@ class SourceWords:
         counts = ops.reshape(ops.cast(state, "int32"), (-1,))
         counts = ops.scatter(indices, counts, (rows, ops.shape(self.folded)[0]))
         return ops.take(counts, self.folded, axis=1) > 0
+
+
+def joins_number(glued, starts_digit, ends_digit, point, starts_point, ends_point):
+    """Where a number goes on from the position before: "2.7" and "32,000" are one, however they are cut into tokens."""
+    point_between = before(ends_digit) & point & after(starts_digit & glued)
+    behind_point = before(point_between & glued)
+    return glued & (
+        point_between | behind_point | (before(ends_digit) & starts_point) | (before(ends_point) & starts_digit)
+    )
 
 
 def before(positions, first=False):
