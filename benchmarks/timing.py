@@ -1,10 +1,13 @@
-"""What the benchmarks share: alternating rounds, medians, Multi30k batches, a decoding loop, tables and JSON."""
+"""What the benchmarks share: alternating rounds, peak memory, Multi30k batches, a decoding loop, tables and JSON."""
 
 import argparse
+import concurrent.futures
 import json
+import multiprocessing
 import os
 import pathlib
 import platform
+import re
 import statistics
 import time
 
@@ -39,6 +42,20 @@ def alternate(sides, rounds):
             sides[name]()
             seconds[name].append(time.perf_counter() - begin)
     return seconds
+
+
+def peak_memory(run, *arguments):
+    """The peak resident memory in MB of a fresh process that calls `run(*arguments)`."""
+    spawn = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(max_workers=1, mp_context=spawn) as pool:
+        return pool.submit(own_peak_memory, run, *arguments).result()
+
+
+def own_peak_memory(run, *arguments):
+    run(*arguments)
+    # Not `ru_maxrss`, which begins with the memory of the parent process.
+    with open("/proc/self/status", encoding="ascii") as file:
+        return int(re.search(r"VmHWM:\s*(\d+) kB", file.read())[1]) // 1024
 
 
 def summary(values):

@@ -16,10 +16,7 @@ imports alone are a line of their own.
     python benchmarks/training_speed.py
 """
 
-import concurrent.futures
 import functools
-import multiprocessing
-import re
 
 import keras
 import numpy as np
@@ -84,13 +81,10 @@ def make_side(name, batches, vocabulary_size, size):
     return model, functools.partial(model.fit, dataset, shuffle=False, verbose=0)
 
 
-def peak_memory(name, *arguments):
-    """Trains a side once; returns the peak resident memory of this process in MB."""
+def train_side(name, *arguments):
+    """Trains a side once, or none."""
     if name is not None:
         make_side(name, *arguments)[1]()
-    # Not `ru_maxrss`, which begins with the memory of the parent process.
-    with open("/proc/self/status", encoding="ascii") as file:
-        return int(re.search(r"VmHWM:\s*(\d+) kB", file.read())[1]) // 1024
 
 
 def main():
@@ -106,9 +100,7 @@ def main():
     # === Memory ===
     memory = {}
     for name in [None, *names[:: len(names) - 1 if quick else 1]]:
-        spawn = multiprocessing.get_context("spawn")
-        with concurrent.futures.ProcessPoolExecutor(max_workers=1, mp_context=spawn) as pool:
-            memory[name] = pool.submit(peak_memory, name, batches[-2:], vocabulary_size, size).result()
+        memory[name] = timing.peak_memory(train_side, name, batches[-2:], vocabulary_size, size)
 
     # === Speed ===
     keras.utils.set_random_seed(1)

@@ -13,6 +13,7 @@ from kerasseq import (
     models,
     plotting,
     preprocessing,
+    pretraining,
     samplers,
 )
 from kerasseq.details import Generation
@@ -35,5 +36,6 @@ __all__ = [
     "models",
     "plotting",
     "preprocessing",
+    "pretraining",
     "samplers",
 ]

@@ -15,7 +15,8 @@ PACKAGE = pathlib.Path(kerasseq.__file__).parent
 # From the bottom to the top: each part imports only from parts listed above it here, and from itself.
 PARTS = [
     "arguments", "layers", "losses", "metrics", "preprocessing", "datasets", "joining", "encoders", "bridges",
-    "decoders", "models", "samplers", "details", "generation", "evaluation", "export", "callbacks", "plotting",
+    "decoders", "models", "pretraining", "samplers", "details", "generation", "evaluation", "export", "callbacks",
+    "plotting",
 ]  # fmt: skip
 
 # Stricter than the order.

@@ -1,0 +1,95 @@
+"""Pre-training on texts without targets: an encoder that has read much learns a task from few pairs."""
+
+import keras
+import tensorflow as tf
+from keras import layers
+
+from kerasseq.arguments import check_share
+from kerasseq.encoders import source_vocabulary_size
+from kerasseq.losses import MaskedCrossentropy
+
+
+def language_model(model, dropout=0.0, name="language_model"):
+    """A language model in both directions over the first layer of a model's encoder, whose weights it shares.
+
+    The layer that reads forwards predicts the next token, the one that reads backwards, if there is one, the previous
+    token. What it learns in `fit` is then in the encoder.
+
+    Args:
+        model: an encoder-decoder model of `kerasseq.models` whose sources are token ids, or its encoder.
+        dropout: float in [0, 1), share of units dropped before the prediction.
+        name: str.
+
+    Returns:
+        a functional `keras.Model` from `{"encoder_token_ids": (batch, source)}` to a dict with logits `(batch, source,
+        vocabulary)`, float32: `next`, and for an encoder in both directions `previous`.
+
+    Raises:
+        ValueError: if there is no recurrent encoder of token ids, or a dropout outside [0, 1).
+
+    Example:
+
+    >>> import keras, kerasseq
+    >>> model = kerasseq.models.PointerGeneratorSeq2Seq(100, units=32, embedding_dim=16)
+    >>> pretraining = kerasseq.pretraining.language_model(model)
+    >>> ids = keras.ops.ones((2, 7), dtype="int32")
+    >>> {name: keras.ops.shape(logits) for name, logits in pretraining({"encoder_token_ids": ids}).items()}
+    {'next': (2, 7, 100), 'previous': (2, 7, 100)}
+
+    ```python
+    pretraining.compile("adam", kerasseq.pretraining.language_model_loss(pretraining))
+    pretraining.fit(kerasseq.pretraining.language_model_dataset(preprocessor, texts, batch_size=64, shuffle=True),
+                    epochs=5, shuffle=False)
+    ```
+
+    Source: Peters et al. 2018 (ELMo), section 3.1, for language models in both directions below a task; Ramachandran et
+    al. 2017 for those that encoder-decoder models start from.
+    """
+    check_share("dropout", dropout)
+    names = [layer.name for layer in model.layers]
+    encoder = model.get_layer("encoder") if "encoder" in names else model
+    directions = {"next": "forward_0", "previous": "backward_0"}
+    parts = {name: layer for name, layer in directions.items() if layer in [layer.name for layer in encoder.layers]}
+    vocabulary_size = source_vocabulary_size(encoder)
+    if not parts or vocabulary_size is None:
+        raise ValueError(
+            "language_model takes a model of kerasseq.models, or its encoder, with recurrent layers over token ids. "
+            f"Received: {model!r}, with layers {names}."
+        )
+    embedding_dim = encoder.get_layer("embedding").output_dim
+    head = layers.Dense(vocabulary_size, dtype="float32", name="head")
+    outputs = {}
+    for output, layer in parts.items():
+        features = layers.Dropout(dropout, name=f"{output}_dropout")(encoder.get_layer(layer).output[0])
+        outputs[output] = head(layers.Dense(embedding_dim, activation="tanh", name=f"{output}_features")(features))
+    return keras.Model(encoder.input, outputs, name=name)
+
+
+def language_model_loss(model):
+    """What a `language_model` is compiled with: the loss of each direction, by name."""
+    return {name: MaskedCrossentropy() for name in model.output}
+
+
+def language_model_dataset(preprocessor, texts, batch_size, shuffle=False):
+    """Batches of texts for a `language_model`.
+
+    Args:
+        preprocessor: a `kerasseq.preprocessing.TextPreprocessor`.
+        texts: list of str. Those that are longer than its `max_source_length` are dropped when shuffled, else cut.
+        batch_size: int, texts a batch.
+        shuffle: as in `TextPreprocessor.dataset`.
+
+    Returns:
+        a `tf.data.Dataset` of `({"encoder_token_ids": (batch, source)}, {"next": (batch, source), "previous": (batch,
+        source)})`, int32; 0 where there is no token, before the first and behind END.
+    """
+    pairs = [(text, "") for text in texts]
+    return preprocessor.dataset(pairs, batch_size, shuffle=shuffle).map(with_neighbours)
+
+
+def with_neighbours(inputs, _):
+    """The tokens behind and before each source token."""
+    token_ids = inputs["encoder_token_ids"]
+    following = tf.pad(token_ids[:, 1:], [[0, 0], [0, 1]])
+    previous = tf.where(token_ids == 0, 0, tf.pad(token_ids[:, :-1], [[0, 0], [1, 0]]))
+    return {"encoder_token_ids": token_ids}, {"next": following, "previous": previous}
