@@ -38,8 +38,8 @@ def language_model(model, dropout=0.0, name="language_model"):
 
     ```python
     pretraining.compile("adam", kerasseq.pretraining.language_model_loss(pretraining))
-    pretraining.fit(kerasseq.pretraining.language_model_dataset(preprocessor, texts, batch_size=64, shuffle=True),
-                    epochs=5, shuffle=False)
+    dataset = kerasseq.pretraining.language_model_dataset(pretraining, preprocessor, texts, 64, shuffle=True)
+    pretraining.fit(dataset, epochs=5, shuffle=False)
     ```
 
     Source: Peters et al. 2018 (ELMo), section 3.1, for language models in both directions below a task; Ramachandran et
@@ -70,10 +70,11 @@ def language_model_loss(model):
     return {name: MaskedCrossentropy() for name in model.output}
 
 
-def language_model_dataset(preprocessor, texts, batch_size, shuffle=False):
+def language_model_dataset(model, preprocessor, texts, batch_size, shuffle=False):
     """Batches of texts for a `language_model`.
 
     Args:
+        model: the language model.
         preprocessor: a `kerasseq.preprocessing.TextPreprocessor`.
         texts: list of str. Those that are longer than its `max_source_length` are dropped when shuffled, else cut.
         batch_size: int, texts a batch.
@@ -81,15 +82,17 @@ def language_model_dataset(preprocessor, texts, batch_size, shuffle=False):
 
     Returns:
         a `tf.data.Dataset` of `({"encoder_token_ids": (batch, source)}, {"next": (batch, source), "previous": (batch,
-        source)})`, int32; 0 where there is no token, before the first and behind END.
+        source)})`, int32, as far as the model predicts them; 0 where there is no token, before the first and behind
+        END.
     """
     pairs = [(text, "") for text in texts]
+
+    def with_neighbours(inputs, _):
+        token_ids = inputs["encoder_token_ids"]
+        neighbours = {
+            "next": tf.pad(token_ids[:, 1:], [[0, 0], [0, 1]]),
+            "previous": tf.where(token_ids == 0, 0, tf.pad(token_ids[:, :-1], [[0, 0], [1, 0]])),
+        }
+        return {"encoder_token_ids": token_ids}, {name: neighbours[name] for name in model.output}
+
     return preprocessor.dataset(pairs, batch_size, shuffle=shuffle).map(with_neighbours)
-
-
-def with_neighbours(inputs, _):
-    """The tokens behind and before each source token."""
-    token_ids = inputs["encoder_token_ids"]
-    following = tf.pad(token_ids[:, 1:], [[0, 0], [0, 1]])
-    previous = tf.where(token_ids == 0, 0, tf.pad(token_ids[:, :-1], [[0, 0], [1, 0]]))
-    return {"encoder_token_ids": token_ids}, {"next": following, "previous": previous}
