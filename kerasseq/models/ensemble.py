@@ -17,7 +17,7 @@ def Ensemble(models, name="ensemble"):
 
     The result is an encoder-decoder model like any other: it is generated with, saved and exported in the same ways,
     and shares its weights with its members. `attention` is the mean of their weights where all have them, for memories
-    of one length.
+    of one length, and so is `generation_probability`.
 
     Args:
         models: list of at least two encoder-decoder models with the same encoder inputs, source and target vocabulary.
@@ -78,10 +78,13 @@ def Ensemble(models, name="ensemble"):
         "logits": MeanProbability(name="mean_probability")([result["logits"] for result in results]),
         "states": [state for result in results for state in result["states"]],
     }
-    if all("attention" in result for result in results) and len({*map(steps_per_position, encoders)}) == 1:
-        outputs["attention"] = layers.Average(dtype="float32", name="mean_attention")(
-            [result["attention"] for result in results]
-        )
+    means = ["generation_probability"]
+    if len({*map(steps_per_position, encoders)}) == 1:
+        means.append("attention")
+    for key in means:
+        if all(key in result for result in results):
+            mean = layers.Average(dtype="float32", name=f"mean_{key}")
+            outputs[key] = mean([result[key] for result in results])
     decoder = keras.Model(inputs, outputs, name="decoder")
     return connect(encoder, bridge, decoder, name)
 

@@ -1,0 +1,278 @@
+"""Trains, evaluates and exports the model that shortens English news sentences.
+
+    python saved_models/summarization_en/train.py
+
+The encoder's first layer learns English as a language model of the training sentences and of Tatoeba's. From it three
+pointer-generators start, which learn to compress varied training pairs, and are joined to an ensemble. Resumes at the
+last finished epoch when it is called again; `--member 2` trains that one alone, for several processes at a time, once
+the language model is there. Writes `metrics.json` and the next version here.
+"""
+
+import argparse
+import csv
+import json
+import os
+import pathlib
+import platform
+import random
+import time
+
+import augmentation
+import keras
+import numpy as np
+import tensorflow as tf
+
+import kerasseq
+
+HERE = pathlib.Path(__file__).parent
+SEED = 1
+MEMBERS = 3
+VOCABULARY_SIZE = 4_000
+SIZES = {
+    "cell": "gru", "units": 160, "embedding_dim": 128, "num_layers": 2, "attention": "location", "placement": "after",
+    "dropout": 0.35, "tie_embeddings": True,
+}  # fmt: skip
+LANGUAGE_MODEL = {"epochs": 5, "batch_size": 48, "learning_rate": 2e-3, "dropout": 0.3}
+LANGUAGE_MODEL_TEXTS = 60_000  # of Tatoeba, beside the training sentences
+EPOCHS = 14
+BATCH_SIZE = 32
+PEAK_LEARNING_RATE = 1.5e-3
+RULES = {"max_length_ratio": 1.0, "no_repeat_ngram_size": 3}
+GREEDY = kerasseq.samplers.GreedySampler(source_words_only=True, **RULES)
+
+
+def beam(length_penalty, **rules):
+    return kerasseq.samplers.BeamSampler(5, length_penalty, normalization="length", **RULES, **rules)
+
+
+SAMPLERS = {
+    "greedy": GREEDY,
+    **{f"beam 5, length_penalty={number}": beam(number, source_words_only=True) for number in (0.4, 0.7, 1.0)},
+}
+
+
+def adam(steps, peak):
+    """Adam with warm-up and cosine decay."""
+    schedule = keras.optimizers.schedules.CosineDecay(
+        0.0, decay_steps=steps - 300, warmup_target=peak, warmup_steps=300
+    )
+    return keras.optimizers.Adam(schedule, global_clipnorm=1.0)
+
+
+def fit_resumably(build, dataset, epochs, validation, folder):
+    """Fits epoch by epoch, each on a data set of its own; returns the fitted model.
+
+    Args:
+        build: function of the number of steps that returns a compiled model.
+        dataset: function of the number of an epoch that returns its batches.
+        epochs: int.
+        validation: data set.
+        folder: path for the model after each epoch and a log; an earlier call's are gone on with.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    saved = {int(path.stem): path for path in folder.glob("*.keras") if path.stem.isdecimal()}
+    first = max(saved, default=0)
+    model = keras.models.load_model(saved[first]) if saved else build(epochs * len(dataset(0)))
+    for epoch in range(first, epochs):
+        begin = time.monotonic()
+        history = model.fit(
+            dataset(epoch), validation_data=validation, initial_epoch=epoch, epochs=epoch + 1, shuffle=False, verbose=2
+        ).history
+        with open(folder / "log.csv", "a", encoding="utf-8") as file:
+            row = [epoch, *(f"{history[name][0]:.4f}" for name in ("loss", "val_loss")), time.monotonic() - begin]
+            csv.writer(file).writerow(row)
+        model.save(folder / "unfinished.keras")
+        os.replace(folder / "unfinished.keras", folder / f"{epoch + 1}.keras")
+        (folder / f"{epoch}.keras").unlink(missing_ok=True)
+    return model
+
+
+def english(train):
+    """The training sentences, and sentences of at least five words of Tatoeba."""
+    anki, _, _ = kerasseq.datasets.load_anki("fra")
+    others = sorted({source for source, _ in anki if len(source.split()) >= 5})
+    random.Random(SEED).shuffle(others)
+    return [sentence for sentence, _ in train] + others[:LANGUAGE_MODEL_TEXTS]
+
+
+def build(preprocessor, copy=True):
+    """A pointer-generator, or the same model without copying."""
+    size = preprocessor.source_vocabulary_size
+    if not copy:
+        return kerasseq.models.AttentionSeq2Seq(size, size, **SIZES)
+    model = kerasseq.models.PointerGeneratorSeq2Seq(size, **SIZES)
+    # Nearly all tokens are copied, so it begins there.
+    model.get_layer("decoder").get_layer("pointer_generator").bias.assign([-3.0])
+    return model
+
+
+def train_language_model(work, preprocessor, train, validation):
+    """Fits the language model, or loads what an earlier call has fitted."""
+    keras.utils.set_random_seed(SEED)
+    pretraining = kerasseq.pretraining
+    shuffle = kerasseq.preprocessing.EpochShuffle(SEED)
+
+    language_model = pretraining.language_model(build(preprocessor), dropout=LANGUAGE_MODEL["dropout"])
+
+    def compiled(steps):
+        optimizer = adam(steps, LANGUAGE_MODEL["learning_rate"])
+        language_model.compile(optimizer, pretraining.language_model_loss(language_model))
+        return language_model
+
+    def batches(texts, shuffle=False):
+        return pretraining.language_model_dataset(
+            language_model, preprocessor, texts, LANGUAGE_MODEL["batch_size"], shuffle
+        )
+
+    def dataset(epoch):
+        shuffle.epoch = epoch
+        return batches(english(train), shuffle)
+
+    validation_set = batches([source for source, _ in validation])
+    return fit_resumably(compiled, dataset, LANGUAGE_MODEL["epochs"], validation_set, work / "language_model")
+
+
+def train_member(index, work, preprocessor, train, validation):
+    """Fits a member, or loads what an earlier call has fitted; member `MEMBERS` is plain attention, for comparison."""
+    finished = work / f"member_{index}.keras"
+    if finished.exists():
+        return keras.models.load_model(finished)
+    pretrained = train_language_model(work, preprocessor, train, validation)
+    seed = SEED + index
+    keras.utils.set_random_seed(seed)
+
+    def start(steps):
+        model = build(preprocessor, copy=index < MEMBERS)
+        encoder = model.get_layer("encoder")
+        for name in ("embedding", "forward_0", "backward_0"):
+            encoder.get_layer(name).set_weights(pretrained.get_layer(name).get_weights())
+        model.get_layer("decoder").get_layer("embedding").set_weights(encoder.get_layer("embedding").get_weights())
+        model.compile(adam(steps, PEAK_LEARNING_RATE), kerasseq.losses.MaskedCrossentropy())
+        return model
+
+    varied = augmentation.Augmentation(train, seed)
+    shuffle = kerasseq.preprocessing.EpochShuffle(seed)
+
+    def dataset(epoch):
+        shuffle.epoch = epoch
+        return preprocessor.dataset(varied.epoch(epoch), BATCH_SIZE, shuffle=shuffle)
+
+    model = fit_resumably(
+        start,
+        dataset,
+        EPOCHS,
+        preprocessor.dataset(sorted(validation, key=lambda pair: len(pair[1])), 64),
+        work / f"compression_{index}",
+    )
+    model.save(work / f"unfinished_{index}.keras")
+    os.replace(work / f"unfinished_{index}.keras", finished)
+    return model
+
+
+def vocabulary(work, train):
+    """The preprocessor, made or loaded."""
+    file = work / "joint.spm"
+    if not file.exists():
+        texts = [text for pair in train for text in pair]
+        file.write_bytes(kerasseq.preprocessing.train_vocabulary(texts, VOCABULARY_SIZE, "nmt_nfkc"))
+    return kerasseq.preprocessing.TextPreprocessor(file.read_bytes(), max_source_length=128, max_target_length=64)
+
+
+# === Evaluation ===
+
+
+def scores(predictions, pairs):
+    sources, targets = zip(*pairs, strict=True)
+    evaluation = kerasseq.evaluation
+    new = evaluation.new_words(predictions, sources)
+    return {
+        "token_f1": evaluation.token_f1(predictions, targets),
+        "token_f1_whitespace": evaluation.token_f1(predictions, targets, tokens="whitespace"),
+        "rouge": evaluation.rouge(predictions, targets),
+        "compression_rate": evaluation.compression_rate(predictions, sources),
+        "exact": round(float(np.mean([a == b for a, b in zip(predictions, targets, strict=True)])), 4),
+        "outputs_with_new_words": new["outputs"],
+    }
+
+
+def first_words(sentence, number=12):
+    """The first words and punctuation marks of a sentence, and a full stop."""
+    return " ".join([*augmentation.TOKEN.findall(sentence)[:number], "."])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=pathlib.Path, default=pathlib.Path("runs/summarization_en"))
+    parser.add_argument("--member", type=int, choices=range(MEMBERS + 1), help="train this one alone, and stop")
+    arguments = parser.parse_args()
+    work = arguments.work
+    work.mkdir(parents=True, exist_ok=True)
+    train, validation, test = kerasseq.datasets.load_sentence_compression()
+    preprocessor = vocabulary(work, train)
+    members = range(MEMBERS + 1) if arguments.member is None else [arguments.member]
+    *models, plain = (train_member(index, work, preprocessor, train, validation) for index in members)
+    if arguments.member is not None:
+        return
+    generators = {
+        "member": kerasseq.TextGenerator(models[0], preprocessor),
+        "ensemble": kerasseq.TextGenerator(kerasseq.models.Ensemble(models), preprocessor),
+        "plain attention": kerasseq.TextGenerator(plain, preprocessor),
+    }
+
+    # === The search is chosen on validation ===
+    sources = [source for source, _ in validation]
+    generator = generators["ensemble"]
+    on_validation = {
+        name: scores(generator.generate(sources, sampler), validation) for name, sampler in SAMPLERS.items()
+    }
+    chosen = max(SAMPLERS, key=lambda name: on_validation[name]["token_f1"])
+    generator.sampler = SAMPLERS[chosen]
+    on_validation["one member"] = scores(generators["member"].generate(sources, SAMPLERS[chosen]), validation)
+
+    # === Test, once ===
+    sources = [source for source, _ in test]
+    outputs = generator.generate(sources)
+    metrics = {
+        "command": "python saved_models/summarization_en/train.py",
+        "data": "Google sentence compression, the public 10,000 pairs; Tatoeba sentences to learn English",
+        "split": "test: the first 1,000 pairs; validation: the next 1,000; training: 8,000",
+        "seed": SEED,
+        "members": MEMBERS,
+        "parameters": generator.model.count_params(),
+        "training_minutes": training_minutes(work),
+        "validation": on_validation,
+        "chosen_on_validation": chosen,
+        "test": {
+            "ensemble": scores(outputs, test),
+            "ensemble, greedy": scores(generator.generate(sources, GREEDY), test),
+            "one member": scores(generators["member"].generate(sources, SAMPLERS[chosen]), test),
+            "plain attention": scores(generators["plain attention"].generate(sources, beam(0.7)), test),
+            "copy everything": scores(sources, test),
+            "first 12 tokens and a full stop": scores([first_words(source) for source in sources], test),
+            "first 12 words": scores([" ".join(source.split()[:12]) for source in sources], test),
+        },
+        "versions": {
+            "python": platform.python_version(), "tensorflow": tf.__version__, "keras": keras.__version__,
+            "kerasseq": kerasseq.__version__,
+        },
+    }  # fmt: skip
+    (HERE / "metrics.json").write_text(json.dumps(metrics, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    with open(work / "test.tsv", "w", encoding="utf-8") as file:
+        for (source, target), output in zip(test, outputs, strict=True):
+            print(source, target, output, sep="\t", file=file)
+    print(json.dumps(metrics, indent=1, ensure_ascii=False))
+    print("Exported to", generator.export(HERE))
+
+
+def training_minutes(work):
+    """Minutes of all epochs of all members, by their logs."""
+    seconds = 0.0
+    for log in work.glob("*/log.csv"):
+        with open(log, encoding="utf-8") as file:
+            # An epoch that was interrupted after it was logged is logged again.
+            seconds += sum(float(last) for last in {row[0]: row[-1] for row in csv.reader(file)}.values())
+    return round(seconds / 60, 1)
+
+
+if __name__ == "__main__":
+    main()
