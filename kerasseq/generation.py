@@ -1,6 +1,7 @@
 """From raw sources to texts: a model, its preprocessor and a sampler in one compiled graph."""
 
 import collections.abc
+import functools
 import os
 
 import keras
@@ -242,7 +243,7 @@ class TextGenerator(keras.Model):
         states = repeated["states"]
         if sampler.source_words_only:
             source_ids = tf.repeat(encoder_inputs["encoder_token_ids"], sampler.rows_per_sequence, 0)
-            words = samplers.SourceWords(source_ids, self.preprocessor.word_pieces())
+            words = samplers.SourceWords(source_ids, self.preprocessor.word_pieces(), END_ID)
             step, states = with_source_words(step, states, words)
         outputs = sampler(
             step,
@@ -337,7 +338,7 @@ def with_source_words(step, states, words):
         # Before the first step nothing is to be followed yet.
         following = tf.where(token_ids == START_ID, words.start(), words.follow(token_ids, states["words"]))
         states = {"decoder": outputs["states"], "words": following}
-        return {**outputs, "states": states, "allowed": words.allowed(following)}
+        return {**outputs, "states": states, "allowed": functools.partial(words.allowed, following)}
 
     return following_step, {"decoder": states, "words": words.start()}
 

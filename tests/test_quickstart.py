@@ -52,9 +52,10 @@ def test_writes_all_it_names_and_the_saved_model_answers(tmp_path):
     assert f"SavedModel: {tmp_path / 'dates' / '2'}" in printed
     assert list(answers(printed)) == DATES
     assert ask(tmp_path / "dates" / "2", DATES) == list(answers(printed).values())
-    released = (ROOT / "saved_models" / "translation_en_fr").glob("[0-9]*")
-    translated = printed.split("English to French")[1]
-    assert ("  I would like a cup of tea. -> " if any(released) else "No released translation model") in translated
+    translated, shortened = printed.split("5. A released model: English to French")[1].split("6. Another one")
+    assert "  I would like a cup of tea. -> " in translated
+    assert "  A woman was injured by a falling tree in the Gresham neighborhood, according to " in shortened
+    assert "-> A woman was injured" in shortened and "nothing to show" not in printed
 
 
 @pytest.mark.slow

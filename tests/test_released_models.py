@@ -11,6 +11,7 @@ import kerasseq
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TRANSLATION = ROOT / "saved_models" / "translation_en_fr"
+SUMMARIZATION = ROOT / "saved_models" / "summarization_en"
 
 
 @pytest.fixture(scope="module")
@@ -48,3 +49,71 @@ def test_the_numbers_are_those_of_the_metrics(translator):
     assert translator.model.count_params() == metrics["parameters"]
     assert translator.sampler.length_penalty == metrics["beam_5"]["length_penalty"]
     assert metrics["test_sources_in_training"] == 0
+
+
+# === The summarizer ===
+
+
+@pytest.fixture(scope="module")
+def summarizer():
+    return kerasseq.TextGenerator.load(SUMMARIZATION)
+
+
+@pytest.fixture(scope="module")
+def summarization_card():
+    return (SUMMARIZATION / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_readme_s_example_of_a_summary(summarizer):
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    sentence = re.search(r'load\("saved_models/summarization_en"\)\nsentence = \(\n(.*?)\n\)\n', readme, re.DOTALL)[1]
+    sentence = "".join(map(ast.literal_eval, sentence.splitlines()))
+    (expected,) = re.findall(r'^summarizer\.generate\(sentence\)  # ("[^"]+")$', readme, re.MULTILINE)
+    assert summarizer.generate(sentence) == ast.literal_eval(expected)
+
+
+def test_the_summarization_card_s_samples(summarizer, summarization_card):
+    table = summarization_card[summarization_card.index("| Sentence | Model | Reference |") :]
+    rows = [[cell.strip() for cell in line.split("|")[1:3]] for line in table.splitlines()[2:] if line.startswith("|")]
+    assert len(rows) >= 6
+    assert summarizer.generate([sentence for sentence, _ in rows]) == [output for _, output in rows]
+
+
+def test_the_summarization_numbers_are_those_of_the_metrics(summarizer, summarization_card):
+    metrics = json.loads((SUMMARIZATION / "metrics.json").read_text(encoding="utf-8"))
+    names = {
+        "beam search": "pointer-generator",
+        "greedy": "pointer-generator, greedy",
+        "beam search, any words": "pointer-generator, any words",
+        "plain attention": "plain attention",
+        "copy everything": "copy everything",
+        "first 12 tokens and a full stop": "first 12 tokens and a full stop",
+        "first 12 words": "first 12 words",
+    }
+    for line_start, name in names.items():
+        (line,) = [line for line in summarization_card.splitlines() if line.startswith(f"| {line_start} |")]
+        scores = metrics["test"][name]
+        expected = [f"{scores[key]:.3f}" for key in ("token_f1", "token_f1_whitespace")]
+        expected.append(" / ".join(f"{scores['rouge'][key]:.1f}" for key in ("rouge1", "rouge2", "rougeL")))
+        expected += [f"{scores['compression_rate']:.2f}", str(scores["outputs_with_new_words"])]
+        assert [cell.strip() for cell in line.split("|")[2:7]] == expected
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"{metrics['test']['pointer-generator']['token_f1']:.3f}" in readme
+    assert summarizer.model.count_params() == metrics["parameters"]
+    assert summarizer.sampler.source_words_only
+
+
+def test_the_summarizer_invents_nothing(summarizer):
+    sources = [
+        "Zyx Qwrtzk paid $12.75 million for 3,141 shares of Umpf-Lerbach/Xo on Tuesday, police said.",
+        "In a move that surprised nobody, O'Hara-Smythe's 27-year-old nephew bought 4.5 acres near Ballyvaughan.",
+        "HELLO WORLD",
+        "",
+    ]
+    assert kerasseq.evaluation.new_words(summarizer.generate(sources), sources)["outputs"] == 0
+
+
+@pytest.mark.parametrize("folder", [TRANSLATION, SUMMARIZATION], ids=["translation", "summarization"])
+def test_a_release_has_at_most_40_mb(folder):
+    (version,) = [path for path in folder.iterdir() if path.name.isdecimal()]
+    assert sum(path.stat().st_size for path in version.rglob("*") if path.is_file()) <= 40e6

@@ -3,8 +3,8 @@
     python tutorials/quickstart.py "3rd of May, 1998" "5 mai 2021"
 
 People write dates in many ways; computers want 1998-05-03. The model sees 18,000 examples in five languages and learns
-the rest by itself, in a minute or two on two CPU cores. At the end the translation model that comes with the project
-translates a few English sentences to French.
+the rest by itself, in a minute or two on two CPU cores. At the end the models that come with the project translate
+English sentences to French, and shorten news.
 """
 
 import argparse
@@ -22,7 +22,12 @@ from kerasseq.plotting import plot_attention, plot_history
 SEED = 3
 DATES = ["3rd of May, 1998", "Sonntag, 23. März 2033", "5 mai 2021", "12/31/99"]
 SENTENCES = ["I would like a cup of tea.", "The train leaves at seven o'clock.", "Tom bought a new car last week."]
-TRANSLATION_MODEL = pathlib.Path(__file__).resolve().parent.parent / "saved_models" / "translation_en_fr"
+NEWS = [
+    "A woman was injured by a falling tree in the Gresham neighborhood, according to the Chicago Fire Department.",
+    "Interethnic relations are not a field for political games, Kazakhstan's President Nursultan Nazarbayev declared "
+    "in his speech at the Assembly of People of Kazakhstan, Tengrinews reports.",
+]
+SAVED_MODELS = pathlib.Path(__file__).resolve().parent.parent / "saved_models"
 
 
 def make_preprocessor(train):
@@ -99,14 +104,15 @@ def normalise(saved_model, dates):
         print(f"  {date} -> {text.decode()}")
 
 
-def translate(sentences):
-    """Translates with the released English-French model, if it is there."""
-    if not any(path.name.isdecimal() for path in TRANSLATION_MODEL.glob("*")):
-        print(f"No released translation model in {TRANSLATION_MODEL}: nothing to translate with.")
+def generate_with(released, sentences):
+    """Translates or shortens with a released model, if it is there."""
+    folder = SAVED_MODELS / released
+    if not any(path.name.isdecimal() for path in folder.glob("*")):
+        print(f"No released model in {folder}: nothing to show.")
         return
-    translator = kerasseq.TextGenerator.load(TRANSLATION_MODEL)
-    for sentence, translation in zip(sentences, translator.generate(sentences), strict=True):
-        print(f"  {sentence} -> {translation}")
+    generator = kerasseq.TextGenerator.load(folder)
+    for sentence, text in zip(sentences, generator.generate(sentences), strict=True):
+        print(f"  {sentence} -> {text}")
 
 
 def main():
@@ -142,7 +148,10 @@ def main():
     normalise(saved_model, arguments.dates)
 
     print("\n5. A released model: English to French")
-    translate(SENTENCES)
+    generate_with("translation_en_fr", SENTENCES)
+
+    print("\n6. Another one: news in fewer words")
+    generate_with("summarization_en", NEWS)
 
 
 if __name__ == "__main__":

@@ -147,8 +147,8 @@ class CoverageAttention(AlignmentAttention):
     """Attention with coverage of See, Liu and Manning 2017: content, and how much each position was looked at so far.
 
     `c_t = sum_{t' < t} a_t'` (equation 10), and `e_ti = v^T tanh(W_h h_i + W_s s_t + w_c c_ti + b)` (equation 11),
-    weights by softmax over the source. The paper trains it with a loss on the coverage (equation 12), which is not part
-    of this layer: a model of `kerasseq.joining.decoder_outputs` gives the weights for one.
+    weights by softmax over the source. The paper adds a loss on the coverage (equation 12), a layer of its own:
+    `CoverageLoss`.
 
     Args:
         units: int, size of the hidden layer, and so of the keys.

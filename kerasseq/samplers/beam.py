@@ -133,7 +133,7 @@ class BeamSampler(Sampler):
         prefix_ids = None if prefix_ids is None else ops.cast(prefix_ids, "int32")
         shortest, longest = self.limits(batch_size, max_length, source_mask, prefix_ids)  # (batch, 1)
         longest_penalty = self.penalty(longest)
-        row_shortest = ops.repeat(shortest, beams, axis=0)
+        row_shortest, row_longest = ops.repeat(shortest, beams, axis=0), ops.repeat(longest, beams, axis=0)
         row_prefix_ids = None if prefix_ids is None else ops.repeat(prefix_ids, beams, axis=0)
         row_source_mask = None
         if self.coverage_penalty:
@@ -156,9 +156,8 @@ class BeamSampler(Sampler):
             outputs = step(beam["tokens"], beam["states"])
             logits = ops.cast(outputs["logits"], "float32")
             row_ids = ops.reshape(beam["alive_ids"], (-1, max_length))
-            allowed = self.rule_out(
-                logits, row_ids, index, row_shortest, end_id, row_prefix_ids, outputs.get("allowed")
-            )
+            step_allowed = outputs["allowed"](row_longest - index) if "allowed" in outputs else None
+            allowed = self.rule_out(logits, row_ids, index, row_shortest, end_id, row_prefix_ids, step_allowed)
 
             # === Twice as many candidates as beams: at most one a beam ends, so enough go on ===
             width = min(2 * beams, logits.shape[-1])

@@ -41,7 +41,7 @@ class GreedySampler(Sampler):
         def body(index, tokens, token_ids, scores, done, states):
             outputs = step(tokens, states)
             logits = ops.cast(outputs["logits"], "float32")
-            step_allowed = outputs.get("allowed")
+            step_allowed = outputs["allowed"](longest - index) if "allowed" in outputs else None
             allowed = self.rule_out(logits, token_ids, index, shortest, end_id, prefix_ids, step_allowed)
             log_probabilities, tokens = self.choose(logits, allowed)  # (batch, 1)
             done = ops.logical_or(done, log_probabilities < IMPOSSIBLE / 2)

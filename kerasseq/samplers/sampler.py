@@ -28,7 +28,7 @@ class Sampler:
         suppressed_ids: ints, ids that never appear in an output.
         source_words_only: bool, whether outputs are made of whole words and numbers of the source and its punctuation
             marks, in any order, whatever the letter case: an output then never holds a name or a number that its source
-            does not. Needs one vocabulary for both sides.
+            does not. It ends with END within its limit. Needs one vocabulary for both sides.
 
     Raises:
         ValueError: for a value outside these ranges.
@@ -38,8 +38,8 @@ class Sampler:
     Call arguments:
         step: function of `token_ids (rows, 1)` and a nest of states, each `(rows, ...)`, where rows is
             `batch_size * rows_per_sequence`. It returns a dict with `logits (rows, vocabulary)`, the next `states`,
-            for a coverage penalty `attention (rows, source)`, and, where not all tokens may come, `allowed`, bool
-            `(rows, vocabulary)`.
+            for a coverage penalty `attention (rows, source)`, and, where not all tokens may come, `allowed`, a function
+            from how many more may come, int32 `(rows, 1)`, END included, to which ones: bool `(rows, vocabulary)`.
         states: the states before the first step.
         batch_size: int scalar.
         start_id: int, the token before the first.

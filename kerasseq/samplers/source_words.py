@@ -16,9 +16,10 @@ class SourceWords:
     Args:
         source_ids: int32 `(rows, source)`, 0 for padding.
         words: dict of arrays that describe the vocabulary, see `TextPreprocessor.word_pieces`.
+        end_id: int.
     """
 
-    def __init__(self, source_ids, words):
+    def __init__(self, source_ids, words, end_id=3):
         self.folded = ops.convert_to_tensor(words["folded"], dtype="int32")  # (vocabulary,)
         source_ids = ops.cast(source_ids, "int32")
         self.source = ops.take(self.folded, source_ids)  # (rows, source)
@@ -36,6 +37,7 @@ class SourceWords:
         # "Belser" of "Greenfield/Belser" has no space before it, so it must follow a mark as well.
         self.glued = self.starts & starts_word & ~spaced
         self.mark = ~ends_word
+        self.needed = self.to_word_end() + ops.cast(source_ids != end_id, "int32")
 
     def start(self):
         """The state before the first token: bool `(rows, source)`."""
@@ -50,14 +52,36 @@ class SourceWords:
         mark = lost | ops.any(here & self.final & self.mark, axis=-1, keepdims=True)
         return self.real & ops.where(self.starts, word & (mark | ~self.glued), before(here))
 
-    def allowed(self, state):
-        """The tokens that may come next: bool `(rows, vocabulary)`, from the state `(rows, source)`."""
-        rows, source = ops.shape(state)
-        row_indices = ops.broadcast_to(ops.arange(rows, dtype="int32")[:, None], (rows, source))
-        indices = ops.reshape(ops.stack([row_indices, self.source], axis=-1), (-1, 2))
-        counts = ops.reshape(ops.cast(state, "int32"), (-1,))
-        counts = ops.scatter(indices, counts, (rows, ops.shape(self.folded)[0]))
+    def allowed(self, state, left=None):
+        """The tokens that may come next.
+
+        Args:
+            state: bool `(rows, source)`.
+            left: int32 `(rows, 1)`, how many tokens may still come, END included: nothing comes after which the word
+                would not end in time. Default: any number.
+
+        Returns:
+            bool `(rows, vocabulary)`.
+        """
+        if left is not None:
+            state = state & (self.needed <= left)
+        counts = count(self.source, state, ops.shape(self.folded)[0])
         return ops.take(counts, self.folded, axis=1) > 0
+
+    def to_word_end(self):
+        """How many tokens there are from each position to the end of its word: int32 `(rows, source)`."""
+        words = ops.cumsum(ops.cast(self.starts, "int32"), axis=1)  # numbered from 1
+        source = ops.shape(words)[1]
+        ends = ops.cumsum(count(words, self.real, source + 1), axis=1)
+        return ops.take_along_axis(ends, words, axis=1) - ops.arange(source, dtype="int32")
+
+
+def count(values, chosen, number):
+    """How often each of `number` values is at a chosen position: `(rows, source)` twice to int32 `(rows, number)`."""
+    rows, source = ops.shape(values)
+    row_indices = ops.broadcast_to(ops.arange(rows, dtype="int32")[:, None], (rows, source))
+    indices = ops.reshape(ops.stack([row_indices, values], axis=-1), (-1, 2))
+    return ops.scatter(indices, ops.reshape(ops.cast(chosen, "int32"), (-1,)), (rows, number))
 
 
 def joins_number(glued, starts_digit, ends_digit, point, starts_point, ends_point):

@@ -2,10 +2,10 @@
 
     python saved_models/summarization_en/train.py
 
-The encoder's first layer learns English as a language model of the training sentences and of Tatoeba's. From it three
-pointer-generators start, which learn to compress varied training pairs, and are joined to an ensemble. Resumes at the
-last finished epoch when it is called again; `--member 2` trains that one alone, for several processes at a time, once
-the language model is there. Writes `metrics.json` and the next version here.
+The encoder's first layer learns English as a language model of the training sentences and of Tatoeba's. From there a
+pointer-generator learns to compress varied training pairs, and for comparison the same model without copying. Resumes
+at the last finished epoch when it is called again; `--model attention` trains that one alone, for several processes at
+a time, once the language model is there. Writes `metrics.json` and the next version here.
 """
 
 import argparse
@@ -26,7 +26,7 @@ import kerasseq
 
 HERE = pathlib.Path(__file__).parent
 SEED = 1
-MEMBERS = 3
+MODELS = ("pointer_generator", "attention")
 VOCABULARY_SIZE = 4_000
 SIZES = {
     "cell": "gru", "units": 160, "embedding_dim": 128, "num_layers": 2, "attention": "location", "placement": "after",
@@ -132,17 +132,16 @@ def train_language_model(work, preprocessor, train, validation):
     return fit_resumably(compiled, dataset, LANGUAGE_MODEL["epochs"], validation_set, work / "language_model")
 
 
-def train_member(index, work, preprocessor, train, validation):
-    """Fits a member, or loads what an earlier call has fitted; member `MEMBERS` is plain attention, for comparison."""
-    finished = work / f"member_{index}.keras"
+def train_model(kind, work, preprocessor, train, validation):
+    """Fits a model, or loads what an earlier call has fitted."""
+    finished = work / f"{kind}.keras"
     if finished.exists():
         return keras.models.load_model(finished)
     pretrained = train_language_model(work, preprocessor, train, validation)
-    seed = SEED + index
-    keras.utils.set_random_seed(seed)
+    keras.utils.set_random_seed(SEED)
 
     def start(steps):
-        model = build(preprocessor, copy=index < MEMBERS)
+        model = build(preprocessor, copy=kind == "pointer_generator")
         encoder = model.get_layer("encoder")
         for name in ("embedding", "forward_0", "backward_0"):
             encoder.get_layer(name).set_weights(pretrained.get_layer(name).get_weights())
@@ -150,8 +149,8 @@ def train_member(index, work, preprocessor, train, validation):
         model.compile(adam(steps, PEAK_LEARNING_RATE), kerasseq.losses.MaskedCrossentropy())
         return model
 
-    varied = augmentation.Augmentation(train, seed)
-    shuffle = kerasseq.preprocessing.EpochShuffle(seed)
+    varied = augmentation.Augmentation(train, SEED)
+    shuffle = kerasseq.preprocessing.EpochShuffle(SEED)
 
     def dataset(epoch):
         shuffle.epoch = epoch
@@ -162,10 +161,10 @@ def train_member(index, work, preprocessor, train, validation):
         dataset,
         EPOCHS,
         preprocessor.dataset(sorted(validation, key=lambda pair: len(pair[1])), 64),
-        work / f"compression_{index}",
+        work / kind,
     )
-    model.save(work / f"unfinished_{index}.keras")
-    os.replace(work / f"unfinished_{index}.keras", finished)
+    model.save(work / kind / "unfinished.keras")
+    os.replace(work / kind / "unfinished.keras", finished)
     return model
 
 
@@ -203,31 +202,27 @@ def first_words(sentence, number=12):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=pathlib.Path, default=pathlib.Path("runs/summarization_en"))
-    parser.add_argument("--member", type=int, choices=range(MEMBERS + 1), help="train this one alone, and stop")
+    parser.add_argument("--model", choices=MODELS, help="train this one alone, and stop")
     arguments = parser.parse_args()
     work = arguments.work
     work.mkdir(parents=True, exist_ok=True)
     train, validation, test = kerasseq.datasets.load_sentence_compression()
     preprocessor = vocabulary(work, train)
-    members = range(MEMBERS + 1) if arguments.member is None else [arguments.member]
-    *models, plain = (train_member(index, work, preprocessor, train, validation) for index in members)
-    if arguments.member is not None:
+    if arguments.model is not None:
+        train_model(arguments.model, work, preprocessor, train, validation)
         return
-    generators = {
-        "member": kerasseq.TextGenerator(models[0], preprocessor),
-        "ensemble": kerasseq.TextGenerator(kerasseq.models.Ensemble(models), preprocessor),
-        "plain attention": kerasseq.TextGenerator(plain, preprocessor),
-    }
+    generator, plain = (
+        kerasseq.TextGenerator(train_model(kind, work, preprocessor, train, validation), preprocessor)
+        for kind in MODELS
+    )
 
     # === The search is chosen on validation ===
     sources = [source for source, _ in validation]
-    generator = generators["ensemble"]
     on_validation = {
         name: scores(generator.generate(sources, sampler), validation) for name, sampler in SAMPLERS.items()
     }
     chosen = max(SAMPLERS, key=lambda name: on_validation[name]["token_f1"])
     generator.sampler = SAMPLERS[chosen]
-    on_validation["one member"] = scores(generators["member"].generate(sources, SAMPLERS[chosen]), validation)
 
     # === Test, once ===
     sources = [source for source, _ in test]
@@ -237,16 +232,15 @@ def main():
         "data": "Google sentence compression, the public 10,000 pairs; Tatoeba sentences to learn English",
         "split": "test: the first 1,000 pairs; validation: the next 1,000; training: 8,000",
         "seed": SEED,
-        "members": MEMBERS,
         "parameters": generator.model.count_params(),
         "training_minutes": training_minutes(work),
         "validation": on_validation,
         "chosen_on_validation": chosen,
         "test": {
-            "ensemble": scores(outputs, test),
-            "ensemble, greedy": scores(generator.generate(sources, GREEDY), test),
-            "one member": scores(generators["member"].generate(sources, SAMPLERS[chosen]), test),
-            "plain attention": scores(generators["plain attention"].generate(sources, beam(0.7)), test),
+            "pointer-generator": scores(outputs, test),
+            "pointer-generator, greedy": scores(generator.generate(sources, GREEDY), test),
+            "pointer-generator, any words": scores(generator.generate(sources, beam(0.7)), test),
+            "plain attention": scores(plain.generate(sources, beam(0.7)), test),
             "copy everything": scores(sources, test),
             "first 12 tokens and a full stop": scores([first_words(source) for source in sources], test),
             "first 12 words": scores([" ".join(source.split()[:12]) for source in sources], test),
@@ -265,9 +259,9 @@ def main():
 
 
 def training_minutes(work):
-    """Minutes of all epochs of all members, by their logs."""
+    """Minutes of all epochs of the language model and the pointer-generator, by their logs."""
     seconds = 0.0
-    for log in work.glob("*/log.csv"):
+    for log in (work / "language_model" / "log.csv", work / "pointer_generator" / "log.csv"):
         with open(log, encoding="utf-8") as file:
             # An epoch that was interrupted after it was logged is logged again.
             seconds += sum(float(last) for last in {row[0]: row[-1] for row in csv.reader(file)}.values())
