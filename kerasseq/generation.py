@@ -243,7 +243,8 @@ class TextGenerator(keras.Model):
         states = repeated["states"]
         if sampler.source_words_only:
             source_ids = tf.repeat(encoder_inputs["encoder_token_ids"], sampler.rows_per_sequence, 0)
-            words = samplers.SourceWords(source_ids, self.preprocessor.word_pieces(), END_ID)
+            limit = self.preprocessor.max_source_length
+            words = samplers.SourceWords(source_ids, self.preprocessor.word_pieces(), END_ID, limit)
             step, states = with_source_words(step, states, words)
         outputs = sampler(
             step,

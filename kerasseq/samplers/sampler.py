@@ -136,6 +136,8 @@ class Sampler:
             allowed = ops.where(suppressed, IMPOSSIBLE, allowed)
         if self.no_repeat_ngram_size is not None:
             repeats = repeated_ngrams(token_ids, index, self.no_repeat_ngram_size, logits.shape[-1])
+            if step_allowed is not None:  # A word that has begun comes to its end, though that repeats what was.
+                repeats = repeats & ops.any(step_allowed & ~repeats, axis=-1, keepdims=True)
             allowed = ops.where(repeats, IMPOSSIBLE, allowed)
         if prefix_ids is not None:
             # A column of zeros behind the prefix, so that there is one to look at when it is over.

@@ -17,9 +17,11 @@ class SourceWords:
         source_ids: int32 `(rows, source)`, 0 for padding.
         words: dict of arrays that describe the vocabulary, see `TextPreprocessor.word_pieces`.
         end_id: int.
+        limit: int, the length to which longer sources were cut: their last word may be only a part of one, and is not
+            used. Default: none were.
     """
 
-    def __init__(self, source_ids, words, end_id=3):
+    def __init__(self, source_ids, words, end_id=3, limit=None):
         self.folded = ops.convert_to_tensor(words["folded"], dtype="int32")  # (vocabulary,)
         source_ids = ops.cast(source_ids, "int32")
         self.source = ops.take(self.folded, source_ids)  # (rows, source)
@@ -37,11 +39,17 @@ class SourceWords:
         # "Belser" of "Greenfield/Belser" has no space before it, so it must follow a mark as well.
         self.glued = self.starts & starts_word & ~spaced
         self.mark = ~ends_word
+        self.words = ops.cumsum(ops.cast(self.starts, "int32"), axis=1)  # numbered from 1; END is the last one
         self.needed = self.to_word_end() + ops.cast(source_ids != end_id, "int32")
+        self.usable = self.real
+        if limit is not None:
+            cut = ops.sum(ops.cast(self.real, "int32"), axis=1, keepdims=True) >= limit
+            last = ops.max(self.words, axis=1, keepdims=True) - 1
+            self.usable = self.real & ~(cut & (self.words == last))
 
     def start(self):
         """The state before the first token: bool `(rows, source)`."""
-        return self.starts
+        return self.starts & self.usable
 
     def follow(self, token_ids, state):
         """Tokens `(rows, 1)` and the state before them to the state behind them."""
@@ -50,7 +58,7 @@ class SourceWords:
         lost = ~ops.any(here, axis=-1, keepdims=True)
         word = lost | ops.any(here & self.final, axis=-1, keepdims=True)
         mark = lost | ops.any(here & self.final & self.mark, axis=-1, keepdims=True)
-        return self.real & ops.where(self.starts, word & (mark | ~self.glued), before(here))
+        return self.usable & ops.where(self.starts, word & (mark | ~self.glued), before(here))
 
     def allowed(self, state, left=None):
         """The tokens that may come next.
@@ -70,10 +78,9 @@ class SourceWords:
 
     def to_word_end(self):
         """How many tokens there are from each position to the end of its word: int32 `(rows, source)`."""
-        words = ops.cumsum(ops.cast(self.starts, "int32"), axis=1)  # numbered from 1
-        source = ops.shape(words)[1]
-        ends = ops.cumsum(count(words, self.real, source + 1), axis=1)
-        return ops.take_along_axis(ends, words, axis=1) - ops.arange(source, dtype="int32")
+        source = ops.shape(self.words)[1]
+        ends = ops.cumsum(count(self.words, self.real, source + 1), axis=1)
+        return ops.take_along_axis(ends, self.words, axis=1) - ops.arange(source, dtype="int32")
 
 
 def count(values, chosen, number):
