@@ -244,7 +244,9 @@ class TextGenerator(keras.Model):
         if sampler.source_words_only:
             source_ids = tf.repeat(encoder_inputs["encoder_token_ids"], sampler.rows_per_sequence, 0)
             limit = self.preprocessor.max_source_length
-            words = samplers.SourceWords(source_ids, self.preprocessor.word_pieces(), END_ID, limit)
+            words = samplers.SourceWords(
+                source_ids, self.preprocessor.word_pieces(), END_ID, limit, sampler.suppressed_ids
+            )
             step, states = with_source_words(step, states, words)
         outputs = sampler(
             step,
@@ -346,7 +348,9 @@ def with_source_words(step, states, words):
 
 def check_sampler(sampler, model, preprocessor):
     """Raises a `ValueError` for a coverage penalty without attention, or words of the source in another vocabulary."""
-    if getattr(sampler, "source_words_only", False) and not getattr(preprocessor, "joint", False):
+    # A preprocessor that is being loaded has no vocabularies yet, and so no `joint`.
+    joint = hasattr(preprocessor, "word_pieces") and getattr(preprocessor, "joint", True)
+    if sampler.source_words_only and not joint:
         raise ValueError(
             "source_words_only compares the tokens of source and target, so both need one vocabulary. Received: a "
             f"{type(preprocessor).__name__} without. Train one with TextPreprocessor.from_pairs(pairs, joint=True)."
@@ -373,7 +377,8 @@ def check_model(model, preprocessor):
             f"model must have sub-models named 'encoder', 'bridge' and 'decoder', as kerasseq.models builds them. "
             f"Missing: {missing}. Received: layers {names}."
         )
-    if "source_token_ids" in model.get_layer("decoder").input and not getattr(preprocessor, "joint", True):
+    copies = any(name.startswith("source_token_ids") for name in model.get_layer("decoder").input)
+    if copies and not getattr(preprocessor, "joint", True):
         raise ValueError(
             "The model copies token ids from the source to the target, so both need one vocabulary. Received: a "
             "preprocessor with two. Train one with TextPreprocessor.from_pairs(pairs, joint=True)."

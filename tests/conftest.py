@@ -5,6 +5,7 @@ import os
 import pathlib
 import random
 
+import numpy as np
 import pytest
 
 MIRROR = pathlib.Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -38,6 +39,16 @@ def preprocessor(number_pairs):
 
 
 @pytest.fixture(scope="session")
+def joint_preprocessor(number_pairs):
+    """One vocabulary for both sides of `number_pairs`."""
+    import kerasseq
+
+    return kerasseq.preprocessing.TextPreprocessor.from_pairs(
+        number_pairs, vocabulary_size=290, joint=True, max_source_length=24, max_target_length=16
+    )
+
+
+@pytest.fixture(scope="session")
 def trained_model(preprocessor, number_pairs):
     """A small model with attention that has learnt `number_pairs` in part, compiled, with its optimizer's state.
 
@@ -66,3 +77,26 @@ def generator(trained_model, preprocessor):
     import kerasseq
 
     return kerasseq.TextGenerator(trained_model, preprocessor, sampler=kerasseq.samplers.BeamSampler(beam_width=3))
+
+
+@pytest.fixture(scope="session")
+def numpy_cell():
+    """The equations of one step of a cell: inputs `(batch, features)`, states, weights in the layer's order."""
+
+    def sigmoid(x):
+        return 1 / (1 + np.exp(-x))
+
+    def step(cell, x, states, kernel, recurrent_kernel, bias, recurrent_bias=0.0):
+        blocks = {"simple_rnn": 1, "lstm": 4, "gru": 3}[cell]
+        inputs = np.split(x @ kernel + bias, blocks, axis=-1)
+        hiddens = np.split(states[0] @ recurrent_kernel + recurrent_bias, blocks, axis=-1)
+        if cell == "simple_rnn":
+            return [np.tanh(inputs[0] + hiddens[0])]
+        if cell == "lstm":
+            i, f, g, o = (a + b for a, b in zip(inputs, hiddens, strict=True))
+            memory = sigmoid(f) * states[1] + sigmoid(i) * np.tanh(g)
+            return [sigmoid(o) * np.tanh(memory), memory]
+        update, reset = sigmoid(inputs[0] + hiddens[0]), sigmoid(inputs[1] + hiddens[1])
+        return [update * states[0] + (1 - update) * np.tanh(inputs[2] + reset * hiddens[2])]
+
+    return step

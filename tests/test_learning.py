@@ -192,3 +192,28 @@ def test_monotonic_attention_finds_the_diagonal():
     offsets = np.concatenate([positions - np.arange(len(positions)) for positions in peaks])
     assert np.max(np.abs(offsets)) <= 1  # nor is it more than a position off the diagonal.
     assert np.mean(offsets == 0) >= 0.97
+
+
+@pytest.mark.parametrize("copying", [True, False], ids=["pointer-generator", "attention"])
+def test_symbols_that_were_in_no_training_pair(copying):
+    """Half of the symbols stay as they were initialized: whoever copies by position copies them too.
+
+    A model that must generate what it writes learns the other half alone. Training symbols are many, and dropout hides
+    some of what tells them apart, or else the attention finds its place by the symbols.
+    """
+    keras.utils.set_random_seed(0)
+    letters = 200
+    task, size = functools.partial(copy, letters=letters), FIRST + 2 * letters
+    options = {"cell": "lstm", "embedding_dim": 32, "units": 64, "attention": "coverage", "dropout": 0.3}
+    if copying:
+        model = kerasseq.models.PointerGeneratorSeq2Seq(size, **options)
+    else:
+        model = kerasseq.models.AttentionSeq2Seq(size, size, **options)
+    train(model, task, max_length=8, spread=8, steps=1000, learning_rate=5e-3)
+    pairs = held_out_pairs(task, np.random.default_rng(2), max_length=8)
+    unknown = [(source + letters, target + letters) for source, target in pairs]
+    assert exact_match(model, pairs) >= 0.99
+    if copying:
+        assert exact_match(model, unknown) >= 0.99
+    else:
+        assert exact_match(model, unknown) < 0.05

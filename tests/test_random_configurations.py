@@ -24,6 +24,16 @@ NEAR_TIE = 1e-3
 
 SETTINGS = hypothesis.settings(deadline=None, derandomize=True)
 
+attention_options = {
+    "attention": strategies.sampled_from(sorted(ATTENTIONS)),
+    "placement": strategies.sampled_from([None, *PLACEMENTS]),
+    "cell": strategies.sampled_from(sorted(CELLS)),
+    "bidirectional": strategies.booleans(),
+    "bridge": strategies.sampled_from([None, "zero", "dense"]),
+    "residual": strategies.booleans(),
+    "layer_normalization": strategies.booleans(),
+    "num_heads": strategies.sampled_from([1, 2, 4]),
+}
 builders = strategies.one_of(
     strategies.fixed_dictionaries(
         {
@@ -31,17 +41,12 @@ builders = strategies.one_of(
             "bidirectional": strategies.booleans(),
         }
     ),
+    strategies.fixed_dictionaries({"builder": strategies.just("AttentionSeq2Seq"), **attention_options}),
     strategies.fixed_dictionaries(
         {
-            "builder": strategies.just("AttentionSeq2Seq"),
-            "attention": strategies.sampled_from(sorted(ATTENTIONS)),
-            "placement": strategies.sampled_from([None, *PLACEMENTS]),
-            "cell": strategies.sampled_from(sorted(CELLS)),
-            "bidirectional": strategies.booleans(),
-            "bridge": strategies.sampled_from([None, "zero", "dense"]),
-            "residual": strategies.booleans(),
-            "layer_normalization": strategies.booleans(),
-            "num_heads": strategies.sampled_from([1, 2, 4]),
+            "builder": strategies.just("PointerGeneratorSeq2Seq"),
+            "coverage_loss": strategies.sampled_from([0.0, 1.0]),
+            **attention_options,
         }
     ),
 )
@@ -74,7 +79,8 @@ def build(preprocessor, builder, size, seed):
     make = getattr(models, builder.pop("builder"))
     if builder.get("attention") == "dot":
         builder["bidirectional"] = False
-    model = make(preprocessor.source_vocabulary_size, preprocessor.target_vocabulary_size, **builder, **size)
+    vocabularies = [int(tokenizer.vocab_size()) for tokenizer in preprocessor.tokenizers]
+    model = make(*vocabularies, **builder, **size)
     random = np.random.default_rng(seed)
     model.set_weights([random.normal(size=weight.shape, scale=0.7) for weight in model.get_weights()])
     return model
@@ -88,9 +94,10 @@ def agree(generations, texts, scores):
         assert text == generation.text or (others and generation.score - others[0] < NEAR_TIE)
 
 
-def check(preprocessor, number_pairs, configuration):
+def check(preprocessors, number_pairs, configuration):
     builder, size, options, seed = configuration
-    if builder["builder"] != "AttentionSeq2Seq":
+    preprocessor = preprocessors[builder["builder"] == "PointerGeneratorSeq2Seq"]
+    if "attention" not in builder:
         options = {**options, "coverage_penalty": 0.0}
     model = build(preprocessor, builder, size, seed)
     model.compile(keras.optimizers.Adam(1e-3), kerasseq.losses.MaskedCrossentropy())
@@ -129,14 +136,20 @@ def check(preprocessor, number_pairs, configuration):
                 assert generation.score == pytest.approx(expected, abs=1e-3)
 
 
+@pytest.fixture(scope="session")
+def preprocessors(preprocessor, joint_preprocessor):
+    """With a vocabulary for each side, and with one for both."""
+    return preprocessor, joint_preprocessor
+
+
 @hypothesis.settings(parent=SETTINGS, max_examples=4)
 @hypothesis.given(configuration=configurations)
-def test_random_configurations(preprocessor, number_pairs, configuration):
-    check(preprocessor, number_pairs, configuration)
+def test_random_configurations(preprocessors, number_pairs, configuration):
+    check(preprocessors, number_pairs, configuration)
 
 
 @pytest.mark.slow
 @hypothesis.settings(parent=SETTINGS, max_examples=25)
 @hypothesis.given(configuration=configurations)
-def test_many_random_configurations(preprocessor, number_pairs, configuration):
-    check(preprocessor, number_pairs, configuration)
+def test_many_random_configurations(preprocessors, number_pairs, configuration):
+    check(preprocessors, number_pairs, configuration)

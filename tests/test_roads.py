@@ -7,6 +7,7 @@ import tensorflow as tf
 
 import kerasseq
 from kerasseq import TextGenerator, models
+from kerasseq.joining import decoder_outputs
 
 START, END = 2, 3
 SOURCES = ["one two three", "four", "", "two two one four three"]
@@ -44,12 +45,27 @@ BUILDERS = {
         *sizes, **common, cell="simple_rnn", attention="bahdanau", tie_embeddings=True, bidirectional=False
     ),
 }
+# With one vocabulary for both sides.
+COPYING = {
+    "lstm, pointer-generator": lambda size, _, **common: models.PointerGeneratorSeq2Seq(size, **common),
+    "ensemble that copies": lambda *sizes, **common: models.Ensemble(
+        [
+            models.PointerGeneratorSeq2Seq(sizes[0], **common, cell="gru", attention="luong"),
+            models.AttentionSeq2Seq(*sizes, **common, cell="gru"),
+        ]
+    ),
+}
 
 
-@pytest.fixture(scope="module", params=BUILDERS)
-def generator(request, preprocessor):
+ENSEMBLE = pytest.param("ensemble that copies", marks=pytest.mark.slow)
+
+
+@pytest.fixture(scope="module", params=[*BUILDERS, "lstm, pointer-generator", ENSEMBLE])
+def generator(request, preprocessor, joint_preprocessor):
     """A generator with random weights, large enough that its outputs differ from source to source."""
-    model = BUILDERS[request.param](
+    if request.param in COPYING:
+        preprocessor = joint_preprocessor
+    model = {**BUILDERS, **COPYING}[request.param](
         preprocessor.source_vocabulary_size, preprocessor.target_vocabulary_size, units=12, embedding_dim=8
     )
     random = np.random.default_rng(5)
@@ -75,14 +91,29 @@ def greedy_by_predict(model, encoder_token_ids):
     return ids, score
 
 
+def copies(generator):
+    return "generation_probability" in generator.model.get_layer("decoder").output
+
+
 def test_generate_is_a_loop_of_predict(generator):
     generations = generator.generate(SOURCES, sampler="greedy", details=True)
     assert len({generation.text for generation in generations}) > 1
+    outputs = decoder_outputs(generator.model) if copies(generator) else None
     for source, generation in zip(SOURCES, generations, strict=True):
         encoder_token_ids = generator.preprocessor.encode_source([source])["encoder_token_ids"].numpy()
         ids, score = greedy_by_predict(generator.model, encoder_token_ids)
         assert generation.text == generator.preprocessor.decode([ids]).numpy()[0].decode()
         assert generation.score == pytest.approx(score, abs=1e-3)
+        if outputs:
+            # Padded, for Keras warns of a softmax over one position, which an empty source has.
+            inputs = {
+                "encoder_token_ids": np.pad(encoder_token_ids, ((0, 0), (0, 1))),
+                "decoder_token_ids": np.array([[START, *ids[:-1]]], "int32"),
+            }
+            expected = outputs(inputs)["generation_probability"][0]
+            np.testing.assert_allclose(generation.generation_probability, expected, atol=1e-4)
+        else:
+            assert generation.generation_probability is None
 
 
 def test_served_as_in_process(generator, exported):
@@ -92,6 +123,11 @@ def test_served_as_in_process(generator, exported):
         expected = generator.generate(SOURCES, sampler=sampler, details=True)
         assert [text.decode() for text in served["text"].numpy()] == [generation.text for generation in expected]
         np.testing.assert_allclose(served["score"], [generation.score for generation in expected], atol=1e-3)
+    if copies(generator):
+        served = loaded.signatures["attention"](text=tf.constant(SOURCES))["generation_probability"].numpy()
+        for row, generation in zip(served, generator.generate(SOURCES, details=True), strict=True):
+            probability = generation.generation_probability
+            np.testing.assert_allclose(row[: len(probability)], probability, atol=1e-4)
 
 
 def test_an_empty_batch_is_answered(exported):

@@ -50,8 +50,8 @@ def word_pieces(pieces):
         dict of arrays `(vocabulary,)`: `folded`, int32, the first id whose subword is the same but for letter case; and
         bool `spaced`, whether a space stands before it; `starts_word` and `ends_word`, whether its first and last
         character are those of a word (letters, digits, underscore; a byte of a character counts as such);
-        `starts_digit` and `ends_digit`; `point`, whether it is a point or a comma alone; `starts_point`, whether it
-        begins with one and a digit, and `ends_point`, whether it ends in a digit and one.
+        `starts_digit`; `point`, whether it is a point or a comma alone; `starts_point`, whether it begins with one and
+        a digit, and `ends_point`, whether it ends in one.
     """
     pieces = [piece.decode("utf-8", "replace") for piece in pieces]
     first = {}
@@ -70,10 +70,9 @@ def word_pieces(pieces):
         "starts_word": which(r"\A\w"),
         "ends_word": which(r"\w\Z"),
         "starts_digit": which(r"\A\d"),
-        "ends_digit": which(r"\d\Z"),
         "point": which(r"\A[.,]\Z"),
         "starts_point": which(r"\A[.,]\d"),
-        "ends_point": which(r"\d[.,]\Z"),
+        "ends_point": which(r"[.,]\Z"),
     }
 
 

@@ -26,9 +26,11 @@ class Sampler:
         no_repeat_ngram_size: int, the length of sequences of tokens that an output may hold only once: 3 blocks
             repeated trigrams (Paulus et al. 2018). Default: none.
         suppressed_ids: ints, ids that never appear in an output.
-        source_words_only: bool, whether outputs are made of whole words and numbers of the source and its punctuation
-            marks, in any order, whatever the letter case: an output then never holds a name or a number that its source
-            does not. It ends with END within its limit. Needs one vocabulary for both sides.
+        source_words_only: bool, whether outputs are made of whole words of the source and its punctuation marks, in any
+            order, whatever the letter case: an output holds no word that its source does not. Numbers with points or
+            commas, such as 2.7 and 32,000, stay whole as well; parts of others, such as 7:30 and 14-6, may be combined.
+            An output ends with END within its limit; a word that has begun comes to its end even if that repeats an
+            n-gram. Needs one vocabulary for both sides.
 
     Raises:
         ValueError: for a value outside these ranges.

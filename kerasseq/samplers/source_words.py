@@ -3,7 +3,7 @@
 from keras import ops
 
 # What `joins_number` looks at.
-NUMBERS = ("starts_digit", "ends_digit", "point", "starts_point", "ends_point")
+NUMBERS = ("starts_digit", "point", "starts_point", "ends_point")
 
 
 class SourceWords:
@@ -19,9 +19,10 @@ class SourceWords:
         end_id: int.
         limit: int, the length to which longer sources were cut: their last word may be only a part of one, and is not
             used. Default: none were.
+        suppressed_ids: ints; words that hold one of them are not used.
     """
 
-    def __init__(self, source_ids, words, end_id=3, limit=None):
+    def __init__(self, source_ids, words, end_id=3, limit=None, suppressed_ids=()):
         self.folded = ops.convert_to_tensor(words["folded"], dtype="int32")  # (vocabulary,)
         source_ids = ops.cast(source_ids, "int32")
         self.source = ops.take(self.folded, source_ids)  # (rows, source)
@@ -31,21 +32,27 @@ class SourceWords:
             if name != "folded"
         }  # bool (rows, source) each
         spaced, starts_word, ends_word = (of_source[name] for name in ("spaced", "starts_word", "ends_word"))
-        inside_number = joins_number(~spaced, **{name: of_source[name] for name in NUMBERS})
-        starts = spaced | ~starts_word | before(~ends_word, first=True)
         self.real = source_ids > 0
+        inside_number = joins_number(~spaced, **{name: of_source[name] for name in NUMBERS})
+        if limit is not None:
+            cut = ops.sum(ops.cast(self.real, "int32"), axis=1, keepdims=True) >= limit
+            # A point at the cut may be one within a number.
+            inside_number = inside_number | (cut & of_source["point"] & ~spaced & after(source_ids == end_id))
+        starts = spaced | ~starts_word | before(~ends_word, first=True)
         self.starts = starts & ~inside_number & self.real
         self.final = self.real & after(self.starts, last=True)  # where a word ends
-        # "Belser" of "Greenfield/Belser" has no space before it, so it must follow a mark as well.
+        # "Belser" of "Greenfield/Belser" has no space before it: behind another word it would be part of that.
         self.glued = self.starts & starts_word & ~spaced
-        self.mark = ~ends_word
         self.words = ops.cumsum(ops.cast(self.starts, "int32"), axis=1)  # numbered from 1; END is the last one
         self.needed = self.to_word_end() + ops.cast(source_ids != end_id, "int32")
         self.usable = self.real
         if limit is not None:
-            cut = ops.sum(ops.cast(self.real, "int32"), axis=1, keepdims=True) >= limit
             last = ops.max(self.words, axis=1, keepdims=True) - 1
-            self.usable = self.real & ~(cut & (self.words == last))
+            self.usable = self.usable & ~(cut & (self.words == last))
+        if suppressed_ids:
+            suppressed = ops.any(source_ids[:, :, None] == ops.array(suppressed_ids, dtype="int32"), axis=-1)
+            by_word = count(self.words, suppressed, ops.shape(self.words)[1] + 1)
+            self.usable = self.usable & (ops.take_along_axis(by_word, self.words, axis=1) == 0)
 
     def start(self):
         """The state before the first token: bool `(rows, source)`."""
@@ -57,8 +64,7 @@ class SourceWords:
         # A forced prefix may leave the source: any word may follow.
         lost = ~ops.any(here, axis=-1, keepdims=True)
         word = lost | ops.any(here & self.final, axis=-1, keepdims=True)
-        mark = lost | ops.any(here & self.final & self.mark, axis=-1, keepdims=True)
-        return self.usable & ops.where(self.starts, word & (mark | ~self.glued), before(here))
+        return self.usable & ops.where(self.starts & ~self.glued, word, before(here))
 
     def allowed(self, state, left=None):
         """The tokens that may come next.
@@ -91,13 +97,13 @@ def count(values, chosen, number):
     return ops.scatter(indices, ops.reshape(ops.cast(chosen, "int32"), (-1,)), (rows, number))
 
 
-def joins_number(glued, starts_digit, ends_digit, point, starts_point, ends_point):
-    """Where a number goes on from the position before: "2.7" and "32,000" are one, however they are cut into tokens."""
-    point_between = before(ends_digit) & point & after(starts_digit & glued)
-    behind_point = before(point_between & glued)
-    return glued & (
-        point_between | behind_point | (before(ends_digit) & starts_point) | (before(ends_point) & starts_digit)
-    )
+def joins_number(glued, starts_digit, point, starts_point, ends_point):
+    """Where a number goes on from the position before: "2.7" and "32,000" are one, however they are cut into tokens.
+
+    A point or comma before a digit goes with whatever is before it, or else "12" and "no.7" would make "12.7".
+    """
+    point_before_digit = glued & point & after(glued & starts_digit)
+    return point_before_digit | before(point_before_digit) | glued & (starts_point | before(ends_point) & starts_digit)
 
 
 def before(positions, first=False):

@@ -62,26 +62,3 @@ def weighted_gradients():
         return tape.gradient(value, [*inputs, *(weight.value for weight in weights)])
 
     return gradients
-
-
-@pytest.fixture(scope="session")
-def numpy_cell():
-    """The equations of one step of a cell: inputs `(batch, features)`, states, weights in the layer's order."""
-
-    def sigmoid(x):
-        return 1 / (1 + np.exp(-x))
-
-    def step(cell, x, states, kernel, recurrent_kernel, bias, recurrent_bias=0.0):
-        blocks = {"simple_rnn": 1, "lstm": 4, "gru": 3}[cell]
-        inputs = np.split(x @ kernel + bias, blocks, axis=-1)
-        hiddens = np.split(states[0] @ recurrent_kernel + recurrent_bias, blocks, axis=-1)
-        if cell == "simple_rnn":
-            return [np.tanh(inputs[0] + hiddens[0])]
-        if cell == "lstm":
-            i, f, g, o = (a + b for a, b in zip(inputs, hiddens, strict=True))
-            memory = sigmoid(f) * states[1] + sigmoid(i) * np.tanh(g)
-            return [sigmoid(o) * np.tanh(memory), memory]
-        update, reset = sigmoid(inputs[0] + hiddens[0]), sigmoid(inputs[1] + hiddens[1])
-        return [update * states[0] + (1 - update) * np.tanh(inputs[2] + reset * hiddens[2])]
-
-    return step

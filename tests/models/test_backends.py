@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from kerasseq.losses import MaskedCrossentropy
-from kerasseq.models import AttentionSeq2Seq, GRUSeq2Seq, LSTMSeq2Seq, VanillaSeq2Seq
+from kerasseq.models import AttentionSeq2Seq, GRUSeq2Seq, LSTMSeq2Seq, PointerGeneratorSeq2Seq, VanillaSeq2Seq
 
 SIZES = {"source_vocabulary_size": 9, "target_vocabulary_size": 8, "embedding_dim": 3, "units": 4}
 
@@ -27,6 +27,9 @@ FAMILIES = {
     "location": functools.partial(AttentionSeq2Seq, **SIZES, cell="gru", attention="location", bridge="zero"),
     "monotonic": functools.partial(AttentionSeq2Seq, **SIZES, cell="gru", attention="monotonic", dropout=0.1),
     "coverage": functools.partial(AttentionSeq2Seq, **SIZES, attention="coverage", layer_normalization=True),
+    "pointer": functools.partial(
+        PointerGeneratorSeq2Seq, vocabulary_size=9, embedding_dim=3, units=4, coverage_loss=0.1, dropout=0.1
+    ),
 }
 
 # Loads each model, compares its logits, and fits it on. `keras.ops.convert_to_numpy` is all that tells backends apart.

@@ -97,6 +97,7 @@ ALL_RULES = {
     "max_length_ratio": 1.4,
     "no_repeat_ngram_size": 2,
     "suppressed_ids": [1],
+    "source_words_only": True,
 }
 SAMPLERS = {
     "greedy": lambda: GreedySampler(**ALL_RULES),
@@ -163,6 +164,7 @@ def test_defaults_are_written_out():
         "max_length_ratio": None,
         "no_repeat_ngram_size": None,
         "suppressed_ids": [],
+        "source_words_only": False,
     }
     defaults = {"beam_width": 5, "length_penalty": 1.0, "normalization": "gnmt", "coverage_penalty": 0.0}
     assert BeamSampler().get_config() == {**defaults, **GreedySampler().get_config()}

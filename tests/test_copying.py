@@ -1,0 +1,361 @@
+"""Outputs of source words alone, and where each token of an output came from: in process, saved, served."""
+
+import base64
+import itertools
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import keras_hub
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kerasseq import TextGenerator, models, samplers
+from kerasseq.joining import select_inputs
+from kerasseq.plotting import plot_attention
+from kerasseq.preprocessing import TextPreprocessor
+from kerasseq.preprocessing.ids import shift_right
+
+C_API = pathlib.Path(__file__).parent / "serving" / "c_api.py"
+START, END = 2, 3
+SOURCES = [
+    "Greenfield/Belser designs the naïve logos of paper mills.",
+    "In 2005 the mills of Élan sold 32,000 tons, 2.7% more.",
+    "the user_name of B2B is x",
+    "",
+    "Qq 👍 ok",
+]
+
+
+@pytest.fixture(scope="module")
+def joint():
+    """One vocabulary, which cuts most words into pieces."""
+    pairs = [(source, source) for source in SOURCES if source] * 10
+    return TextPreprocessor.from_pairs(pairs, 340, joint=True, max_source_length=64, max_target_length=32)
+
+
+@pytest.fixture(scope="module")
+def separate():
+    pairs = [(source, source.upper()) for source in SOURCES if source] * 10
+    return TextPreprocessor.from_pairs(pairs, 340)
+
+
+def adverse(model):
+    """Random weights, which make the model say other words than those of the source, and END wherever it may."""
+    random = np.random.default_rng(5)
+    model.set_weights([random.normal(size=weight.shape, scale=0.7) for weight in model.get_weights()])
+    bias = model.get_layer("decoder").get_layer("logits").bias
+    bias.assign(bias + 20.0 * np.eye(bias.shape[0])[END])
+    return model
+
+
+def pointer_generator(vocabulary_size):
+    return models.PointerGeneratorSeq2Seq(vocabulary_size, cell="gru", attention="luong", units=12, embedding_dim=8)
+
+
+@pytest.fixture(scope="module")
+def generator(joint):
+    """A pointer-generator whose own sampler is a beam search for words of the source."""
+    sampler = samplers.BeamSampler(3, length_penalty=0.8, min_length=7, source_words_only=True)
+    return TextGenerator(adverse(pointer_generator(joint.source_vocabulary_size)), joint, sampler)
+
+
+@pytest.fixture(scope="module")
+def generations(generator):
+    """Outputs of a free search."""
+    return generator.generate(SOURCES, samplers.BeamSampler(3, min_length=7), details=True)
+
+
+def ids_of(generation, generator):
+    tokenizer = generator.preprocessor.tokenizers[-1]
+    return [int(tokenizer.string_to_id(token)) for token in generation.target_tokens]
+
+
+def log_probabilities(generator, sources, ids):
+    """What the model gives the outputs, int lists, all at once."""
+    encoder_inputs = generator.preprocessor.encode_source(sources)
+    labels = tf.ragged.constant(ids, dtype=tf.int32).to_tensor()
+    logits = generator.model({**encoder_inputs, "decoder_token_ids": shift_right(labels)}, training=False)
+    chosen = tf.gather(tf.nn.log_softmax(logits), labels, batch_dims=2)
+    return tf.reduce_sum(tf.where(labels > 0, chosen, 0.0), axis=1).numpy()
+
+
+def check_scores(generator, generations, sources, length_penalty):
+    """Scores are the model's: rules do not make what they leave add up to 1."""
+    ids = [ids_of(generation, generator) for generation in generations]
+    assert all(ids)
+    penalties = ((5 + np.array([len(tokens) for tokens in ids])) / 6) ** length_penalty
+    expected = log_probabilities(generator, sources, ids) / penalties
+    np.testing.assert_allclose([generation.score for generation in generations], expected, atol=1e-3)
+
+
+def foreign(source, text):
+    """Words and numbers of a text that the source does not have."""
+    words = set(re.findall(r"\w+", text.lower())) - set(re.findall(r"\w+", source.lower()))
+    numbers = set(re.findall(r"\d+(?:[.,]\d+)*", text)) - set(re.findall(r"\d+(?:[.,]\d+)*", source))
+    return words | numbers
+
+
+def ended(generation):
+    return generation.target_tokens[-1:] == ["</s>"]
+
+
+# === Outputs of source words alone ===
+
+
+def draw(**rules):
+    return samplers.RandomSampler(keras_hub.samplers.RandomSampler(seed=1, temperature=1.5), **rules)
+
+
+def wide(**rules):
+    return samplers.BeamSampler(4, length_penalty=0.8, **rules)
+
+
+def test_the_model_would_say_other_words(generations):
+    assert sum(bool(foreign(source, said.text)) for source, said in zip(SOURCES, generations, strict=True)) >= 3
+
+
+@pytest.mark.parametrize("make", [samplers.GreedySampler, wide, draw])
+def test_all_hypotheses_hold_words_of_the_source_alone(generator, make):
+    sampler = make(min_length=7, source_words_only=True)
+    generations = generator.generate(SOURCES, sampler, details=True)
+    texts = set()
+    for source, generation in zip(SOURCES, generations, strict=True):
+        assert len(generation.alternatives) == sampler.rows_per_sequence
+        for text, score in generation.alternatives:
+            assert not foreign(source, text) and (score > -1e8 or text == "")
+            texts.add(text)
+        # An empty source allows END alone, which comes too early.
+        assert ended(generation) == bool(source) and len(generation.target_tokens) >= 7 * bool(source)
+    assert len(texts) > 5 or sampler.rows_per_sequence == 1
+    real = [index for index, source in enumerate(SOURCES) if source]
+    generations, sources = ([some[index] for index in real] for some in (generations, SOURCES))
+    check_scores(generator, generations, sources, 0.8 if make is wide else 0)
+
+
+def test_a_model_without_attention(joint):
+    model = adverse(models.GRUSeq2Seq(*[joint.source_vocabulary_size] * 2, units=12, embedding_dim=8))
+    sampler = samplers.BeamSampler(3, min_length=7, source_words_only=True)
+    generations = TextGenerator(model, joint, sampler).generate(SOURCES, details=True)
+    for source, generation in zip(SOURCES, generations, strict=True):
+        assert not any(foreign(source, text) for text, _ in generation.alternatives)
+        assert bool(generation.text) == bool(source)
+
+
+@pytest.mark.parametrize("make", [samplers.GreedySampler, wide])
+def test_without_repeated_trigrams(generator, make):
+    """None, but where a word that has begun must end."""
+    sampler = make(min_length=20, no_repeat_ngram_size=3, source_words_only=True)
+    for source, generation in zip(SOURCES, generator.generate(SOURCES, sampler, details=True), strict=True):
+        tokens = generation.target_tokens
+        trigrams = list(zip(tokens, tokens[1:], tokens[2:], strict=False))
+        repeated = [trigram for index, trigram in enumerate(trigrams) if trigram in trigrams[:index]]
+        assert not any(last.startswith("▁") for _, _, last in repeated) and len(repeated) <= len(trigrams) / 3
+        assert not foreign(source, generation.text)
+        assert ended(generation) == bool(source) and len(tokens) >= 20 * bool(source)
+
+
+def test_with_lengths_relative_to_the_source(generator):
+    sampler = samplers.GreedySampler(min_length_ratio=0.2, max_length_ratio=0.5, source_words_only=True)
+    for source, generation in zip(SOURCES, generator.generate(SOURCES, sampler, details=True), strict=True):
+        length = len(generation.source_tokens)
+        assert ended(generation) and not foreign(source, generation.text)
+        assert 0.2 * length <= len(generation.target_tokens) <= max(0.5 * length, 1)
+
+
+@pytest.mark.parametrize("make", [samplers.GreedySampler, wide])
+def test_with_prefixes(generator, make):
+    """Forced tokens come whatever the source, and count in the score; behind them the rule holds."""
+    prefixes = ["Paris zzz", "In 2005", "", "Zebra", "Qq"]
+    sampler = make(source_words_only=True)
+    generations = generator.generate(SOURCES, sampler, details=True, prefixes=prefixes)
+    for source, prefix, generation in zip(SOURCES, prefixes, generations, strict=True):
+        assert ended(generation) and generation.text.startswith(prefix)
+        assert foreign(source, generation.text) <= foreign(source, prefix)
+    check_scores(generator, generations, SOURCES, 0.8 if make is wide else 0)
+
+
+def test_outputs_end_in_time(generator):
+    """However little is left, no word is cut: only such begin as end within the limit."""
+    sampler = samplers.GreedySampler(min_length=10, source_words_only=True)  # END comes last.
+    generations = generator.generate(SOURCES, sampler, max_length=5, details=True)
+    for source, generation in zip(SOURCES, generations, strict=True):
+        assert not foreign(source, generation.text)
+    assert sum(len(generation.target_tokens) == 5 for generation in generations) >= 2
+
+
+def test_where_the_model_copies_whole_words_nothing_changes():
+    """Each word is one token, and only tokens of the source are likely."""
+    words = ("paper", "mills", "logos", "tons")
+    sources = [" ".join(order) for order in itertools.permutations(words)] * 3
+    preprocessor = TextPreprocessor.from_pairs([(s, s) for s in sources], 285, joint=True, max_target_length=12)
+    assert all(preprocessor.tokenizers[0].tokenize(word).shape == 1 for word in words)
+    model = adverse(pointer_generator(preprocessor.source_vocabulary_size))
+    # Generated is only END, a third of the time, so all else is copied.
+    logits, copying = (model.get_layer("decoder").get_layer(name) for name in ("logits", "pointer_generator"))
+    logits.kernel.assign(np.zeros(logits.kernel.shape))
+    copying.set_weights([np.zeros(copying.kernel.shape), np.array([-0.7])])
+    generator = TextGenerator(model, preprocessor)
+    free, ruled = (
+        generator.generate(sources[:8], wide(min_length=4, source_words_only=only), details=True)
+        for only in (False, True)
+    )
+    for one, other in zip(free, ruled, strict=True):
+        assert ended(one) and other.target_tokens == one.target_tokens
+        assert [text for text, _ in other.alternatives] == [text for text, _ in one.alternatives]
+        scores = ([score for _, score in generation.alternatives] for generation in (one, other))
+        np.testing.assert_allclose(*scores, atol=1e-4)
+    assert len({generation.text for generation in free}) > 1
+
+
+# === What does not fit ===
+
+
+def test_two_vocabularies_are_refused(separate):
+    sizes = (separate.source_vocabulary_size, separate.target_vocabulary_size)
+    model = models.GRUSeq2Seq(*sizes, units=4, embedding_dim=4)
+    sampler = samplers.GreedySampler(source_words_only=True)
+    message = "source_words_only .* need one vocabulary. Received: a TextPreprocessor without. .*joint=True"
+    with pytest.raises(ValueError, match=message):
+        TextGenerator(model, separate, sampler)
+    with pytest.raises(ValueError, match=message):
+        TextGenerator(model, separate).generate("the mills", sampler)
+
+
+@pytest.mark.parametrize("sampler", ["beam", samplers.BeamSampler(source_words_only=True)])
+def test_a_model_that_copies_needs_one_vocabulary(separate, sampler):
+    model = models.PointerGeneratorSeq2Seq(separate.source_vocabulary_size, units=4, embedding_dim=4)
+    message = "copies token ids .* need one vocabulary. Received: a preprocessor with two. .*joint=True"
+    with pytest.raises(ValueError, match=message):
+        TextGenerator(model, separate, sampler)
+
+
+# === Where each token came from ===
+
+
+def test_generation_probability_is_that_of_stepwise_decoding(generator, generations):
+    encoder, bridge, decoder = (generator.model.get_layer(name) for name in ("encoder", "bridge", "decoder"))
+    for source, generation in zip(SOURCES, generations, strict=True):
+        if not source:  # Keras warns of a softmax over the single position that it has.
+            continue
+        context = dict(generator.preprocessor.encode_source([source]))
+        context |= encoder(select_inputs(encoder, context))
+        context |= bridge(select_inputs(bridge, context))
+        attention, probabilities, token = [], [], START
+        for following in ids_of(generation, generator):
+            outputs = decoder(select_inputs(decoder, {**context, "decoder_token_ids": tf.constant([[token]])}))
+            context["states"], token = outputs["states"], following
+            attention.append(outputs["attention"][0, 0])
+            probabilities.append(outputs["generation_probability"][0, 0])
+        assert generation.generation_probability.shape == (len(generation.target_tokens),)
+        np.testing.assert_allclose(generation.generation_probability, probabilities, atol=1e-5)
+        np.testing.assert_allclose(generation.attention, attention, atol=1e-5)
+    together = np.concatenate([generation.generation_probability for generation in generations])
+    assert together.min() > 0 and together.max() < 1 and np.ptp(together) > 0.1
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (models.AttentionSeq2Seq, "index 1 has no generation probability: its model does not copy. .*PointerGenerator"),
+        (models.VanillaSeq2Seq, "index 1 has no attention"),
+    ],
+)
+def test_models_that_do_not_copy_have_no_generation_probability(joint, generations, build, message):
+    model = build(*[joint.source_vocabulary_size] * 2, units=4, embedding_dim=4)
+    generation = TextGenerator(model, joint, "greedy", max_length=3).generate("the mills", details=True)
+    assert generation.generation_probability is None
+    with pytest.raises(ValueError, match=message):
+        plot_attention([generations[0], generation], copies=True)
+
+
+def test_plot_of_the_origins(generations):
+    generations = [generations[0], generations[2]]
+    figure = plot_attention(generations, copies=True)
+    panels = [axis for axis in figure.axes if axis.images]
+    for axis, generation in zip(panels, generations, strict=True):
+        shown = np.asarray(axis.images[0].get_array())
+        p_gen = generation.generation_probability
+        assert shown.shape == (len(generation.target_tokens), len(generation.source_tokens) + 1)
+        np.testing.assert_allclose(shown.sum(axis=1), 1, atol=1e-5)
+        np.testing.assert_array_equal(shown[:, -1], p_gen)
+        for step, row in enumerate(shown):
+            np.testing.assert_allclose(row[:-1], (1 - p_gen[step]) * generation.attention[step], atol=1e-6)
+        sources, targets = (
+            [label.get_text() for label in ticks] for ticks in (axis.get_xticklabels(), axis.get_yticklabels())
+        )
+        assert sources[-2:] == ["END", "vocabulary"] and len(sources) == shown.shape[1]
+        assert targets[-1] == "END" and len(targets) == len(shown)
+    assert [axis.get_ylabel() for axis in figure.axes if axis not in panels] == ["probability of the origin"]
+    # Without `copies` it is the attention alone.
+    axis = plot_attention(generations[0]).axes[0]
+    np.testing.assert_array_equal(axis.images[0].get_array(), generations[0].attention)
+    assert axis.get_xticklabels()[-1].get_text() == "END"
+
+
+def test_heads_or_copies(generations):
+    with pytest.raises(ValueError, match="heads or copies. Received: heads=True, copies=True. Choose one"):
+        plot_attention(generations[0], heads=True, copies=True)
+
+
+# === Saved and served ===
+
+
+def test_saved_and_loaded(generator, tmp_path):
+    generator.save(tmp_path / "copying.keras")
+    loaded = TextGenerator.load(tmp_path / "copying.keras")
+    assert loaded.sampler.get_config() == generator.sampler.get_config()
+    assert loaded.sampler.source_words_only is True and loaded.preprocessor.joint
+    expected = generator.generate(SOURCES, details=True)
+    for one, other in zip(expected, loaded.generate(SOURCES, details=True), strict=True):
+        assert other.text == one.text and other.score == pytest.approx(one.score, abs=1e-4)
+        np.testing.assert_allclose(other.generation_probability, one.generation_probability, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def exported(generator, tmp_path_factory):
+    return generator.export(tmp_path_factory.mktemp("models") / "copying")
+
+
+def test_loaded_from_the_export(generator, exported):
+    loaded = TextGenerator.load(exported)
+    assert loaded.sampler.get_config() == generator.sampler.get_config()
+    assert loaded.generate(SOURCES) == generator.generate(SOURCES)
+
+
+def test_the_attention_signature_has_the_generation_probability(exported):
+    signatures = tf.saved_model.load(exported).signatures
+    outputs = signatures["attention"].structured_outputs
+    assert set(outputs) == {"text", "score", "source_tokens", "target_tokens", "attention", "generation_probability"}
+    probability = outputs["generation_probability"]
+    assert (probability.dtype, probability.shape.as_list()) == (tf.float32, [None, None])
+    for name in ("serving_default", "greedy"):
+        assert set(signatures[name].structured_outputs) == {"text", "score"}
+
+
+def test_a_model_server_gives_the_same(generator, exported):
+    """In a process that runs TensorFlow's C++ loader and none of our code."""
+    inputs = {"text": [base64.b64encode(source.encode()).decode() for source in SOURCES]}
+    requests = [{"signature": name, "inputs": inputs} for name in ("serving_default", "attention")]
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment.pop("PYTHONPATH", None)
+    run = subprocess.run(
+        [sys.executable, str(C_API), exported], input=json.dumps(requests), capture_output=True, text=True,
+        env=environment,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr[-3_000:]
+    plain, detailed = json.loads(run.stdout)["answers"]
+    expected = generator.generate(SOURCES, details=True)
+    for answer in (plain, detailed):
+        texts = [base64.b64decode(text).decode("utf-8") for text in answer["text"]["values"]]
+        assert texts == [generation.text for generation in expected]
+        np.testing.assert_allclose(answer["score"]["values"], [generation.score for generation in expected], atol=1e-3)
+    assert detailed["generation_probability"]["dtype"] == "float32"
+    probabilities = np.array(detailed["generation_probability"]["values"])
+    for row, generation in zip(probabilities, expected, strict=True):
+        tokens = len(generation.target_tokens)
+        np.testing.assert_allclose(row[:tokens], generation.generation_probability, atol=1e-4)
