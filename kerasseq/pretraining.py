@@ -84,7 +84,12 @@ def language_model_dataset(model, preprocessor, texts, batch_size, shuffle=False
         a `tf.data.Dataset` of `({"encoder_token_ids": (batch, source)}, {"next": (batch, source), "previous": (batch,
         source)})`, int32, as far as the model predicts them; 0 where there is no token, before the first and behind
         END.
+
+    Raises:
+        ValueError: if `texts` is a single string, or as `TextPreprocessor.dataset`.
     """
+    if isinstance(texts, (str, bytes)):
+        raise ValueError("texts must be a list of strings. Received: a single string. Put it in a list.")
     pairs = [(text, "") for text in texts]
 
     def with_neighbours(inputs, _):

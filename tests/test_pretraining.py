@@ -74,5 +74,7 @@ def test_errors(preprocessor):
     model = build(preprocessor)
     with pytest.raises(ValueError, match="takes a model of kerasseq.models"):
         pretraining.language_model(model.get_layer("decoder"))
+    with pytest.raises(ValueError, match="texts must be a list of strings. Received: a single string"):
+        pretraining.language_model_dataset(pretraining.language_model(model), preprocessor, "a cat", batch_size=1)
     with pytest.raises(ValueError, match=r"dropout must be in \[0, 1\)"):
         pretraining.language_model(model, dropout=1.0)

@@ -1,5 +1,6 @@
 """The encoder-decoder that copies."""
 
+from kerasseq.arguments import check_number
 from kerasseq.bridges import attention_bridge
 from kerasseq.decoders import attention_decoder
 from kerasseq.encoders import recurrent_encoder
@@ -71,6 +72,7 @@ def PointerGeneratorSeq2Seq(
         num_layers=num_layers,
         num_heads=num_heads,
     )
+    check_number("coverage_loss", coverage_loss)
     encoder = recurrent_encoder(
         vocabulary_size,
         embedding_dim,
