@@ -123,6 +123,48 @@ def test_attention_decoder_by_its_layers(attention):
 
 
 @pytest.mark.parametrize(
+    "attention, placement", [("luong", "after"), ("bahdanau", "inside"), ("luong", "input_feeding")]
+)
+def test_copying_decoder_by_its_layers(attention, placement):
+    """The readout is linear, and all of it and the token decide between the two; h~ where that is fed back."""
+    decoder = randomized(
+        attention_decoder(
+            VOCABULARY, EMBEDDING, UNITS, MEMORY, attention=attention, placement=placement, num_layers=2, copy=True
+        )
+    )
+    given = {**inputs("lstm", 2), "source_token_ids": np.array([[5, 8, 5, 3], [5, 3, 0, 0]])}
+    layer, keys, memory, states = decoder.get_layer, given["keys"], given["memory"], given["states"]
+    embedded = layer("embedding")(IDS)
+    if placement == "after":
+        hidden, _ = layer("recurrent_0")(embedded, initial_states=states[:2])
+        hidden, _ = layer("recurrent_1")(hidden, initial_states=states[2:])
+        context, weights = layer("attention")(hidden, keys, memory, source_mask=MASK)
+        readout = [context, hidden]
+        features = [*readout, embedded]
+    elif placement == "inside":
+        hidden, context, weights, _ = layer("recurrent_0")(embedded, states[:2], keys, memory, source_mask=MASK)
+        hidden, _ = layer("recurrent_1")(hidden, initial_states=states[2:])
+        readout = features = [hidden, context, embedded]
+    else:
+        given["states"] = [*states, random(2, UNITS)]
+        attentional, weights, _ = layer("input_feeding")(embedded, given["states"], keys, memory, source_mask=MASK)
+        features = [attentional, embedded]
+    if placement != "input_feeding":
+        kernel, bias = layer("attentional").get_weights()
+        attentional = np.concatenate(readout, axis=-1) @ kernel + bias
+    kernel, bias = layer("logits").get_weights()
+    p_vocab = np.exp(attentional @ kernel + bias)
+    p_vocab /= p_vocab.sum(axis=-1, keepdims=True)
+    kernel, bias = layer("pointer_generator").get_weights()
+    p_gen = 1 / (1 + np.exp(-(np.concatenate(features, axis=-1) @ kernel + bias)))  # (batch, target, 1)
+    copied = np.einsum("bts,bsv->btv", weights, np.eye(VOCABULARY)[given["source_token_ids"]])
+    outputs = decoder(select_inputs(decoder, given))
+    np.testing.assert_allclose(outputs["generation_probability"], p_gen[:, :, 0], atol=1e-5)
+    np.testing.assert_allclose(np.exp(outputs["logits"]), p_gen * p_vocab + (1 - p_gen) * copied, atol=1e-5)
+    np.testing.assert_allclose(outputs["attention"], weights, atol=1e-6)
+
+
+@pytest.mark.parametrize(
     "decoder, features",
     [
         (lambda: recurrent_decoder(VOCABULARY, EMBEDDING, EMBEDDING, tie_embeddings=True), "dropout_0"),

@@ -130,6 +130,15 @@ def test_served_as_in_process(generator, exported):
             np.testing.assert_allclose(row[: len(probability)], probability, atol=1e-4)
 
 
+def test_sources_one_by_one(generator):
+    """Each hypothesis of a beam search decodes the source that it belongs to."""
+    together = generator.generate(SOURCES, sampler="beam", details=True)
+    for source, generation in zip(SOURCES, together, strict=True):
+        alone = generator.generate(source, sampler="beam", details=True)
+        scores = [[score for _, score in one.alternatives] for one in (generation, alone)]
+        np.testing.assert_allclose(scores[0], scores[1], atol=1e-3)
+
+
 def test_an_empty_batch_is_answered(exported):
     loaded = tf.saved_model.load(exported)
     for signature in loaded.signatures:

@@ -56,6 +56,14 @@ def test_equations(layer, dtype, assert_close):
     np.testing.assert_allclose(np.exp(results[0]).sum(axis=-1), np.ones((BATCH, TARGET)), atol=1e-6)
 
 
+def test_the_floor_is_added(layer):
+    """Where a token's probability is near the floor too."""
+    steep = [6 * LOGITS, *INPUTS[1:]]
+    log_probabilities, _ = by_the_paper(*steep, *parameters(layer), floor=0.0)
+    assert ((log_probabilities > np.log(1e-12)) & (log_probabilities < np.log(1e-9))).sum() >= 2
+    np.testing.assert_allclose(layer(*steep, IDS)[0], by_the_paper(*steep, *parameters(layer))[0], atol=1e-4)
+
+
 def test_gradients(layer, central_differences, weighted_gradients):
     def total(*arrays):
         return sum((result * w).sum() for result, w in zip(by_the_paper(*arrays), WEIGHTING, strict=True))

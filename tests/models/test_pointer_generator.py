@@ -180,6 +180,29 @@ def test_a_token_that_was_never_generated_is_copied():
     assert (log_probabilities[0, :, 5] > np.log(0.05)).all()
 
 
+def test_copying_teaches_the_attention():
+    """Its own gradient, where nothing else depends on the context; against a difference in a random direction."""
+    model = build(seed=2)
+    decoder = model.get_layer("decoder")
+    for kernel in (decoder.get_layer("logits").kernel, decoder.get_layer("pointer_generator").kernel):
+        kernel.assign(np.zeros(kernel.shape))
+    weight = model.get_layer("bridge").get_layer("attention_keys").kernel
+    start, direction = weight.numpy(), np.random.default_rng(3).normal(size=weight.shape)
+
+    def loss():
+        return -tf.reduce_sum(model(BATCH)[0, :, 5])
+
+    with tf.GradientTape() as tape:
+        value = loss()
+    slope = np.sum(tape.gradient(value, weight.value) * direction)
+    sides = []
+    for sign in (1, -1):
+        weight.assign(start + sign * 1e-2 * direction)
+        sides.append(float(loss()))
+    assert abs(slope) > 1e-2
+    assert slope == pytest.approx((sides[0] - sides[1]) / 2e-2, rel=1e-2)
+
+
 # === Every configuration: other roads give the same ===
 
 
