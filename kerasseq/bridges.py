@@ -100,6 +100,7 @@ def attention_bridge(
     attentional_units=None,
     bridge=None,
     copy=False,
+    content_selection=False,
     name="bridge",
 ):
     """A `state_bridge` that also prepares the attention, once a sentence.
@@ -114,14 +115,17 @@ def attention_bridge(
         bridge: str, as in `state_bridge`.
         copy: bool, whether the decoder copies source tokens: the bridge then takes `encoder_token_ids (batch, source)`
             and hands them on as `source_token_ids`.
+        content_selection: bool, whether a content selector of one hidden layer judges the memory, see
+            `kerasseq.models.PointerGeneratorSeq2Seq`.
         name: str.
 
     Returns:
         a functional `keras.Model` from `{"memory": (batch, source, dim), "states": [...]}`, and `memory_mask (batch,
         source)` for attention with a state, to `{"states": [...]}` and the projections that the attention needs: `keys
-        (batch, source, units)` and, for several heads, `values (batch, source, units)`. The states are those of the
-        cells `(batch, units)`; for input feeding the attentional hidden state `(batch, attentional_units)`; for
-        attention with a state that state `(batch, source)`.
+        (batch, source, units)` and, for several heads, `values (batch, source, units)`; for content selection also the
+        logits `selection (batch, source)`, float32. The states are those of the cells `(batch, units)`; for input
+        feeding the attentional hidden state `(batch, attentional_units)`; for attention with a state that state
+        `(batch, source)`.
     """
     kind = get_kind(attention)
     states = state_inputs(state.shape[-1] for state in encoder.output["states"])
@@ -136,6 +140,10 @@ def attention_bridge(
         outputs["source_token_ids"] = layers.Identity(dtype="int32", name="source_token_ids")(
             inputs["encoder_token_ids"]
         )
+    if content_selection:
+        judged = layers.Dense(units, activation="tanh", name="selector_hidden")(memory)
+        judged = layers.Dense(1, dtype="float32", name="selector")(judged)
+        outputs["selection"] = layers.Reshape((-1,), dtype="float32", name="selection")(judged)
     start = start_states(states, units, cell, num_layers, bridge)
     if get_placement(placement, attention) == "input_feeding":
         start.append(ZeroState(attentional_units or units, name="start_attentional")(memory))

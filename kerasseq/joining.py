@@ -5,8 +5,6 @@ A sub-model declares what it needs by the names of its inputs; `select_inputs` h
 
 import keras
 
-from kerasseq.layers import CoverageLoss, PaddingMask
-
 
 def select_inputs(sub_model, available):
     """The entries of `available` that `sub_model` declares as inputs.
@@ -29,14 +27,14 @@ def select_inputs(sub_model, available):
     return {name: available[name] for name in sub_model.input}
 
 
-def connect(encoder, bridge, decoder, name, coverage_loss=None):
+def connect(encoder, bridge, decoder, name, add_losses=None):
     """Joins the three sub-models to the model that `fit` trains.
 
     Args:
         encoder, bridge, decoder: functional `keras.Model`s named `"encoder"`, `"bridge"` and `"decoder"`.
         name: str.
-        coverage_loss: float, the weight of the coverage loss that the model adds to its own, see
-            `kerasseq.layers.CoverageLoss`. Default: the model has none.
+        add_losses: function of the logits and a dict of all inputs and outputs of the three, the decoder's first, which
+            returns the logits: it sends them through layers that add losses to the model. Default: there are none.
 
     Returns:
         a functional `keras.Model` from the encoder's inputs and `decoder_token_ids (batch, target)` to logits
@@ -58,12 +56,10 @@ def connect(encoder, bridge, decoder, name, coverage_loss=None):
     inputs = {key: keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=key) for key, tensor in encoder.input.items()}
     inputs["decoder_token_ids"] = keras.Input((None,), dtype="int32", name="decoder_token_ids")
     check_parts(encoder, bridge, decoder)
-    outputs = teacher_forced(encoder, bridge, decoder, inputs)
+    context, outputs = teacher_forced(encoder, bridge, decoder, inputs)
     logits = outputs["logits"]
-    if coverage_loss is not None:
-        real = PaddingMask(name="target_mask")(inputs["decoder_token_ids"])
-        loss = CoverageLoss(coverage_loss, name="coverage_loss")
-        logits = loss(logits, outputs["attention"], target_mask=real)
+    if add_losses is not None:
+        logits = add_losses(logits, {**context, **outputs})
     return keras.Model(inputs, logits, name=name)
 
 
@@ -106,11 +102,12 @@ def decoder_outputs(model, name="decoder_outputs"):
     (2, 5, 7)
     """
     parts = (model.get_layer(part) for part in ("encoder", "bridge", "decoder"))
-    return keras.Model(model.input, teacher_forced(*parts, model.input), name=name)
+    _, outputs = teacher_forced(*parts, model.input)
+    return keras.Model(model.input, outputs, name=name)
 
 
 def teacher_forced(encoder, bridge, decoder, inputs):
-    """All that the decoder gives for encoder inputs and `decoder_token_ids`."""
+    """All that the decoder takes from encoder inputs and `decoder_token_ids`, and all that it gives: two dicts."""
     context = {**inputs, **encoder(select_inputs(encoder, inputs))}
     context = {**context, **bridge(select_inputs(bridge, context))}
-    return decoder(select_inputs(decoder, context))
+    return context, decoder(select_inputs(decoder, context))

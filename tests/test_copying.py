@@ -96,7 +96,7 @@ def check_scores(generator, generations, sources, length_penalty):
 def foreign(source, text):
     """Words and numbers of a text that the source does not have."""
     words = set(re.findall(r"\w+", text.lower())) - set(re.findall(r"\w+", source.lower()))
-    numbers = set(re.findall(r"\d+(?:[.,]\d+)*", text)) - set(re.findall(r"\d+(?:[.,]\d+)*", source))
+    numbers = set(re.findall(r"\d+(?:[.,:/–-]\d+)*", text)) - set(re.findall(r"\d+(?:[.,:/–-]\d+)*", source))
     return words | numbers
 
 

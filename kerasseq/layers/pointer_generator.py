@@ -6,6 +6,9 @@ from keras import ops
 # Added to every probability: a token that is neither in the source nor likely has a finite logarithm.
 FLOOR = 1e-10
 
+# What sums of attention may lack to 1 by rounding alone.
+ROUNDING = 1e-5
+
 
 @keras.saving.register_keras_serializable(package="kerasseq")
 class PointerGenerator(keras.layers.Layer):
@@ -14,7 +17,8 @@ class PointerGenerator(keras.layers.Layer):
     The generation probability is `p_gen = sigmoid(w_h^T h* + w_s^T s + w_x^T x + b)` (equation 8) of the context h*,
     the decoder's state s and its input x, and `P(w) = p_gen P_vocab(w) + (1 - p_gen) sum_{i: w_i = w} a_i` (equation 9)
     sums the attention over all source positions that hold the token w. Subwords spell every word, so there is no
-    extended vocabulary.
+    extended vocabulary. Where the attention adds up to less than 1, as monotonic attention does, the rest goes to the
+    vocabulary, so that all probabilities add up to 1.
 
     Computes in float32.
 
@@ -51,7 +55,9 @@ class PointerGenerator(keras.layers.Layer):
     def call(self, logits, attention, features, source_token_ids):
         p_gen = ops.sigmoid(ops.matmul(features, self.kernel) + self.bias)  # (batch, target, 1)
         copied = copy_distribution(attention, source_token_ids, logits.shape[-1])
-        probabilities = p_gen * ops.softmax(logits) + (1.0 - p_gen) * copied
+        rest = 1.0 - ops.sum(attention, axis=-1, keepdims=True)
+        rest = ops.where(rest > ROUNDING, rest, 0.0)
+        probabilities = (p_gen + (1.0 - p_gen) * rest) * ops.softmax(logits) + (1.0 - p_gen) * copied
         return ops.log(probabilities + FLOOR), p_gen[:, :, 0]
 
     def compute_output_spec(self, logits, attention, features, source_token_ids):

@@ -5,6 +5,7 @@ from kerasseq.bridges import attention_bridge
 from kerasseq.decoders import attention_decoder
 from kerasseq.encoders import recurrent_encoder
 from kerasseq.joining import connect
+from kerasseq.layers import ContentSelectionLoss, CoverageLoss, PaddingMask
 from kerasseq.models.arguments import check_arguments
 
 
@@ -24,6 +25,7 @@ def PointerGeneratorSeq2Seq(
     dropout=0.0,
     tie_embeddings=False,
     coverage_loss=0.0,
+    content_selection=False,
     name="pointer_generator_seq2seq",
 ):
     """An attention model whose decoder either generates a token, or copies one from where it looks in the source.
@@ -43,6 +45,10 @@ def PointerGeneratorSeq2Seq(
             position was looked at so far.
         coverage_loss: float of at least 0, the weight of the loss against looking at the same position twice, see
             `kerasseq.layers.CoverageLoss`. It is part of what `fit` minimises, and of the loss that `evaluate` gives.
+        content_selection: bool, whether a content selector learns which source positions are copied (Gehrmann, Deng and
+            Rush 2018), with a loss of its own, see `kerasseq.layers.ContentSelectionLoss`. It changes nothing until its
+            weight is set, after training: `model.get_layer("decoder").get_layer("content_selection").weight = 0.5`, see
+            `kerasseq.layers.ContentSelection`. Choose weight and threshold on validation data.
         name: str.
 
     Returns:
@@ -62,7 +68,7 @@ def PointerGeneratorSeq2Seq(
     >>> keras.ops.shape(model({"encoder_token_ids": ids, "decoder_token_ids": ids[:, :5]}))
     (2, 5, 100)
 
-    Source: See, Liu and Manning 2017.
+    Source: See, Liu and Manning 2017; for the content selector Gehrmann, Deng and Rush 2018.
     """
     check_arguments(
         dropout,
@@ -93,6 +99,7 @@ def PointerGeneratorSeq2Seq(
         attentional_units=embedding_dim if tie_embeddings else units,
         bridge=bridge,
         copy=True,
+        content_selection=content_selection,
     )
     decoder = attention_decoder(
         vocabulary_size,
@@ -109,5 +116,17 @@ def PointerGeneratorSeq2Seq(
         dropout=dropout,
         tie_embeddings=tie_embeddings,
         copy=True,
+        content_selection=content_selection,
     )
-    return connect(encoder, bridge, decoder, name, coverage_loss=coverage_loss)
+
+    def add_losses(logits, context):
+        attention = context["attention"]
+        target_mask = PaddingMask(name="target_mask")(context["decoder_token_ids"])
+        logits = CoverageLoss(coverage_loss, name="coverage_loss")(logits, attention, target_mask=target_mask)
+        if content_selection:
+            logits = ContentSelectionLoss(name="content_selection_loss")(
+                logits, context["selection"], attention, source_mask=context["memory_mask"], target_mask=target_mask
+            )
+        return logits
+
+    return connect(encoder, bridge, decoder, name, add_losses)

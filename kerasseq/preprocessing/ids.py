@@ -8,6 +8,7 @@ import tensorflow as tf
 from kerasseq.preprocessing.vocabulary import END_ID, NUM_SPECIAL_TOKENS, START_ID
 
 WORD_START = "\u2581"  # SentencePiece's mark
+POINT = "[.,:/–-]"  # within numbers such as 2.7, 7:30 and 14-6
 BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 
 
@@ -50,8 +51,9 @@ def word_pieces(pieces):
         dict of arrays `(vocabulary,)`: `folded`, int32, the first id whose subword is the same but for letter case; and
         bool `spaced`, whether a space stands before it; `starts_word` and `ends_word`, whether its first and last
         character are those of a word (letters, digits, underscore; a byte of a character counts as such);
-        `starts_digit`; `point`, whether it is a point or a comma alone; `starts_point`, whether it begins with one and
-        a digit, and `ends_point`, whether it ends in one.
+        `starts_digit`; `point`, whether it is one of the marks that may stand within numbers, alone: a point, comma,
+        colon, slash or dash; `starts_point`, whether it begins with one and a digit, and `ends_point`, whether it ends
+        in one.
     """
     pieces = [piece.decode("utf-8", "replace") for piece in pieces]
     first = {}
@@ -70,9 +72,9 @@ def word_pieces(pieces):
         "starts_word": which(r"\A\w"),
         "ends_word": which(r"\w\Z"),
         "starts_digit": which(r"\A\d"),
-        "point": which(r"\A[.,]\Z"),
-        "starts_point": which(r"\A[.,]\d"),
-        "ends_point": which(r"[.,]\Z"),
+        "point": which(rf"\A{POINT}\Z"),
+        "starts_point": which(rf"\A{POINT}\d"),
+        "ends_point": which(rf"{POINT}\Z"),
     }
 
 

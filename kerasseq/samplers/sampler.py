@@ -27,8 +27,8 @@ class Sampler:
             repeated trigrams (Paulus et al. 2018). Default: none.
         suppressed_ids: ints, ids that never appear in an output.
         source_words_only: bool, whether outputs are made of whole words of the source and its punctuation marks, in any
-            order, whatever the letter case: an output holds no word that its source does not. Numbers with points or
-            commas, such as 2.7 and 32,000, stay whole as well; parts of others, such as 7:30 and 14-6, may be combined.
+            order, whatever the letter case: an output holds no word that its source does not. Numbers with points,
+            commas, colons, slashes or dashes, such as 2.7, 32,000, 7:30 and 14-6, stay whole as well.
             An output ends with END within its limit; a word that has begun comes to its end even if that repeats an
             n-gram. Needs one vocabulary for both sides.
 

@@ -98,9 +98,10 @@ def count(values, chosen, number):
 
 
 def joins_number(glued, starts_digit, point, starts_point, ends_point):
-    """Where a number goes on from the position before: "2.7" and "32,000" are one, however they are cut into tokens.
+    """Where a number goes on from the position before: "2.7", "32,000" and "14-6" are one, however they are cut.
 
-    A point or comma before a digit goes with whatever is before it, or else "12" and "no.7" would make "12.7".
+    A point, or another such mark, before a digit goes with whatever is before it, or else "12" and "no.7" would make
+    "12.7".
     """
     point_before_digit = glued & point & after(glued & starts_digit)
     return point_before_digit | before(point_before_digit) | glued & (starts_point | before(ends_point) & starts_digit)

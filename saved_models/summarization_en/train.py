@@ -2,10 +2,11 @@
 
     python saved_models/summarization_en/train.py
 
-The encoder's first layer learns English as a language model of the training sentences and of Tatoeba's. From there a
-pointer-generator learns to compress varied training pairs, and for comparison the same model without copying. Resumes
-at the last finished epoch when it is called again; `--model attention` trains that one alone, for several processes at
-a time, once the language model is there. Writes `metrics.json` and the next version here.
+The encoder first learns English from the training sentences and from Tatoeba's: its first layer as a language model,
+its second one from what a parser says. From there a pointer-generator learns to compress varied training pairs, and for
+comparison the same model without copying. Resumes at the last finished epoch when it is called again; `--model
+attention` trains that one alone, for several processes at a time, once the reader is there. Writes `metrics.json` and
+the next version here.
 """
 
 import argparse
@@ -20,23 +21,26 @@ import time
 import augmentation
 import keras
 import numpy as np
+import syntax
 import tensorflow as tf
 
 import kerasseq
+from kerasseq.preprocessing.batching import bucketed_batches, pad
 
 HERE = pathlib.Path(__file__).parent
 SEED = 1
 MODELS = ("pointer_generator", "attention")
 VOCABULARY_SIZE = 4_000
 SIZES = {
-    "cell": "gru", "units": 160, "embedding_dim": 128, "num_layers": 2, "attention": "location", "placement": "after",
-    "dropout": 0.35, "tie_embeddings": True,
+    "cell": "gru", "units": 192, "embedding_dim": 128, "num_layers": 2, "attention": "location", "placement": "after",
+    "tie_embeddings": True,
 }  # fmt: skip
-LANGUAGE_MODEL = {"epochs": 5, "batch_size": 48, "learning_rate": 2e-3, "dropout": 0.3}
-LANGUAGE_MODEL_TEXTS = 60_000  # of Tatoeba, beside the training sentences
-EPOCHS = 14
+ENCODER = {"epochs": 6, "batch_size": 48, "learning_rate": 3e-3, "dropout": 0.15}
+TATOEBA_WORDS = 8  # of a sentence of Tatoeba, at least
+EPOCHS = 12
 BATCH_SIZE = 32
 PEAK_LEARNING_RATE = 1.5e-3
+DROPOUT = 0.35
 RULES = {"max_length_ratio": 1.0, "no_repeat_ngram_size": 3}
 GREEDY = kerasseq.samplers.GreedySampler(source_words_only=True, **RULES)
 
@@ -87,49 +91,108 @@ def fit_resumably(build, dataset, epochs, validation, folder):
     return model
 
 
-def english(train):
-    """The training sentences, and sentences of at least five words of Tatoeba."""
-    anki, _, _ = kerasseq.datasets.load_anki("fra")
-    others = sorted({source for source, _ in anki if len(source.split()) >= 5})
-    random.Random(SEED).shuffle(others)
-    return [sentence for sentence, _ in train] + others[:LANGUAGE_MODEL_TEXTS]
+# === The encoder learns English ===
 
 
-def build(preprocessor, copy=True):
-    """A pointer-generator, or the same model without copying."""
+def tatoeba():
+    """The longer English sentences of Tatoeba, in random order."""
+    sentences = set()
+    for language in ("fra", "spa", "deu", "cmn"):
+        train, _, _ = kerasseq.datasets.load_anki(language)
+        sentences |= {source for source, _ in train if len(source.split()) >= TATOEBA_WORDS}
+    sentences = sorted(sentences)
+    random.Random(SEED).shuffle(sentences)
+    return sentences
+
+
+def parsed(work, texts):
+    """What a parser says of the texts, see syntax.py; stops the script where it was not asked yet."""
+    file, parses = work / "texts.json", work / "parses.json"
+    if not parses.exists():
+        file.write_text(json.dumps(texts), encoding="utf-8")
+        raise SystemExit(f"Parse the sentences first, see syntax.py:\n    python {syntax.__file__} {file} {parses}")
+    return json.loads(parses.read_text(encoding="utf-8"))
+
+
+def build(preprocessor, copy=True, dropout=DROPOUT):
+    """A pointer-generator with a content selector, or the same model without copying."""
     size = preprocessor.source_vocabulary_size
     if not copy:
-        return kerasseq.models.AttentionSeq2Seq(size, size, **SIZES)
-    model = kerasseq.models.PointerGeneratorSeq2Seq(size, **SIZES)
+        return kerasseq.models.AttentionSeq2Seq(size, size, dropout=dropout, **SIZES)
+    model = kerasseq.models.PointerGeneratorSeq2Seq(size, dropout=dropout, content_selection=True, **SIZES)
     # Nearly all tokens are copied, so it begins there.
     model.get_layer("decoder").get_layer("pointer_generator").bias.assign([-3.0])
     return model
 
 
-def train_language_model(work, preprocessor, train, validation):
-    """Fits the language model, or loads what an earlier call has fitted."""
-    keras.utils.set_random_seed(SEED)
-    pretraining = kerasseq.pretraining
-    shuffle = kerasseq.preprocessing.EpochShuffle(SEED)
+def reader(preprocessor, sizes):
+    """A model that learns English: language models over the first layer of an encoder, labels over the second."""
+    model = build(preprocessor, dropout=ENCODER["dropout"])
+    language_model = kerasseq.pretraining.language_model(model, dropout=ENCODER["dropout"])
+    memory = model.get_layer("encoder").output["memory"]
+    labels = {
+        kind: keras.layers.Dense(size, dtype="float32", name=f"{kind}_labels")(memory) for kind, size in sizes.items()
+    }
+    return keras.Model(language_model.input, {**language_model.output, **labels})
 
-    language_model = pretraining.language_model(build(preprocessor), dropout=LANGUAGE_MODEL["dropout"])
 
-    def compiled(steps):
-        optimizer = adam(steps, LANGUAGE_MODEL["learning_rate"])
-        language_model.compile(optimizer, pretraining.language_model_loss(language_model))
-        return language_model
+def reading(sentences, max_length):
+    """Examples for a reader: token ids with END, and the labels of every output."""
+    examples = []
+    for token_ids, labels in sentences:
+        token_ids = np.append(token_ids, kerasseq.preprocessing.vocabulary.END_ID).astype("int32")
+        if len(token_ids) <= max_length:
+            labels = {kind: np.append(values, 0) for kind, values in labels.items()}
+            labels["next"], labels["previous"] = np.append(token_ids[1:], 0), np.append(0, token_ids[:-1])
+            examples.append((token_ids, labels))
+    return examples
 
-    def batches(texts, shuffle=False):
-        return pretraining.language_model_dataset(
-            language_model, preprocessor, texts, LANGUAGE_MODEL["batch_size"], shuffle
-        )
+
+def reading_batches(examples, batch_size, epoch):
+    """A data set of examples in batches of like length, in the order of an epoch."""
+    names = list(examples[0][1])
+
+    def batches():
+        lengths = np.array([[len(token_ids)] for token_ids, _ in examples])
+        for batch in bucketed_batches(lengths, batch_size, SEED, epoch):
+            labels = {name: pad([examples[index][1][name] for index in batch], 8) for name in names}
+            yield {"encoder_token_ids": pad([examples[index][0] for index in batch], 8)}, labels
+
+    ids = tf.TensorSpec([None, None], tf.int32)
+    dataset = tf.data.Dataset.from_generator(
+        batches, output_signature=({"encoder_token_ids": ids}, dict.fromkeys(names, ids))
+    )
+    return dataset.apply(tf.data.experimental.assert_cardinality(-(-len(examples) // batch_size))).prefetch(2)
+
+
+def train_reader(work, preprocessor, train, validation):
+    """Fits the reader, or loads what an earlier call has fitted."""
+    news, held_out, others = [source for source, _ in train], [source for source, _ in validation], tatoeba()
+    parses = parsed(work, [*news, *held_out, *others])
+    labeller = syntax.Syntax(parses, preprocessor.tokenizers[0])
+    news, held_out, others = (
+        reading(labeller.encode(texts), preprocessor.max_source_length) for texts in (news, held_out, others)
+    )
+    half = len(others) // 2
 
     def dataset(epoch):
-        shuffle.epoch = epoch
-        return batches(english(train), shuffle)
+        """The news twice, and one half of Tatoeba's sentences or the other."""
+        return reading_batches(
+            [*news, *news, *(others[half:] if epoch % 2 else others[:half])], ENCODER["batch_size"], epoch
+        )
 
-    validation_set = batches([source for source, _ in validation])
-    return fit_resumably(compiled, dataset, LANGUAGE_MODEL["epochs"], validation_set, work / "language_model")
+    def compiled(steps):
+        model = reader(preprocessor, labeller.sizes)
+        losses = {name: kerasseq.losses.MaskedCrossentropy() for name in model.output}
+        accuracies = {kind: [kerasseq.metrics.TokenAccuracy()] for kind in labeller.sizes}
+        model.compile(adam(steps, ENCODER["learning_rate"]), losses, weighted_metrics=accuracies)
+        return model
+
+    keras.utils.set_random_seed(SEED)
+    return fit_resumably(compiled, dataset, ENCODER["epochs"], reading_batches(held_out, 64, 0), work / "reader")
+
+
+# === The model learns to compress ===
 
 
 def train_model(kind, work, preprocessor, train, validation):
@@ -137,13 +200,13 @@ def train_model(kind, work, preprocessor, train, validation):
     finished = work / f"{kind}.keras"
     if finished.exists():
         return keras.models.load_model(finished)
-    pretrained = train_language_model(work, preprocessor, train, validation)
+    pretrained = train_reader(work, preprocessor, train, validation)
     keras.utils.set_random_seed(SEED)
 
     def start(steps):
         model = build(preprocessor, copy=kind == "pointer_generator")
         encoder = model.get_layer("encoder")
-        for name in ("embedding", "forward_0", "backward_0"):
+        for name in ("embedding", "forward_0", "backward_0", "forward_1", "backward_1"):
             encoder.get_layer(name).set_weights(pretrained.get_layer(name).get_weights())
         model.get_layer("decoder").get_layer("embedding").set_weights(encoder.get_layer("embedding").get_weights())
         model.compile(adam(steps, PEAK_LEARNING_RATE), kerasseq.losses.MaskedCrossentropy())
@@ -259,9 +322,9 @@ def main():
 
 
 def training_minutes(work):
-    """Minutes of all epochs of the language model and the pointer-generator, by their logs."""
+    """Minutes of all epochs of the reader and the pointer-generator, by their logs."""
     seconds = 0.0
-    for log in (work / "language_model" / "log.csv", work / "pointer_generator" / "log.csv"):
+    for log in (work / "reader" / "log.csv", work / "pointer_generator" / "log.csv"):
         with open(log, encoding="utf-8") as file:
             # An epoch that was interrupted after it was logged is logged again.
             seconds += sum(float(last) for last in {row[0]: row[-1] for row in csv.reader(file)}.values())

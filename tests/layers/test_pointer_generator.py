@@ -34,14 +34,18 @@ def layer():
 
 
 def by_the_paper(logits, attention, features, kernel, bias, ids=IDS, floor=1e-10):
-    """See et al. 2017: p_gen = sigmoid(w^T [h*; s; x] + b) (8), P(w) = p_gen P_vocab(w) + (1 - p_gen) sum a_i (9)."""
+    """See et al. 2017: p_gen = sigmoid(w^T [h*; s; x] + b) (8), P(w) = p_gen P_vocab(w) + (1 - p_gen) sum a_i (9).
+
+    What the attention lacks to 1 goes to the vocabulary.
+    """
     probabilities, p_gen = np.zeros(logits.shape), np.zeros(logits.shape[:2])
     for b, t in np.ndindex(*p_gen.shape):
         p_gen[b, t] = 1 / (1 + np.exp(-(features[b, t] @ kernel[:, 0] + bias[0])))
         p_vocab = np.exp(logits[b, t]) / np.exp(logits[b, t]).sum()
         for w in range(logits.shape[-1]):
             copied = sum(attention[b, t, i] for i in range(ids.shape[1]) if ids[b, i] == w)
-            probabilities[b, t, w] = p_gen[b, t] * p_vocab[w] + (1 - p_gen[b, t]) * copied
+            rest = 1 - attention[b, t].sum()
+            probabilities[b, t, w] = p_gen[b, t] * p_vocab[w] + (1 - p_gen[b, t]) * (copied + rest * p_vocab[w])
     return np.log(probabilities + floor), p_gen
 
 
@@ -54,6 +58,16 @@ def test_equations(layer, dtype, assert_close):
     results = layer(*INPUTS, IDS.astype(dtype))
     assert_close(results, by_the_paper(*INPUTS, *parameters(layer)), atol=2e-6)
     np.testing.assert_allclose(np.exp(results[0]).sum(axis=-1), np.ones((BATCH, TARGET)), atol=1e-6)
+
+
+def test_attention_that_adds_up_to_less_than_1(layer, assert_close):
+    """As monotonic attention does: the probabilities add up to 1 all the same, even where nothing is looked at."""
+    weights = ATTENTION * np.array([0.9, 0.3, 0.0])[:, None]
+    results = layer(LOGITS, weights, FEATURE, IDS)
+    assert_close(results, by_the_paper(LOGITS, weights, FEATURE, *parameters(layer)), atol=2e-6)
+    np.testing.assert_allclose(np.exp(results[0]).sum(axis=-1), np.ones((BATCH, TARGET)), atol=1e-6)
+    nowhere = np.exp(LOGITS[:, 2]) / np.exp(LOGITS[:, 2]).sum(axis=-1, keepdims=True)
+    np.testing.assert_allclose(np.exp(results[0])[:, 2], nowhere, atol=1e-6)
 
 
 def test_the_floor_is_added(layer):
@@ -71,8 +85,9 @@ def test_gradients(layer, central_differences, weighted_gradients):
     def run(*inputs):
         return layer(*inputs, IDS)
 
-    gradients = weighted_gradients(run, INPUTS, layer.weights, WEIGHTING)
-    for gradient, expected in zip(gradients, central_differences(total, [*INPUTS, *parameters(layer)]), strict=True):
+    inputs = [LOGITS, 0.8 * ATTENTION, FEATURE]  # Where it adds up to 1, there is no going beyond.
+    gradients = weighted_gradients(run, inputs, layer.weights, WEIGHTING)
+    for gradient, expected in zip(gradients, central_differences(total, [*inputs, *parameters(layer)]), strict=True):
         np.testing.assert_allclose(gradient, expected, rtol=2e-5, atol=2e-5)
         assert np.abs(gradient).max() > 1e-2
 

@@ -48,7 +48,7 @@ def words_of(text):
 
 
 def numbers_of(text):
-    return set(re.findall(r"\d+(?:[.,]\d+)*", text))
+    return set(re.findall(r"\d+(?:[.,:/–-]\d+)*", text))
 
 
 @pytest.fixture(scope="module", params=[330, 420, 1000])
@@ -184,6 +184,8 @@ def test_walks_end_in_time(preprocessor):
     [
         ("Greenfield cat", ["Green cat", "Green", "field", "cat field", "Greenfieldcat", "cats", "Greenfiel"]),
         ("paper of 32,000 and 2.7", ["32", "paper 000", "2", "7", "32.7", "32,000.7", "paper 2,000"]),
+        ("at 7:30 or 14-6, 24/7", ["7", "30", "14", "6", "7:6", "14-30", "7-6", "24-6", "at 6"]),
+        ("it's x-2005! 7", ["x", "2005", "x-7"]),
         ("B2B v2 3rd user_name", ["B2", "v", "3", "rd", "user", "B2B2", "name"]),
         ("naïve “Élan” 你好", ["nai", "naïv", "Éla", "你", "好", "你好你好"]),
         ("cat/green-paper's x", ["catgreen", "greenpaper", "papers", "cat/greenpaper"]),
@@ -202,6 +204,8 @@ MADE_UP_NUMBERS = [
     ("in 2005. (5)", "2005.5"),
     ("v2 .5 x,000", "v2,000"),
     ("2.7 x.12", "2.7.12"),
+    ("7 x:30", "7:30"),
+    ("won 14 of a-6", "14-6"),
 ]
 
 
@@ -256,7 +260,7 @@ def test_whole_words_in_any_order(preprocessor):
             ["Greenfield", "Greenfield cat", "cat/Belser", "Greenfield.", "cat Greenfield/Belser."],
         ),
         ("the (32,000) cats: 2.7%", ["the cats", "the (32,000)", "cats the 2.7%", "the: (32,000) cats"]),
-        ("it's x-2005! 7", ["it", "it's", "x", "x-2005 7", "7 it!", "x 7's", "it!'s"]),
+        ("it's x-2005! 7", ["it", "it's", "x-2005 7", "7 it!", "x-2005 7's", "it!'s"]),
         ("user_name@B2B 3rd v2.0", ["user_name", "user_name@B2B", "3rd@B2B", "3rd@", "v2.0@", "v2.0 3rd"]),
         ("fig.5 7", ["fig.5 7", "7 fig.5", "7", "7 7"]),
     ],

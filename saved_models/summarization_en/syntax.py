@@ -1,0 +1,87 @@
+"""What a parser says about English sentences, as labels for their subwords.
+
+The encoder learns grammar from it before it learns to compress: what goes with what, and what can be left out. spaCy
+parses the sentences once, in an environment of its own:
+
+    pip install spacy && python -m spacy download en_core_web_sm
+    python saved_models/summarization_en/syntax.py runs/summarization_en/texts.json runs/summarization_en/parses.json
+"""
+
+import json
+import sys
+
+import numpy as np
+
+KINDS = ("tag", "dependency", "head")
+FARTHEST = 10  # words from a word to its head; farther ones count as that far
+
+
+def parse(texts, pipeline="en_core_web_sm"):
+    """Parses sentences with spaCy.
+
+    Returns:
+        for each text a list of words `[start, length, tag, dependency, head]`: characters, the fine part of speech
+        (Penn Treebank), the dependency label, and the number of the word that is the head.
+    """
+    import spacy
+    import tqdm
+
+    language = spacy.load(pipeline, disable=["ner", "lemmatizer"])
+    documents = tqdm.tqdm(language.pipe(texts, batch_size=256), total=len(texts), desc="Parsing")
+    return [[[word.idx, len(word), word.tag_, word.dep_, word.head.i] for word in document] for document in documents]
+
+
+class Syntax:
+    """Labels of subwords: part of speech, dependency, and how far to which side the head is.
+
+    Args:
+        parses: dict of what `parse` gives, by text.
+        tokenizer: the `tensorflow_text.SentencepieceTokenizer` of the texts.
+
+    Attributes:
+        sizes: dict of the number of labels by kind; 0 is for tokens without a label.
+    """
+
+    def __init__(self, parses, tokenizer):
+        self.parses = parses
+        self.tokenizer = tokenizer
+        words = [word for parsed in parses.values() for word in parsed]
+        self.tags, self.dependencies = (
+            {label: number for number, label in enumerate(sorted({word[column] for word in words}), start=1)}
+            for column in (2, 3)
+        )
+        self.sizes = {"tag": len(self.tags) + 1, "dependency": len(self.dependencies) + 1, "head": 2 * FARTHEST + 2}
+
+    def encode(self, texts):
+        """Token ids of texts, without END, and their labels.
+
+        Returns:
+            list of tuples of int32 `(tokens,)` and a dict of the same by kind.
+        """
+        ragged = self.tokenizer.tokenize_with_offsets(texts)
+        rows = zip(texts, *(values.to_list() for values in ragged), strict=True)
+        return [(np.array(ids, "int32"), self.labels(text, starts, limits)) for text, ids, starts, limits in rows]
+
+    def labels(self, text, starts, limits):
+        """The labels of a text's tokens, which begin and end at these bytes."""
+        word_at = {}  # number of the word by byte
+        byte_at = np.cumsum([0, *(len(character.encode()) for character in text)])
+        for number, (start, length, *_) in enumerate(self.parses[text]):
+            word_at.update(dict.fromkeys(range(byte_at[start], byte_at[start + length]), number))
+        labels = {kind: np.zeros(len(starts), "int32") for kind in KINDS}
+        for position, (start, limit) in enumerate(zip(starts, limits, strict=True)):
+            number = next((word_at[place] for place in range(start, limit) if place in word_at), None)
+            if number is None:
+                continue
+            _, _, tag, dependency, head = self.parses[text][number]
+            labels["tag"][position] = self.tags[tag]
+            labels["dependency"][position] = self.dependencies[dependency]
+            labels["head"][position] = np.clip(head - number, -FARTHEST, FARTHEST) + FARTHEST + 1
+        return labels
+
+
+if __name__ == "__main__":
+    with open(sys.argv[1], encoding="utf-8") as file:
+        sentences = json.load(file)
+    with open(sys.argv[2], "w", encoding="utf-8") as file:
+        json.dump(dict(zip(sentences, parse(sentences, *sys.argv[3:]), strict=True)), file)
