@@ -29,7 +29,7 @@ SIZES = {
     "tie_embeddings": True,
 }  # fmt: skip
 DROPOUT = 0.45
-LANGUAGE_MODEL = {"epochs": 2, "batch_size": 48, "learning_rate": 3e-3, "dropout": 0.15}
+LANGUAGE_MODEL = {"epochs": 2, "batch_size": 48, "learning_rate": 1.5e-3, "dropout": 0.1}
 PASSAGE_WORDS = 40  # of an email that the language model reads at a time, about
 CUTS = (25, 50, 100, 200, 400, 800)
 SAMPLERS = {
@@ -57,8 +57,9 @@ BUILDERS = {"pointer-generator": build_pointer_generator, "attention": build_att
 
 def adam(steps, peak):
     """Adam with warm-up and cosine decay."""
+    warmup_steps = min(300, steps // 5)
     schedule = keras.optimizers.schedules.CosineDecay(
-        0.0, decay_steps=steps - steps // 20, warmup_target=peak, warmup_steps=steps // 20
+        0.0, decay_steps=steps - warmup_steps, warmup_target=peak, warmup_steps=warmup_steps
     )
     return keras.optimizers.Adam(schedule, global_clipnorm=1.0)
 

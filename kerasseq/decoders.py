@@ -165,7 +165,7 @@ def attention_decoder(
         steps, source)` stands beside it. The states are described in `kerasseq.bridges.attention_bridge`. With `copy`
         there is one more input, `source_token_ids (batch, source)`, the logits are log-probabilities, and
         `generation_probability (batch, steps)` stands beside them; with `content_selection` another one, `selection
-        (batch, source)`, and `attention` is what the selector makes of it.
+        (batch, source)`.
 
     Raises:
         ValueError: for an unknown cell, attention or placement, heads that do not divide the units, or `"dot"` with a
@@ -227,14 +227,13 @@ def attention_decoder(
         outputs["attention_heads"] = weights
         outputs["attention"] = ops.mean(weights, axis=1)
     if copy:
+        features = layers.Concatenate(name="pointer_features")([*readout, embedded])
+        ratios = None
         if content_selection:
             inputs["selection"] = keras.Input((None,), name="selection")
-            outputs["attention"] = ContentSelection(name="content_selection")(
-                outputs["attention"], inputs["selection"], inputs["source_token_ids"]
-            )
-        features = layers.Concatenate(name="pointer_features")([*readout, embedded])
+            ratios = ContentSelection(name="content_selection")(inputs["selection"], inputs["source_token_ids"])
         outputs["logits"], outputs["generation_probability"] = PointerGenerator(name="pointer_generator")(
-            outputs["logits"], outputs["attention"], features, inputs["source_token_ids"]
+            outputs["logits"], outputs["attention"], features, inputs["source_token_ids"], ratios=ratios
         )
     return keras.Model(inputs, outputs, name=name)
 

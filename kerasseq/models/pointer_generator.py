@@ -125,7 +125,7 @@ def PointerGeneratorSeq2Seq(
         logits = CoverageLoss(coverage_loss, name="coverage_loss")(logits, attention, target_mask=target_mask)
         if content_selection:
             logits = ContentSelectionLoss(name="content_selection_loss")(
-                logits, context["selection"], attention, source_mask=context["memory_mask"], target_mask=target_mask
+                logits, context["selection"], attention, context["source_token_ids"], context["decoder_token_ids"]
             )
         return logits
 

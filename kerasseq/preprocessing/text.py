@@ -11,8 +11,9 @@ import tensorflow as tf
 
 from kerasseq.arguments import check_positive_integer
 from kerasseq.preprocessing.batching import PassShuffle, bucketed_batches, check_pairs, pad
-from kerasseq.preprocessing.ids import padded, shift_right, string_tensor, tokens, word_pieces
+from kerasseq.preprocessing.ids import padded, shift_right, string_tensor, tokens
 from kerasseq.preprocessing.vocabulary import END_ID, NUM_SPECIAL_TOKENS, train_vocabulary
+from kerasseq.preprocessing.word_pieces import word_pieces
 
 logger = logging.getLogger(__name__)
 
@@ -346,7 +347,7 @@ class TextPreprocessor(keras.layers.Layer):
         return [[ids for ids, fit in zip(side, fits, strict=True) if fit] for side in sides]
 
     def word_pieces(self):
-        """What `kerasseq.samplers.SourceWords` has to know of the target vocabulary, see `word_pieces` in ids.py."""
+        """What `kerasseq.samplers.SourceWords` has to know of the target vocabulary, see word_pieces.py."""
         with tf.init_scope():
             tokenizer = self.tokenizers[-1]
             return word_pieces(tokenizer.id_to_string(tf.range(self.target_vocabulary_size)).numpy())

@@ -29,8 +29,8 @@ class Sampler:
         source_words_only: bool, whether outputs are made of whole words of the source and its punctuation marks, in any
             order, whatever the letter case: an output holds no word that its source does not. Numbers with points,
             commas, colons, slashes or dashes, such as 2.7, 32,000, 7:30 and 14-6, stay whole as well.
-            An output ends with END within its limit; a word that has begun comes to its end even if that repeats an
-            n-gram. Needs one vocabulary for both sides.
+            An output ends with END within its limit, before the fewest tokens where no word fits any more; a word that
+            has begun comes to its end even if that repeats an n-gram. Needs one vocabulary for both sides.
 
     Raises:
         ValueError: for a value outside these ranges.
@@ -132,7 +132,10 @@ class Sampler:
         vocabulary = ops.arange(logits.shape[-1], dtype="int32")
         allowed = logits if step_allowed is None else ops.where(step_allowed, logits, IMPOSSIBLE)
         if self.min_length > 1 or self.min_length_ratio:
-            allowed = ops.where((index + 1 < shortest) & (vocabulary == end_id), IMPOSSIBLE, allowed)
+            too_early = index + 1 < shortest  # (rows, 1)
+            if step_allowed is not None:  # END all the same where nothing else may come.
+                too_early = too_early & ops.any(step_allowed & (vocabulary != end_id), axis=-1, keepdims=True)
+            allowed = ops.where(too_early & (vocabulary == end_id), IMPOSSIBLE, allowed)
         if self.suppressed_ids:
             suppressed = ops.any(vocabulary[:, None] == ops.array(self.suppressed_ids, dtype="int32"), axis=-1)
             allowed = ops.where(suppressed, IMPOSSIBLE, allowed)

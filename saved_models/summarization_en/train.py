@@ -37,10 +37,11 @@ SIZES = {
 }  # fmt: skip
 ENCODER = {"epochs": 6, "batch_size": 48, "learning_rate": 3e-3, "dropout": 0.15}
 TATOEBA_WORDS = 8  # of a sentence of Tatoeba, at least
-EPOCHS = 12
+EPOCHS = 14
 BATCH_SIZE = 32
 PEAK_LEARNING_RATE = 1.5e-3
 DROPOUT = 0.35
+SELECTION_LOSS = 2.0
 RULES = {"max_length_ratio": 1.0, "no_repeat_ngram_size": 3}
 GREEDY = kerasseq.samplers.GreedySampler(source_words_only=True, **RULES)
 
@@ -209,6 +210,8 @@ def train_model(kind, work, preprocessor, train, validation):
         for name in ("embedding", "forward_0", "backward_0", "forward_1", "backward_1"):
             encoder.get_layer(name).set_weights(pretrained.get_layer(name).get_weights())
         model.get_layer("decoder").get_layer("embedding").set_weights(encoder.get_layer("embedding").get_weights())
+        if kind == "pointer_generator":
+            model.get_layer("content_selection_loss").weight = SELECTION_LOSS
         model.compile(adam(steps, PEAK_LEARNING_RATE), kerasseq.losses.MaskedCrossentropy())
         return model
 

@@ -214,7 +214,6 @@ def test_points_between_two_numbers_do_not_make_one(preprocessor):
     assert [pair for pair, wrong in zip(MADE_UP_NUMBERS, found, strict=True) if wrong] == []
 
 
-@pytest.mark.xfail(strict=True, reason="Marks that are part of a letter count as punctuation.")
 def test_vowel_signs_stay_with_their_letters():
     """No letters by themselves, they are half of each word in Hindi, as an accent without a letter of its own is."""
     source = "हिन्दी में किताब और पानी"

@@ -1,6 +1,6 @@
 import numpy as np
 
-from kerasseq.preprocessing.ids import word_pieces
+from kerasseq.preprocessing.word_pieces import word_pieces
 
 PIECES = {
     "<pad>": "",
@@ -35,6 +35,8 @@ PIECES = {
     "2.": "starts_word starts_digit ends_point",
     "▁2.7": "spaced starts_word ends_word starts_digit",
     "👍": "",
+    "\u093f": "starts_word ends_word",  # A vowel sign of Devanagari.
+    "x\u0301": "starts_word ends_word",
 }
 
 
