@@ -19,7 +19,7 @@ import kerasseq
 
 SEED = 1
 BATCH_SIZE = 32
-EPOCHS = 6
+EPOCHS = 5
 PEAK_LEARNING_RATE = 1.5e-3
 VOCABULARY_SIZE = 4_000
 SOURCE_LENGTH = 128  # subwords of an email in training, END included
@@ -29,7 +29,7 @@ SIZES = {
     "tie_embeddings": True,
 }  # fmt: skip
 DROPOUT = 0.45
-LANGUAGE_MODEL = {"epochs": 2, "batch_size": 48, "learning_rate": 1.5e-3, "dropout": 0.1}
+LANGUAGE_MODEL = {"epochs": 1, "batch_size": 16, "learning_rate": 2e-3, "dropout": 0.1}
 PASSAGE_WORDS = 40  # of an email that the language model reads at a time, about
 CUTS = (25, 50, 100, 200, 400, 800)
 SAMPLERS = {

@@ -52,8 +52,10 @@ def beam(length_penalty, **rules):
 
 SAMPLERS = {
     "greedy": GREEDY,
-    **{f"beam 5, length_penalty={number}": beam(number, source_words_only=True) for number in (0.4, 0.7, 1.0)},
+    **{f"beam 5, length_penalty={number}": beam(number, source_words_only=True) for number in (0.5, 0.75, 1.0)},
 }
+# Weight and threshold of the content selector. The first one is no selector.
+SELECTIONS = ((0.0, 0.5), *((weight, threshold) for weight in (0.5, 1.0) for threshold in (0.5, 0.35, 0.25)))
 
 
 def adam(steps, peak):
@@ -212,7 +214,10 @@ def train_model(kind, work, preprocessor, train, validation):
         model.get_layer("decoder").get_layer("embedding").set_weights(encoder.get_layer("embedding").get_weights())
         if kind == "pointer_generator":
             model.get_layer("content_selection_loss").weight = SELECTION_LOSS
-        model.compile(adam(steps, PEAK_LEARNING_RATE), kerasseq.losses.MaskedCrossentropy())
+        perplexity = kerasseq.metrics.Perplexity()
+        model.compile(
+            adam(steps, PEAK_LEARNING_RATE), kerasseq.losses.MaskedCrossentropy(), weighted_metrics=[perplexity]
+        )
         return model
 
     varied = augmentation.Augmentation(train, SEED)
@@ -265,6 +270,41 @@ def first_words(sentence, number=12):
     return " ".join([*augmentation.TOKEN.findall(sentence)[:number], "."])
 
 
+def selecting(model, preprocessor, selection, sampler):
+    """A generator with this weight and threshold of the content selector. The model keeps them."""
+    layer = model.get_layer("decoder").get_layer("content_selection")
+    layer.weight, layer.threshold = selection
+    return kerasseq.TextGenerator(model, preprocessor, sampler)
+
+
+def search_settings(model, preprocessor, validation):
+    """Scores on validation: all selections with one beam search, then all samplers with the best one, and with none.
+
+    Returns:
+        dict of scores by `(selection, sampler)`, and the best of these pairs with the selector and without.
+    """
+    sources = [source for source, _ in validation]
+    found = {}
+
+    def token_f1(setting):
+        if setting not in found:
+            selection, sampler = setting
+            outputs = selecting(model, preprocessor, selection, SAMPLERS[sampler]).generate(sources)
+            found[setting] = scores(outputs, validation)
+            print(described(setting), found[setting]["token_f1"], flush=True)
+        return found[setting]["token_f1"]
+
+    best, _ = max(((selection, "beam 5, length_penalty=0.75") for selection in SELECTIONS[1:]), key=token_f1)
+    return found, *(
+        max(((selection, sampler) for sampler in SAMPLERS), key=token_f1) for selection in (best, SELECTIONS[0])
+    )
+
+
+def described(setting):
+    (weight, threshold), sampler = setting
+    return f"{sampler}; selection weight {weight}, threshold {threshold}"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=pathlib.Path, default=pathlib.Path("runs/summarization_en"))
@@ -277,36 +317,36 @@ def main():
     if arguments.model is not None:
         train_model(arguments.model, work, preprocessor, train, validation)
         return
-    generator, plain = (
-        kerasseq.TextGenerator(train_model(kind, work, preprocessor, train, validation), preprocessor)
-        for kind in MODELS
-    )
+    model, plain = (train_model(kind, work, preprocessor, train, validation) for kind in MODELS)
 
-    # === The search is chosen on validation ===
-    sources = [source for source, _ in validation]
-    on_validation = {
-        name: scores(generator.generate(sources, sampler), validation) for name, sampler in SAMPLERS.items()
-    }
-    chosen = max(SAMPLERS, key=lambda name: on_validation[name]["token_f1"])
-    generator.sampler = SAMPLERS[chosen]
+    # === Search and content selection are chosen on validation ===
+    on_validation, chosen, without_selector = search_settings(model, preprocessor, validation)
 
     # === Test, once ===
     sources = [source for source, _ in test]
-    outputs = generator.generate(sources)
+    outputs_without, outputs = (
+        selecting(model, preprocessor, selection, SAMPLERS[sampler]).generate(sources)
+        for selection, sampler in (without_selector, chosen)
+    )
+    generator = selecting(model, preprocessor, chosen[0], SAMPLERS[chosen[1]])
+    plain = kerasseq.TextGenerator(plain, preprocessor)
     metrics = {
         "command": "python saved_models/summarization_en/train.py",
-        "data": "Google sentence compression, the public 10,000 pairs; Tatoeba sentences to learn English",
+        "data": "Google sentence compression, the public 10,000 pairs; Tatoeba sentences and spaCy's parses of both to "
+        "learn English",
         "split": "test: the first 1,000 pairs; validation: the next 1,000; training: 8,000",
         "seed": SEED,
         "parameters": generator.model.count_params(),
         "training_minutes": training_minutes(work),
-        "validation": on_validation,
-        "chosen_on_validation": chosen,
+        "validation": {described(setting): results for setting, results in on_validation.items()},
+        "chosen_on_validation": described(chosen),
+        "chosen_on_validation_without_selector": described(without_selector),
         "test": {
             "pointer-generator": scores(outputs, test),
             "pointer-generator, greedy": scores(generator.generate(sources, GREEDY), test),
-            "pointer-generator, any words": scores(generator.generate(sources, beam(0.7)), test),
-            "plain attention": scores(plain.generate(sources, beam(0.7)), test),
+            "pointer-generator, any words": scores(generator.generate(sources, beam(0.75)), test),
+            "pointer-generator without the content selector": scores(outputs_without, test),
+            "plain attention": scores(plain.generate(sources, beam(0.75)), test),
             "copy everything": scores(sources, test),
             "first 12 tokens and a full stop": scores([first_words(source) for source in sources], test),
             "first 12 words": scores([" ".join(source.split()[:12]) for source in sources], test),
