@@ -116,7 +116,7 @@ def attention_bridge(
         copy: bool, whether the decoder copies source tokens: the bridge then takes `encoder_token_ids (batch, source)`
             and hands them on as `source_token_ids`.
         content_selection: bool, whether a content selector of one hidden layer judges the memory, see
-            `kerasseq.models.PointerGeneratorSeq2Seq`.
+            `kerasseq.layers.ContentSelectionLoss`.
         name: str.
 
     Returns:

@@ -6,7 +6,7 @@ import keras
 from keras import layers, ops
 
 from kerasseq.bridges import state_inputs
-from kerasseq.layers import ContentSelection, InputFeeding, PointerGenerator, Recurrent, RecurrentAttention
+from kerasseq.layers import InputFeeding, PointerGenerator, Recurrent, RecurrentAttention
 from kerasseq.layers.cells import get_cell
 from kerasseq.layers.kinds import get_kind, get_placement
 
@@ -119,7 +119,6 @@ def attention_decoder(
     dropout=0.0,
     tie_embeddings=False,
     copy=False,
-    content_selection=False,
     name="decoder",
 ):
     """A recurrent decoder that looks at the memory in every step.
@@ -153,8 +152,6 @@ def attention_decoder(
         copy: bool, whether source tokens are copied, see `kerasseq.models.PointerGeneratorSeq2Seq`. The generation
             probability depends on all that is read out (see above; for input feeding h~) and the previous token, and
             the attentional hidden state is linear in what is read out (See et al. 2017, equations 4 and 8).
-        content_selection: bool, whether a content selector has a say in what is copied, see
-            `kerasseq.layers.ContentSelection`.
         name: str.
 
     Returns:
@@ -164,8 +161,7 @@ def attention_decoder(
         (batch, steps, source)}`; with several heads, `attention` is their mean, and `attention_heads (batch, heads,
         steps, source)` stands beside it. The states are described in `kerasseq.bridges.attention_bridge`. With `copy`
         there is one more input, `source_token_ids (batch, source)`, the logits are log-probabilities, and
-        `generation_probability (batch, steps)` stands beside them; with `content_selection` another one, `selection
-        (batch, source)`.
+        `generation_probability (batch, steps)` stands beside them.
 
     Raises:
         ValueError: for an unknown cell, attention or placement, heads that do not divide the units, or `"dot"` with a
@@ -228,12 +224,8 @@ def attention_decoder(
         outputs["attention"] = ops.mean(weights, axis=1)
     if copy:
         features = layers.Concatenate(name="pointer_features")([*readout, embedded])
-        ratios = None
-        if content_selection:
-            inputs["selection"] = keras.Input((None,), name="selection")
-            ratios = ContentSelection(name="content_selection")(inputs["selection"], inputs["source_token_ids"])
         outputs["logits"], outputs["generation_probability"] = PointerGenerator(name="pointer_generator")(
-            outputs["logits"], outputs["attention"], features, inputs["source_token_ids"], ratios=ratios
+            outputs["logits"], outputs["attention"], features, inputs["source_token_ids"]
         )
     return keras.Model(inputs, outputs, name=name)
 

@@ -124,7 +124,7 @@ def sha256(path):
 
 def decoding_by_signature(generator):
     """The sampler of each signature, and whether it gives details."""
-    greedy = samplers.GreedySampler(**samplers.Sampler.get_config(generator.sampler))  # the same rules
+    greedy = samplers.GreedySampler(**generator.sampler.rules())
     decoding = {"serving_default": (generator.sampler, False), "greedy": (greedy, False)}
     if "attention" in generator.model.get_layer("decoder").output:
         decoding["attention"] = (generator.sampler, True)

@@ -340,7 +340,7 @@ def test_the_attention_signature_has_the_generation_probability(exported):
 def test_a_model_server_gives_the_same(generator, exported):
     """In a process that runs TensorFlow's C++ loader and none of our code."""
     inputs = {"text": [base64.b64encode(source.encode()).decode() for source in SOURCES]}
-    requests = [{"signature": name, "inputs": inputs} for name in ("serving_default", "attention")]
+    requests = [{"signature": name, "inputs": inputs} for name in ("serving_default", "attention", "greedy")]
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"}
     environment.pop("PYTHONPATH", None)
     run = subprocess.run(
@@ -348,12 +348,15 @@ def test_a_model_server_gives_the_same(generator, exported):
         env=environment,
     )  # fmt: skip
     assert run.returncode == 0, run.stderr[-3_000:]
-    plain, detailed = json.loads(run.stdout)["answers"]
+    plain, detailed, greedy = json.loads(run.stdout)["answers"]
     expected = generator.generate(SOURCES, details=True)
     for answer in (plain, detailed):
         texts = [base64.b64decode(text).decode("utf-8") for text in answer["text"]["values"]]
         assert texts == [generation.text for generation in expected]
         np.testing.assert_allclose(answer["score"]["values"], [generation.score for generation in expected], atol=1e-3)
+    texts = [base64.b64decode(text).decode("utf-8") for text in greedy["text"]["values"]]
+    assert texts == generator.generate(SOURCES, samplers.GreedySampler(min_length=7, source_words_only=True))
+    assert texts != generator.generate(SOURCES, "greedy")  # which does not keep the generator's rules
     assert detailed["generation_probability"]["dtype"] == "float32"
     probabilities = np.array(detailed["generation_probability"]["values"])
     for row, generation in zip(probabilities, expected, strict=True):

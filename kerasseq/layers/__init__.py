@@ -3,7 +3,7 @@
 from kerasseq.layers.alignment_attention import CoverageAttention, LocationAttention, MonotonicAttention, StartAlignment
 from kerasseq.layers.attention import BahdanauAttention, LuongAttention
 from kerasseq.layers.cells import CELLS
-from kerasseq.layers.content_selection import ContentSelection, ContentSelectionLoss
+from kerasseq.layers.content_selection_loss import ContentSelectionLoss
 from kerasseq.layers.coverage_loss import CoverageLoss
 from kerasseq.layers.input_feeding import InputFeeding
 from kerasseq.layers.masking import PaddingMask, PairSteps
@@ -17,7 +17,6 @@ from kerasseq.layers.zero_state import ZeroState
 __all__ = [
     "CELLS",
     "BahdanauAttention",
-    "ContentSelection",
     "ContentSelectionLoss",
     "CoverageAttention",
     "CoverageLoss",

@@ -27,8 +27,6 @@ class PointerGenerator(keras.layers.Layer):
         attention: float `(batch, target, source)`, the weights a.
         features: float `(batch, target, features)`, what decides between the two: h*, s and x side by side.
         source_token_ids: int `(batch, source)`, the tokens w_i. Padded positions have no attention.
-        ratios: float `(batch, source)`, see `ContentSelection`: a_i is multiplied with them, and the sum over all
-            tokens divided out. Default: all are 1.
 
     Returns:
         float32 `(batch, target, vocabulary)`, log-probabilities, none below `log(1e-10)`; and float32 `(batch,
@@ -50,22 +48,19 @@ class PointerGenerator(keras.layers.Layer):
     def __init__(self, **kwargs):
         super().__init__(**{**kwargs, "dtype": "float32"})
 
-    def build(self, logits_shape, attention_shape, features_shape, source_token_ids_shape, ratios_shape=None):
+    def build(self, logits_shape, attention_shape, features_shape, source_token_ids_shape):
         self.kernel = self.add_weight(shape=(features_shape[-1], 1), name="kernel")
         self.bias = self.add_weight(shape=(1,), initializer="zeros", name="bias")
 
-    def call(self, logits, attention, features, source_token_ids, ratios=None):
+    def call(self, logits, attention, features, source_token_ids):
         p_gen = ops.sigmoid(ops.matmul(features, self.kernel) + self.bias)  # (batch, target, 1)
         rest = 1.0 - ops.sum(attention, axis=-1, keepdims=True)
         rest = ops.where(rest > ROUNDING, rest, 0.0)
-        weights = attention if ratios is None else attention * ratios[:, None]  # (batch, target, source)
-        copied = copy_distribution(weights, source_token_ids, logits.shape[-1])
+        copied = copy_distribution(attention, source_token_ids, logits.shape[-1])
         probabilities = (p_gen + (1.0 - p_gen) * rest) * ops.softmax(logits) + (1.0 - p_gen) * copied
-        if ratios is not None:
-            probabilities = probabilities / ops.sum(probabilities, axis=-1, keepdims=True)
         return ops.log(probabilities + FLOOR), p_gen[:, :, 0]
 
-    def compute_output_spec(self, logits, attention, features, source_token_ids, ratios=None):
+    def compute_output_spec(self, logits, attention, features, source_token_ids):
         return (
             keras.KerasTensor(logits.shape, dtype="float32"),
             keras.KerasTensor(logits.shape[:2], dtype="float32"),

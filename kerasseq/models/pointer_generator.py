@@ -25,7 +25,7 @@ def PointerGeneratorSeq2Seq(
     dropout=0.0,
     tie_embeddings=False,
     coverage_loss=0.0,
-    content_selection=False,
+    content_selection_loss=0.0,
     name="pointer_generator_seq2seq",
 ):
     """An attention model whose decoder either generates a token, or copies one from where it looks in the source.
@@ -45,10 +45,10 @@ def PointerGeneratorSeq2Seq(
             position was looked at so far.
         coverage_loss: float of at least 0, the weight of the loss against looking at the same position twice, see
             `kerasseq.layers.CoverageLoss`. It is part of what `fit` minimises, and of the loss that `evaluate` gives.
-        content_selection: bool, whether a content selector learns which source positions are copied (Gehrmann, Deng and
-            Rush 2018), with a loss of its own, see `kerasseq.layers.ContentSelectionLoss`. It changes nothing until its
-            weight is set, after training: `model.get_layer("decoder").get_layer("content_selection").weight = 0.5`, see
-            `kerasseq.layers.ContentSelection`. Choose weight and threshold on validation data.
+        content_selection_loss: float of at least 0, the weight of the loss of a content selector, which learns what is
+            copied at all and makes the encoder that it shares with the decoder see that, see
+            `kerasseq.layers.ContentSelectionLoss`. Its logits are the bridge's output `selection (batch, source)`. With
+            0 there is no selector.
         name: str.
 
     Returns:
@@ -58,7 +58,7 @@ def PointerGeneratorSeq2Seq(
         likely a token is generated and not copied.
 
     Raises:
-        ValueError: as `AttentionSeq2Seq`, and for a negative coverage loss.
+        ValueError: as `AttentionSeq2Seq`, and for a negative weight of a loss.
 
     Example:
 
@@ -79,6 +79,7 @@ def PointerGeneratorSeq2Seq(
         num_heads=num_heads,
     )
     check_number("coverage_loss", coverage_loss)
+    check_number("content_selection_loss", content_selection_loss)
     encoder = recurrent_encoder(
         vocabulary_size,
         embedding_dim,
@@ -99,7 +100,7 @@ def PointerGeneratorSeq2Seq(
         attentional_units=embedding_dim if tie_embeddings else units,
         bridge=bridge,
         copy=True,
-        content_selection=content_selection,
+        content_selection=content_selection_loss > 0,
     )
     decoder = attention_decoder(
         vocabulary_size,
@@ -116,16 +117,19 @@ def PointerGeneratorSeq2Seq(
         dropout=dropout,
         tie_embeddings=tie_embeddings,
         copy=True,
-        content_selection=content_selection,
     )
 
     def add_losses(logits, context):
         attention = context["attention"]
         target_mask = PaddingMask(name="target_mask")(context["decoder_token_ids"])
         logits = CoverageLoss(coverage_loss, name="coverage_loss")(logits, attention, target_mask=target_mask)
-        if content_selection:
-            logits = ContentSelectionLoss(name="content_selection_loss")(
-                logits, context["selection"], attention, context["source_token_ids"], context["decoder_token_ids"]
+        if content_selection_loss:
+            logits = ContentSelectionLoss(content_selection_loss, name="content_selection_loss")(
+                logits,
+                context["selection"],
+                attention,
+                source_token_ids=context["source_token_ids"],
+                decoder_token_ids=context["decoder_token_ids"],
             )
         return logits
 

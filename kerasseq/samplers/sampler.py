@@ -132,10 +132,7 @@ class Sampler:
         vocabulary = ops.arange(logits.shape[-1], dtype="int32")
         allowed = logits if step_allowed is None else ops.where(step_allowed, logits, IMPOSSIBLE)
         if self.min_length > 1 or self.min_length_ratio:
-            too_early = index + 1 < shortest  # (rows, 1)
-            if step_allowed is not None:  # END all the same where nothing else may come.
-                too_early = too_early & ops.any(step_allowed & (vocabulary != end_id), axis=-1, keepdims=True)
-            allowed = ops.where(too_early & (vocabulary == end_id), IMPOSSIBLE, allowed)
+            allowed = ops.where((index + 1 < shortest) & (vocabulary == end_id), IMPOSSIBLE, allowed)
         if self.suppressed_ids:
             suppressed = ops.any(vocabulary[:, None] == ops.array(self.suppressed_ids, dtype="int32"), axis=-1)
             allowed = ops.where(suppressed, IMPOSSIBLE, allowed)
@@ -144,6 +141,10 @@ class Sampler:
             if step_allowed is not None:  # A word that has begun comes to its end, though that repeats what was.
                 repeats = repeats & ops.any(step_allowed & ~repeats, axis=-1, keepdims=True)
             allowed = ops.where(repeats, IMPOSSIBLE, allowed)
+        # END all the same, however early, where nothing else may come.
+        if step_allowed is not None and end_id not in self.suppressed_ids:
+            stuck = ops.all(allowed < IMPOSSIBLE / 2, axis=-1, keepdims=True)
+            allowed = ops.where(stuck & step_allowed & (vocabulary == end_id), logits, allowed)
         if prefix_ids is not None:
             # A column of zeros behind the prefix, so that there is one to look at when it is over.
             columns = ops.pad(prefix_ids, ((0, 0), (0, 1)))
@@ -153,7 +154,8 @@ class Sampler:
             allowed = ops.where(forced > 0, only_forced, allowed)
         return allowed
 
-    def get_config(self):
+    def rules(self):
+        """The rules for outputs, as arguments of any sampler."""
         return {
             "min_length": self.min_length,
             "min_length_ratio": self.min_length_ratio,
@@ -162,6 +164,9 @@ class Sampler:
             "suppressed_ids": list(self.suppressed_ids),
             "source_words_only": self.source_words_only,
         }
+
+    def get_config(self):
+        return self.rules()
 
     @classmethod
     def from_config(cls, config):

@@ -54,8 +54,6 @@ SAMPLERS = {
     "greedy": GREEDY,
     **{f"beam 5, length_penalty={number}": beam(number, source_words_only=True) for number in (0.5, 0.75, 1.0)},
 }
-# Weight and threshold of the content selector. The first one is no selector.
-SELECTIONS = ((0.0, 0.5), *((weight, threshold) for weight in (0.5, 1.0) for threshold in (0.5, 0.35, 0.25)))
 
 
 def adam(steps, peak):
@@ -109,20 +107,28 @@ def tatoeba():
 
 
 def parsed(work, texts):
-    """What a parser says of the texts, see syntax.py; stops the script where it was not asked yet."""
-    file, parses = work / "texts.json", work / "parses.json"
-    if not parses.exists():
-        file.write_text(json.dumps(texts), encoding="utf-8")
-        raise SystemExit(f"Parse the sentences first, see syntax.py:\n    python {syntax.__file__} {file} {parses}")
-    return json.loads(parses.read_text(encoding="utf-8"))
+    """What a parser says of the texts, by text; stops the script where it was not asked yet."""
+    parses = work / "parses.json"
+    known = json.loads(parses.read_text(encoding="utf-8"))["parses"] if parses.exists() else {}
+    missing = len(set(texts) - set(known))
+    if missing:
+        (work / "texts.json").write_text(json.dumps(texts), encoding="utf-8")
+        raise SystemExit(
+            f"{parses} lacks {missing} of {len(texts)} sentences. Parse them first, in an environment with spaCy (see "
+            "syntax.py), and call this script again:\n"
+            f"    python {syntax.__file__} {work / 'texts.json'} {parses}"
+        )
+    return {text: known[text] for text in texts}
 
 
 def build(preprocessor, copy=True, dropout=DROPOUT):
-    """A pointer-generator with a content selector, or the same model without copying."""
+    """A pointer-generator, or the same model without copying."""
     size = preprocessor.source_vocabulary_size
     if not copy:
         return kerasseq.models.AttentionSeq2Seq(size, size, dropout=dropout, **SIZES)
-    model = kerasseq.models.PointerGeneratorSeq2Seq(size, dropout=dropout, content_selection=True, **SIZES)
+    model = kerasseq.models.PointerGeneratorSeq2Seq(
+        size, dropout=dropout, content_selection_loss=SELECTION_LOSS, **SIZES
+    )
     # Nearly all tokens are copied, so it begins there.
     model.get_layer("decoder").get_layer("pointer_generator").bias.assign([-3.0])
     return model
@@ -165,7 +171,11 @@ def reading_batches(examples, batch_size, epoch):
     dataset = tf.data.Dataset.from_generator(
         batches, output_signature=({"encoder_token_ids": ids}, dict.fromkeys(names, ids))
     )
-    return dataset.apply(tf.data.experimental.assert_cardinality(-(-len(examples) // batch_size))).prefetch(2)
+    options = tf.data.Options()
+    options.autotune.enabled = False  # As in `TextPreprocessor.dataset`.
+    number_of_batches = -(-len(examples) // batch_size)
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(number_of_batches)).prefetch(2)
+    return dataset.with_options(options)
 
 
 def train_reader(work, preprocessor, train, validation):
@@ -212,8 +222,6 @@ def train_model(kind, work, preprocessor, train, validation):
         for name in ("embedding", "forward_0", "backward_0", "forward_1", "backward_1"):
             encoder.get_layer(name).set_weights(pretrained.get_layer(name).get_weights())
         model.get_layer("decoder").get_layer("embedding").set_weights(encoder.get_layer("embedding").get_weights())
-        if kind == "pointer_generator":
-            model.get_layer("content_selection_loss").weight = SELECTION_LOSS
         perplexity = kerasseq.metrics.Perplexity()
         model.compile(
             adam(steps, PEAK_LEARNING_RATE), kerasseq.losses.MaskedCrossentropy(), weighted_metrics=[perplexity]
@@ -265,44 +273,22 @@ def scores(predictions, pairs):
     }
 
 
+def without_words_rule(name):
+    """A sampler that may write any words."""
+    sampler = SAMPLERS[name]
+    return type(sampler).from_config({**sampler.get_config(), "source_words_only": False})
+
+
 def first_words(sentence, number=12):
     """The first words and punctuation marks of a sentence, and a full stop."""
     return " ".join([*augmentation.TOKEN.findall(sentence)[:number], "."])
 
 
-def selecting(model, preprocessor, selection, sampler):
-    """A generator with this weight and threshold of the content selector. The model keeps them."""
-    layer = model.get_layer("decoder").get_layer("content_selection")
-    layer.weight, layer.threshold = selection
-    return kerasseq.TextGenerator(model, preprocessor, sampler)
-
-
-def search_settings(model, preprocessor, validation):
-    """Scores on validation: all selections with one beam search, then all samplers with the best one, and with none.
-
-    Returns:
-        dict of scores by `(selection, sampler)`, and the best of these pairs with the selector and without.
-    """
+def search_settings(generator, validation):
+    """Scores on validation by sampler, and the name of the sampler with the best token F1."""
     sources = [source for source, _ in validation]
-    found = {}
-
-    def token_f1(setting):
-        if setting not in found:
-            selection, sampler = setting
-            outputs = selecting(model, preprocessor, selection, SAMPLERS[sampler]).generate(sources)
-            found[setting] = scores(outputs, validation)
-            print(described(setting), found[setting]["token_f1"], flush=True)
-        return found[setting]["token_f1"]
-
-    best, _ = max(((selection, "beam 5, length_penalty=0.75") for selection in SELECTIONS[1:]), key=token_f1)
-    return found, *(
-        max(((selection, sampler) for sampler in SAMPLERS), key=token_f1) for selection in (best, SELECTIONS[0])
-    )
-
-
-def described(setting):
-    (weight, threshold), sampler = setting
-    return f"{sampler}; selection weight {weight}, threshold {threshold}"
+    found = {name: scores(generator.generate(sources, sampler), validation) for name, sampler in SAMPLERS.items()}
+    return found, max(found, key=lambda name: found[name]["token_f1"])
 
 
 def main():
@@ -317,36 +303,35 @@ def main():
     if arguments.model is not None:
         train_model(arguments.model, work, preprocessor, train, validation)
         return
-    model, plain = (train_model(kind, work, preprocessor, train, validation) for kind in MODELS)
+    generator, plain = (
+        kerasseq.TextGenerator(train_model(kind, work, preprocessor, train, validation), preprocessor)
+        for kind in MODELS
+    )
 
-    # === Search and content selection are chosen on validation ===
-    on_validation, chosen, without_selector = search_settings(model, preprocessor, validation)
+    # === The search is chosen on validation, for each model ===
+    on_validation, chosen = search_settings(generator, validation)
+    plain_on_validation, plain_chosen = search_settings(plain, validation)
+    generator.sampler = SAMPLERS[chosen]
 
     # === Test, once ===
     sources = [source for source, _ in test]
-    outputs_without, outputs = (
-        selecting(model, preprocessor, selection, SAMPLERS[sampler]).generate(sources)
-        for selection, sampler in (without_selector, chosen)
-    )
-    generator = selecting(model, preprocessor, chosen[0], SAMPLERS[chosen[1]])
-    plain = kerasseq.TextGenerator(plain, preprocessor)
+    outputs = generator.generate(sources)
     metrics = {
         "command": "python saved_models/summarization_en/train.py",
-        "data": "Google sentence compression, the public 10,000 pairs; Tatoeba sentences and spaCy's parses of both to "
-        "learn English",
+        "data": "Google sentence compression, the public 10,000 pairs; to learn English, Tatoeba sentences and spaCy's "
+        "parses of both",
         "split": "test: the first 1,000 pairs; validation: the next 1,000; training: 8,000",
         "seed": SEED,
         "parameters": generator.model.count_params(),
         "training_minutes": training_minutes(work),
-        "validation": {described(setting): results for setting, results in on_validation.items()},
-        "chosen_on_validation": described(chosen),
-        "chosen_on_validation_without_selector": described(without_selector),
+        "validation": {"pointer-generator": on_validation, "plain attention": plain_on_validation},
+        "chosen_on_validation": {"pointer-generator": chosen, "plain attention": plain_chosen},
         "test": {
             "pointer-generator": scores(outputs, test),
             "pointer-generator, greedy": scores(generator.generate(sources, GREEDY), test),
-            "pointer-generator, any words": scores(generator.generate(sources, beam(0.75)), test),
-            "pointer-generator without the content selector": scores(outputs_without, test),
-            "plain attention": scores(plain.generate(sources, beam(0.75)), test),
+            "pointer-generator, any words": scores(generator.generate(sources, without_words_rule(chosen)), test),
+            "plain attention": scores(plain.generate(sources, without_words_rule(plain_chosen)), test),
+            "plain attention, source words only": scores(plain.generate(sources, SAMPLERS[plain_chosen]), test),
             "copy everything": scores(sources, test),
             "first 12 tokens and a full stop": scores([first_words(source) for source in sources], test),
             "first 12 words": scores([" ".join(source.split()[:12]) for source in sources], test),
@@ -354,6 +339,7 @@ def main():
         "versions": {
             "python": platform.python_version(), "tensorflow": tf.__version__, "keras": keras.__version__,
             "kerasseq": kerasseq.__version__,
+            "parser": json.loads((work / "parses.json").read_text(encoding="utf-8"))["parser"],
         },
     }  # fmt: skip
     (HERE / "metrics.json").write_text(json.dumps(metrics, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

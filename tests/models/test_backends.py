@@ -28,7 +28,13 @@ FAMILIES = {
     "monotonic": functools.partial(AttentionSeq2Seq, **SIZES, cell="gru", attention="monotonic", dropout=0.1),
     "coverage": functools.partial(AttentionSeq2Seq, **SIZES, attention="coverage", layer_normalization=True),
     "pointer": functools.partial(
-        PointerGeneratorSeq2Seq, vocabulary_size=9, embedding_dim=3, units=4, coverage_loss=0.1, dropout=0.1
+        PointerGeneratorSeq2Seq,
+        vocabulary_size=9,
+        embedding_dim=3,
+        units=4,
+        coverage_loss=0.1,
+        content_selection_loss=0.5,
+        dropout=0.1,
     ),
 }
 

@@ -223,6 +223,7 @@ def build_variant(attention, placement, cell, variant):
         tie_embeddings=variant % 3 == 1,
         dropout=0.1,
         coverage_loss=variant % 2,
+        content_selection_loss=variant % 3,
     )
 
 

@@ -24,6 +24,7 @@ RULES = {
     "max_length_ratio": {"max_length_ratio": 0.7},
     "bigrams": {"no_repeat_ngram_size": 2},
     "suppressed": {"suppressed_ids": [6]},
+    "dead ends": {"min_length": 4, "no_repeat_ngram_size": 1},
     "all": {"max_length_ratio": 1.0, "no_repeat_ngram_size": 3, "suppressed_ids": [6]},
 }
 
@@ -50,7 +51,8 @@ def search(some, sampler, max_length, rows=None, source_ids=SOURCE_IDS):
 def by_hand(some, row, max_length, no_repeat_ngram_size=None, **rules):
     """The search by hand, and one rule more: an output begins as a sequence of words does that ends in time.
 
-    A word that has begun is finished, though that may repeat an n-gram.
+    A word that has begun is finished, though that may repeat an n-gram. END comes, however early, where nothing else
+    may.
     """
     searched = some.by_hand(row, max_length, **rules)
     beginnings = set()
@@ -67,7 +69,8 @@ def by_hand(some, row, max_length, no_repeat_ngram_size=None, **rules):
     def allows_words(prefix, token):
         possible = [ids for other in range(len(VOCABULARY)) if (ids := (*prefix, other)) in beginnings]
         fresh = [ids for ids in possible if not repeats(ids)]
-        return (*prefix, token) in (fresh or possible) and allows(prefix, token)
+        allowed = [ids for ids in fresh or possible if allows(prefix, ids[-1])]
+        return (*prefix, token) in (allowed or [ids for ids in possible if ids[-1] == END])
 
     searched.allows = allows_words
     return searched
