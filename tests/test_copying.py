@@ -167,6 +167,14 @@ def test_with_lengths_relative_to_the_source(generator):
         assert 0.2 * length <= len(generation.target_tokens) <= max(0.5 * length, 1)
 
 
+def test_a_prefix_that_leaves_no_room_for_its_word(generator):
+    """It comes all the same, and END behind it."""
+    rules = {"source_words_only": True, "max_length_ratio": 0.05}
+    for sampler in (samplers.BeamSampler(3, **rules), samplers.GreedySampler(**rules)):
+        generation = generator.generate(SOURCES[0], sampler, details=True, prefixes="Green")
+        assert generation.text == "Green" and ended(generation) and generation.score > -1e8
+
+
 @pytest.mark.parametrize("make", [samplers.GreedySampler, wide])
 def test_with_prefixes(generator, make):
     """Forced tokens come whatever the source, and count in the score; behind them the rule holds."""

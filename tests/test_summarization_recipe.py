@@ -68,3 +68,10 @@ def test_a_text_without_words(syntax, tokenizer):
     labeller = syntax.Syntax({TEXT: parse_by_hand(), "": []}, tokenizer)
     ((token_ids, labels),) = labeller.encode([""])
     assert len(token_ids) == len(labels["tag"]) == 0
+
+
+def test_repeated_spaces_are_no_word(syntax, tokenizer):
+    parses = {"on  until": [[0, 2, "A", "a", 0], [3, 1, "_SP", "s", 0], [4, 5, "B", "b", 0]]}
+    labeller = syntax.Syntax(parses, tokenizer)
+    ((_, labels),) = labeller.encode(["on  until"])
+    assert set(labels["tag"][labels["tag"] > 0]) == {labeller.tags["A"], labeller.tags["B"]}

@@ -30,7 +30,7 @@ class PointerGenerator(keras.layers.Layer):
 
     Returns:
         float32 `(batch, target, vocabulary)`, log-probabilities, none below `log(1e-10)`; and float32 `(batch,
-        target)`, the generation probability.
+        target)`, the generation probability, what goes to the vocabulary besides included.
 
     Example:
 
@@ -57,8 +57,9 @@ class PointerGenerator(keras.layers.Layer):
         rest = 1.0 - ops.sum(attention, axis=-1, keepdims=True)
         rest = ops.where(rest > ROUNDING, rest, 0.0)
         copied = copy_distribution(attention, source_token_ids, logits.shape[-1])
-        probabilities = (p_gen + (1.0 - p_gen) * rest) * ops.softmax(logits) + (1.0 - p_gen) * copied
-        return ops.log(probabilities + FLOOR), p_gen[:, :, 0]
+        generated = p_gen + (1.0 - p_gen) * rest
+        probabilities = generated * ops.softmax(logits) + (1.0 - p_gen) * copied
+        return ops.log(probabilities + FLOOR), generated[:, :, 0]
 
     def compute_output_spec(self, logits, attention, features, source_token_ids):
         return (

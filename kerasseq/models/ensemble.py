@@ -17,7 +17,7 @@ def Ensemble(models, name="ensemble"):
 
     The result is an encoder-decoder model like any other: it is generated with, saved and exported in the same ways,
     and shares its weights with its members. `attention` is the mean of their weights where all have them, for memories
-    of one length, and so is `generation_probability`.
+    of one length, and so is `generation_probability`. Losses that members add in training are not part of it.
 
     Args:
         models: list of at least two encoder-decoder models with the same encoder inputs, source and target vocabulary.

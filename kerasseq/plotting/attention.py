@@ -30,7 +30,8 @@ def plot_attention(generations, title=None, heads=False, copies=False):
         title: str, above the whole figure. Each panel is entitled with its generated text. Default: none.
         heads: bool, whether to show a panel for each attention head, from `attention_heads`, instead of their mean.
         copies: bool, whether to show where each token came from, for models that copy: the probability of each source
-            token to be copied, `(1 - p_gen) * attention`, and in a last column that of the vocabulary, `p_gen`.
+            token to be copied, `(1 - p_gen) * attention`, and in a last column that of the vocabulary, `p_gen`: before
+            it is known which token it is.
 
     Returns:
         a `matplotlib.figure.Figure`. All panels share one colour scale, from 0 to the largest weight.
@@ -161,7 +162,9 @@ def arrange(figure, axes, sizes, top):
 def origins(generation):
     """Where each token came from: `(target tokens, source tokens + 1)`, the last column for the vocabulary."""
     generated = np.asarray(generation.generation_probability)[:, None]
-    return np.concatenate([(1.0 - generated) * generation.attention, generated], axis=1)
+    looked = np.sum(generation.attention, axis=1, keepdims=True)  # Monotonic attention adds up to less than 1.
+    copied = (1.0 - generated) * generation.attention / np.maximum(looked, 1e-9)
+    return np.concatenate([copied, generated], axis=1)
 
 
 def check_generations(generations, heads, copies):

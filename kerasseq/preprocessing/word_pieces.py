@@ -8,7 +8,8 @@ import numpy as np
 from kerasseq.preprocessing.vocabulary import NUM_SPECIAL_TOKENS
 
 WORD_START = "\u2581"  # SentencePiece's mark
-POINT = "[.,:/–-]"  # within numbers such as 2.7, 7:30 and 14-6
+# Within numbers such as 2.7, 7:30, 14-6 and 1⁄2: points, colons, slashes, dashes, wide forms among them.
+POINT = "[.,:·٫：．，/⁄∕／‐‑‒–—−－-]"
 BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 
 
@@ -19,13 +20,15 @@ def word_pieces(pieces):
         pieces: list of bytes, a subword an id.
 
     Returns:
-        dict of arrays `(vocabulary,)`: `folded`, int32, the first id whose subword is the same but for letter case; and
-        bool `spaced`, whether a space stands before it; `starts_word` and `ends_word`, whether its first and last
-        character are those of a word (letters with their marks, digits, underscore; a byte of a character counts as
-        such);
-        `starts_digit`; `point`, whether it is one of the marks that may stand within numbers, alone: a point, comma,
-        colon, slash or dash; `starts_point`, whether it begins with one and a digit, and `ends_point`, whether it ends
-        in one.
+        dict of arrays `(vocabulary,)`:
+
+        - `folded`, int32: the first id whose subword is the same but for letter case;
+        - `spaced`, bool as all that follow: whether a space stands before it;
+        - `starts_word`, `ends_word`: whether its first and last character are those of a word: letters with their
+          marks, digits, underscore. A byte of a character counts as such;
+        - `starts_digit`: whether its first character is a digit;
+        - `point`: whether it is one mark that may stand within numbers, see `POINT`;
+        - `starts_point`, `ends_point`: whether it begins with such a mark and a digit, and whether it ends in one.
     """
     pieces = [piece.decode("utf-8", "replace") for piece in pieces]
     first = {}

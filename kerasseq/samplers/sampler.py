@@ -141,10 +141,11 @@ class Sampler:
             if step_allowed is not None:  # A word that has begun comes to its end, though that repeats what was.
                 repeats = repeats & ops.any(step_allowed & ~repeats, axis=-1, keepdims=True)
             allowed = ops.where(repeats, IMPOSSIBLE, allowed)
-        # END all the same, however early, where nothing else may come.
+        # END all the same, however early, where nothing else may come, or where a prefix leaves no room for its word.
         if step_allowed is not None and end_id not in self.suppressed_ids:
             stuck = ops.all(allowed < IMPOSSIBLE / 2, axis=-1, keepdims=True)
-            allowed = ops.where(stuck & step_allowed & (vocabulary == end_id), logits, allowed)
+            may_end = step_allowed | ~ops.any(step_allowed, axis=-1, keepdims=True)
+            allowed = ops.where(stuck & may_end & (vocabulary == end_id), logits, allowed)
         if prefix_ids is not None:
             # A column of zeros behind the prefix, so that there is one to look at when it is over.
             columns = ops.pad(prefix_ids, ((0, 0), (0, 1)))

@@ -9,11 +9,13 @@ is MIT):
 """
 
 import json
+import os
 import sys
 
 import numpy as np
 
 KINDS = ("tag", "dependency", "head")
+SPACE = "_SP"  # spaCy's tag of repeated spaces
 FARTHEST = 10  # words from a word to its head; farther ones count as that far
 
 
@@ -70,8 +72,9 @@ class Syntax:
         """The labels of a text's tokens, which begin and end at these bytes."""
         word_at = {}  # number of the word by byte
         byte_at = np.cumsum([0, *(len(character.encode()) for character in text)])
-        for number, (start, length, *_) in enumerate(self.parses[text]):
-            word_at.update(dict.fromkeys(range(byte_at[start], byte_at[start + length]), number))
+        for number, (start, length, tag, *_) in enumerate(self.parses[text]):
+            if tag != SPACE:
+                word_at.update(dict.fromkeys(range(byte_at[start], byte_at[start + length]), number))
         labels = {kind: np.zeros(len(starts), "int32") for kind in KINDS}
         for position, (start, limit) in enumerate(zip(starts, limits, strict=True)):
             # Of several pieces for one character, all but one are empty.
@@ -89,5 +92,7 @@ class Syntax:
 if __name__ == "__main__":
     with open(sys.argv[1], encoding="utf-8") as file:
         sentences = json.load(file)
-    with open(sys.argv[2], "w", encoding="utf-8") as file:
-        json.dump(parse(sentences, *sys.argv[3:]), file)
+    parsed = parse(sentences, *sys.argv[3:])
+    with open(f"{sys.argv[2]}.unfinished", "w", encoding="utf-8") as file:
+        json.dump(parsed, file)
+    os.replace(f"{sys.argv[2]}.unfinished", sys.argv[2])

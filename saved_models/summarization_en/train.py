@@ -52,7 +52,7 @@ def beam(length_penalty, **rules):
 
 SAMPLERS = {
     "greedy": GREEDY,
-    **{f"beam 5, length_penalty={number}": beam(number, source_words_only=True) for number in (0.5, 0.75, 1.0)},
+    **{f"beam 5, length_penalty={number}": beam(number, source_words_only=True) for number in (0.75, 1.0, 1.25)},
 }
 
 
@@ -109,7 +109,8 @@ def tatoeba():
 def parsed(work, texts):
     """What a parser says of the texts, by text; stops the script where it was not asked yet."""
     parses = work / "parses.json"
-    known = json.loads(parses.read_text(encoding="utf-8"))["parses"] if parses.exists() else {}
+    content = json.loads(parses.read_text(encoding="utf-8")) if parses.exists() else {"parses": {}}
+    known = content["parses"]
     missing = len(set(texts) - set(known))
     if missing:
         (work / "texts.json").write_text(json.dumps(texts), encoding="utf-8")
@@ -118,6 +119,7 @@ def parsed(work, texts):
             "syntax.py), and call this script again:\n"
             f"    python {syntax.__file__} {work / 'texts.json'} {parses}"
         )
+    (work / "parser.txt").write_text(content["parser"], encoding="utf-8")
     return {text: known[text] for text in texts}
 
 
@@ -213,10 +215,10 @@ def train_model(kind, work, preprocessor, train, validation):
     finished = work / f"{kind}.keras"
     if finished.exists():
         return keras.models.load_model(finished)
-    pretrained = train_reader(work, preprocessor, train, validation)
-    keras.utils.set_random_seed(SEED)
 
     def start(steps):
+        pretrained = train_reader(work, preprocessor, train, validation)
+        keras.utils.set_random_seed(SEED)
         model = build(preprocessor, copy=kind == "pointer_generator")
         encoder = model.get_layer("encoder")
         for name in ("embedding", "forward_0", "backward_0", "forward_1", "backward_1"):
@@ -247,12 +249,30 @@ def train_model(kind, work, preprocessor, train, validation):
     return model
 
 
+def check_settings(work):
+    """Stops the script where the folder holds a run with other settings."""
+    settings = {
+        "seed": SEED, "vocabulary_size": VOCABULARY_SIZE, **SIZES, "encoder": ENCODER, "tatoeba_words": TATOEBA_WORDS,
+        "epochs": EPOCHS, "batch_size": BATCH_SIZE, "learning_rate": PEAK_LEARNING_RATE, "dropout": DROPOUT,
+        "selection_loss": SELECTION_LOSS,
+    }  # fmt: skip
+    file = work / "settings.json"
+    if not file.exists():
+        if any(work.glob("*.keras")):
+            raise SystemExit(f"{work} holds models of a run whose settings are not known. Choose another --work.")
+        file.write_text(json.dumps(settings), encoding="utf-8")
+    elif (others := json.loads(file.read_text(encoding="utf-8"))) != settings:
+        raise SystemExit(f"{work} holds a run with other settings: {others}. Choose another --work.")
+
+
 def vocabulary(work, train):
     """The preprocessor, made or loaded."""
     file = work / "joint.spm"
     if not file.exists():
         texts = [text for pair in train for text in pair]
-        file.write_bytes(kerasseq.preprocessing.train_vocabulary(texts, VOCABULARY_SIZE, "nmt_nfkc"))
+        unfinished = work / "unfinished.spm"
+        unfinished.write_bytes(kerasseq.preprocessing.train_vocabulary(texts, VOCABULARY_SIZE, "nmt_nfkc"))
+        os.replace(unfinished, file)
     return kerasseq.preprocessing.TextPreprocessor(file.read_bytes(), max_source_length=128, max_target_length=64)
 
 
@@ -298,6 +318,7 @@ def main():
     arguments = parser.parse_args()
     work = arguments.work
     work.mkdir(parents=True, exist_ok=True)
+    check_settings(work)
     train, validation, test = kerasseq.datasets.load_sentence_compression()
     preprocessor = vocabulary(work, train)
     if arguments.model is not None:
@@ -339,7 +360,7 @@ def main():
         "versions": {
             "python": platform.python_version(), "tensorflow": tf.__version__, "keras": keras.__version__,
             "kerasseq": kerasseq.__version__,
-            "parser": json.loads((work / "parses.json").read_text(encoding="utf-8"))["parser"],
+            "parser": (work / "parser.txt").read_text(encoding="utf-8"),
         },
     }  # fmt: skip
     (HERE / "metrics.json").write_text(json.dumps(metrics, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -46,7 +46,7 @@ def by_the_paper(logits, attention, features, kernel, bias, ids=IDS, floor=1e-10
             copied = sum(attention[b, t, i] for i in range(ids.shape[1]) if ids[b, i] == w)
             rest = 1 - attention[b, t].sum()
             probabilities[b, t, w] = p_gen[b, t] * p_vocab[w] + (1 - p_gen[b, t]) * (copied + rest * p_vocab[w])
-    return np.log(probabilities + floor), p_gen
+    return np.log(probabilities + floor), p_gen + (1 - p_gen) * (1 - attention.sum(axis=-1))
 
 
 def parameters(layer):
