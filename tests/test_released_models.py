@@ -85,6 +85,7 @@ def test_the_summarization_numbers_are_those_of_the_metrics(summarizer, summariz
         "greedy": "pointer-generator, greedy",
         "beam search, any words": "pointer-generator, any words",
         "plain attention": "plain attention",
+        "plain attention, source words only": "plain attention, source words only",
         "copy everything": "copy everything",
         "first 12 tokens and a full stop": "first 12 tokens and a full stop",
         "first 12 words": "first 12 words",
