@@ -41,10 +41,10 @@ class ContentSelectionLoss(keras.layers.Layer):
     >>> layer = kerasseq.layers.ContentSelectionLoss()
     >>> attention = keras.ops.array([[[0.6, 0.3, 0.1], [0.2, 0.1, 0.7]]])
     >>> source, target = keras.ops.array([[7, 8, 7]]), keras.ops.array([[2, 7]])
-    >>> selection = keras.ops.zeros((1, 3))  # Token 7 was copied from the first position with 0.6 / (0.6 + 0.1).
+    >>> selection = keras.ops.array([[2.0, -2.0, 0.0]])  # Token 7 was copied from the first position with 0.6 / 0.7.
     >>> _ = layer(keras.ops.zeros((1, 2, 9)), selection, attention, source, target)
     >>> round(float(layer.losses[0]), 4)
-    0.6931
+    0.4109
     """
 
     def __init__(self, weight=1.0, **kwargs):
