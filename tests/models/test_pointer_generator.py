@@ -435,7 +435,7 @@ def test_contract():
 def test_arguments_are_those_of_attention():
     ours = inspect.signature(PointerGeneratorSeq2Seq).parameters
     theirs = inspect.signature(AttentionSeq2Seq).parameters
-    assert set(ours) - set(theirs) == {"vocabulary_size", "coverage_loss"}
+    assert set(ours) - set(theirs) == {"vocabulary_size", "coverage_loss", "content_selection_loss"}
     assert set(theirs) - set(ours) == {"source_vocabulary_size", "target_vocabulary_size"}
     assert next(iter(ours)) == "vocabulary_size"
 
