@@ -162,9 +162,9 @@ def build(content_selection_loss, seed=0):
     return model
 
 
-def prepared(model):
-    """What encoder and bridge give for `IDS`."""
-    context = {"encoder_token_ids": tf.constant(IDS)}
+def prepared(model, ids=IDS):
+    """What encoder and bridge give for source ids."""
+    context = {"encoder_token_ids": tf.constant(ids)}
     for name in ("encoder", "bridge"):
         context |= model.get_layer(name)(select_inputs(model.get_layer(name), context))
     return context
@@ -221,10 +221,7 @@ def test_the_selector_alone_learns_what_is_kept():
     model = PointerGeneratorSeq2Seq(12, cell="gru", units=32, embedding_dim=16, content_selection_loss=1.0)
     model.compile(keras.optimizers.Adam(0.01), MaskedCrossentropy())
     model.fit(inputs, labels, batch_size=32, epochs=20, verbose=0)
-    context = {"encoder_token_ids": tf.constant(source)}
-    for name in ("encoder", "bridge"):
-        context |= model.get_layer(name)(select_inputs(model.get_layer(name), context))
-    right = (context["selection"].numpy()[:, :6] > 0) == (np.arange(6) < 3)
+    right = (prepared(model, source)["selection"].numpy()[:, :6] > 0) == (np.arange(6) < 3)
     assert right.mean() > 0.95
 
 
