@@ -25,6 +25,7 @@ class Generation:
         attention_heads: float32 array `(heads, target tokens, source tokens)`, or `None` without several heads.
         generation_probability: float32 array `(target tokens,)`, how likely each token was generated and not copied, or
             `None` for a model that does not copy.
+        ignored_tokens: int, how many tokens of the source are beyond what the model reads, and were not read.
     """
 
     text: str
@@ -35,6 +36,7 @@ class Generation:
     attention: np.ndarray | None = dataclasses.field(repr=False)
     attention_heads: np.ndarray | None = dataclasses.field(default=None, repr=False)
     generation_probability: np.ndarray | None = dataclasses.field(default=None, repr=False)
+    ignored_tokens: int = 0
 
 
 def together(tokens, count):
@@ -66,6 +68,7 @@ def describe(result):
         attention=attention.get("attention"),
         attention_heads=attention.get("attention_heads"),
         generation_probability=result["generation_probability"][: len(target_tokens)] if copying else None,
+        ignored_tokens=int(result.get("ignored_tokens", 0)),
     )
 
 

@@ -1,8 +1,9 @@
-"""SavedModels for TensorFlow Serving, and the way back from them to a Keras model."""
+"""SavedModels for TensorFlow Serving."""
 
-import hashlib
-import json
+import contextlib
+import fcntl
 import os
+import shutil
 import tempfile
 
 import keras
@@ -11,30 +12,40 @@ import tensorflow as tf
 
 from kerasseq import samplers
 from kerasseq.arguments import check_positive_integer
-from kerasseq.generation import TextGenerator
+from kerasseq.exported import EXTRA, digests, load_exported, next_version, read_description, versions, write_description
+from kerasseq.servable import unservable
+from kerasseq.warmup import WARM_UP_FILE, read_warm_up, write_warm_up
 
-CONFIG_FILE = "kerasseq.json"
-# Operations that a stock CPU model server cannot run.
-FORBIDDEN_OPERATIONS = ("PyFunc", "EagerPyFunc", "PyFuncStateless", "CudnnRNN", "XlaLaunch", "RoundRobin")
+TEMPORARY = ".export-"  # A leading dot: model servers and `versions` look at numbers only.
+LOCK_FILE = "lock"
 
 
 def export(generator, model_folder, version=None):
     """Writes a `TextGenerator` as a SavedModel: raw sources in, texts out.
 
-    Signatures: `serving_default` decodes with the generator's own sampler, `greedy` greedily. Input: `text` (string
-    `[batch]`), or what the preprocessor's `source_signature` names. Outputs: `text` (string `[batch]`) and `score`
-    (float32 `[batch]`). A model with attention has the signature `attention` as well, which decodes as
-    `serving_default` does and adds the axes and the weights of the attention: `source_tokens` (string `[batch,
-    source]`) and `target_tokens` (string `[batch, target]`), padded with empty strings, `attention` (float32 `[batch,
-    target, source]`), and where the model has them `attention_heads` (float32 `[batch, heads, target, source]`) and
-    `generation_probability` (float32 `[batch, target]`).
+    Input of every signature: `text` (string `[batch]`), or what the preprocessor's `source_signature` names. Outputs:
 
-    The version is written to a temporary folder beside its place, checked, and moved into place in one step: a crash
-    leaves no half-written version that a model server could pick up.
+    - `serving_default`, with the generator's own sampler, and `greedy`, under the same rules: `text` (string `[batch]`)
+      and `score` (float32 `[batch]`).
+    - `nbest`: the same with `[batch, n]`, all hypotheses of the generator's own sampler, the best first; n is 1 for
+      greedy search.
+    - `attention`, for models with attention: decodes as `serving_default` does in one pass, and adds the axes and the
+      weights of the attention: `source_tokens` (string `[batch, source]`) and `target_tokens` (string `[batch,
+      target]`), padded with empty strings, `attention` (float32 `[batch, target, source]`), and where the model has
+      them `attention_heads` (float32 `[batch, heads, target, source]`) and `generation_probability` (float32 `[batch,
+      target]`).
+
+    Long sources are split, as the generator's `long_sources` says; where a signature cuts them, as `attention` does,
+    the output `ignored_tokens` (int32 `[batch]`) says how many tokens were not read.
+
+    The version also holds warm-up requests for the server, and what `TextGenerator.load` needs to go on training. It is
+    written to a temporary folder beside its place, checked, and moved into place in one step: a crash leaves no
+    half-written version that a model server could pick up.
 
     Args:
         generator: a `kerasseq.TextGenerator`.
-        model_folder: path of the model's folder; created if needed.
+        model_folder: path of the model's folder; created if needed. Its name is the model's name in the warm-up
+            requests.
         version: int, number of the version. Default: one more than the highest one there.
 
     Returns:
@@ -45,11 +56,7 @@ def export(generator, model_folder, version=None):
         ValueError: if the version is not a positive integer, the sampler is random, the graph holds what a CPU server
             cannot run, or the SavedModel answers otherwise than the generator.
     """
-    if isinstance(generator.sampler, samplers.RandomSampler):
-        raise ValueError(
-            "A served model gives the same output for the same input. Received: a random sampler. Export "
-            "TextGenerator(model, preprocessor, sampler='beam') instead."
-        )
+    check_sampler(generator.sampler)
     model_folder = os.fspath(model_folder)
     if version is not None:
         check_positive_integer("version", version)
@@ -59,17 +66,9 @@ def export(generator, model_folder, version=None):
                 f"`version` to write version {next_version(model_folder)}."
             )
     os.makedirs(model_folder, exist_ok=True)
-    # A leading dot: model servers and `versions` look at numbers only.
-    with tempfile.TemporaryDirectory(prefix=".export-", dir=model_folder) as temporary:
+    with temporary_folder(model_folder) as temporary:
         folder = os.path.join(temporary, "version")
-        write(generator, folder)
-        if problems := unservable(folder):
-            raise ValueError(
-                f"The graph holds operations that a stock CPU model server cannot run: {', '.join(problems)}. Nothing "
-                "was written. Look for cuDNN layers, jit_compile=True and Python functions in the model and the "
-                "preprocessor."
-            )
-        check_answers(generator, folder)
+        write(generator, folder, os.path.basename(os.path.abspath(model_folder)))
         while True:
             destination = os.path.join(model_folder, str(version or next_version(model_folder)))
             try:
@@ -81,82 +80,183 @@ def export(generator, model_folder, version=None):
                     raise
 
 
-def next_version(model_folder):
-    """One more than the highest version in a model's folder."""
-    return max(versions(model_folder), default=0) + 1
+def renew(version_folder):
+    """Writes the graph of an export anew, with the signatures of this version of kerasseq, over the same weights.
+
+    `variables/` is not touched. The other files are replaced one by one, each in one step, in an order in which the
+    version can be loaded at any time. A server that has loaded it sees the new signatures after its next start.
+
+    Args:
+        version_folder: path of a version's folder, written by `export`.
+
+    Raises:
+        ValueError: as `export` and `TextGenerator.load` do; nothing is changed then.
+    """
+    version_folder = os.path.abspath(version_folder)
+    read_description(version_folder)
+    model_folder = os.path.dirname(version_folder)
+    generator = load_exported(version_folder)
+    with temporary_folder(model_folder) as temporary:
+        folder = os.path.join(temporary, "version")
+        variables = os.path.join(version_folder, "variables")
+        write(generator, folder, os.path.basename(model_folder), variables)
+        # First the graph: warm-up requests may need its signatures.
+        first = ["saved_model.pb", *digests(folder)]
+        last = [os.path.join(EXTRA, name) for name in sorted(os.listdir(os.path.join(folder, EXTRA)))]
+        for name in dict.fromkeys([*first, *last]):
+            if not name.startswith("variables"):
+                os.makedirs(os.path.dirname(os.path.join(version_folder, name)), exist_ok=True)
+                os.replace(os.path.join(folder, name), os.path.join(version_folder, name))
 
 
-def versions(model_folder):
-    """The version numbers in a model's folder."""
-    if not os.path.isdir(model_folder):
-        return []
-    return sorted(int(name) for name in os.listdir(model_folder) if name.isdecimal())
+def check_sampler(sampler):
+    """Raises a `ValueError` for a random sampler."""
+    if isinstance(sampler, samplers.RandomSampler):
+        raise ValueError(
+            "A served model gives the same output for the same input. Received: a random sampler. Export "
+            "TextGenerator(model, preprocessor, sampler='beam') instead."
+        )
 
 
-def write(generator, folder):
-    """Writes the SavedModel and `assets.extra`."""
+@contextlib.contextmanager
+def temporary_folder(model_folder):
+    """A folder in the model's folder that is gone in the end; takes away those that killed exports have left."""
+    for name in os.listdir(model_folder):
+        if name.startswith(TEMPORARY):
+            remove_unless_locked(os.path.join(model_folder, name))
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=model_folder) as temporary:
+        with open(os.path.join(temporary, LOCK_FILE), "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield temporary
+
+
+def remove_unless_locked(folder):
+    """Removes a temporary folder whose export does not live any more; the system gives its lock back."""
+    try:
+        with open(os.path.join(folder, LOCK_FILE)) as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder)
+    except OSError:  # It lives, or has just gone.
+        pass
+
+
+# === Writing ===
+
+
+def write(generator, folder, model_name, variables=None):
+    """Writes a whole version, and raises a `ValueError` unless a server can run it and it answers as it should.
+
+    Args:
+        generator: a `TextGenerator`.
+        folder: path, not there yet.
+        model_name: str.
+        variables: path of the folder `variables` of another export of these weights, to be taken as it is. Default: a
+            new one.
+    """
     module = tf.Module()
     # Raw variables: a tf.Module that tracks a Keras model loads in Python, but not in the C++ server.
     module.weights = [weight.value for weight in generator.model.weights]
     module.tokenizers = list(generator.preprocessor.tokenizers)
-    module.functions = {name: signature(generator, *how) for name, how in decoding_by_signature(generator).items()}
+    with without_cudnn(generator.model):
+        module.functions = signatures(generator)
     tf.saved_model.save(module, folder, signatures=module.functions)
-    extra = os.path.join(folder, "assets.extra")
+    if problems := unservable(folder):
+        raise ValueError(
+            f"The graph holds operations that a stock CPU model server cannot run: {', '.join(problems)}. Nothing "
+            "was written. Look for cuDNN layers, jit_compile=True, devices and Python functions in the model and the "
+            "preprocessor."
+        )
+    if variables is not None:
+        shutil.rmtree(os.path.join(folder, "variables"))
+        shutil.copytree(variables, os.path.join(folder, "variables"))
+
+    extra = os.path.join(folder, EXTRA)
     os.makedirs(extra, exist_ok=True)
     generator.preprocessor.save_assets(extra)
-    assets = {name: sha256(os.path.join(extra, name)) for name in sorted(os.listdir(extra))}
+    write_warm_up(extra, model_name, module.functions, generator.preprocessor)
     configuration = keras.saving.serialize_keras_object(generator)
     # An export can be loaded without the losses and optimizers of its training, which may be the user's own.
     configuration["config"]["model"].pop("compile_config", None)
     description = {
         "generator": configuration,
         "weights": [{"path": weight.path, "shape": list(weight.shape)} for weight in generator.model.weights],
-        "assets": assets,
+        "files": digests(folder),
     }
-    with open(os.path.join(extra, CONFIG_FILE), "w", encoding="utf-8") as file:
-        json.dump(description, file, indent=1)
+    write_description(folder, description)
+    check_answers(module.functions, folder, generator.preprocessor.source_signature)
 
 
-def sha256(path):
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def decoding_by_signature(generator):
-    """The sampler of each signature, and whether it gives details."""
-    greedy = samplers.GreedySampler(**generator.sampler.rules())
-    decoding = {"serving_default": (generator.sampler, False), "greedy": (greedy, False)}
-    if "attention" in generator.model.get_layer("decoder").output:
-        decoding["attention"] = (generator.sampler, True)
-    return decoding
-
-
-def signature(generator, sampler, details):
-    """A serving function: raw sources `[batch]` -> `text` and `score`, `[batch]` each, and details of the best one."""
+def signatures(generator):
+    """The serving functions by name: raw sources `[batch]` to a dict of tensors, batch first."""
     source = generator.preprocessor.source_signature
+    sampler, length = generator.sampler, generator.max_length
+    greedy = samplers.GreedySampler(**sampler.rules())
+    answers = {
+        "serving_default": lambda raw: best(generator.decode(raw, sampler, length)),
+        "greedy": lambda raw: best(generator.decode(raw, greedy, length)),
+        "nbest": lambda raw: generator.decode(raw, sampler, length, hypotheses=sampler.rows_per_sequence),
+    }
+    if "attention" in generator.model.get_layer("decoder").output:
+        answers["attention"] = lambda raw: best(generator.decode_with_details(raw, sampler, length))
 
-    def serve(**inputs):
-        decode = generator.decode_with_details if details else generator.decode
-        outputs = decode(inputs[source.name], sampler, generator.max_length)
-        return {**outputs, "text": outputs["text"][:, 0], "score": outputs["score"][:, 0]}
+    def trace(answer):
+        serve = tf.function(lambda **inputs: answer(inputs[source.name]))
+        return serve.get_concrete_function(**{source.name: source})
 
-    return tf.function(serve).get_concrete_function(**{source.name: source})
+    return {name: trace(answer) for name, answer in answers.items()}
 
 
-def check_answers(generator, folder):
-    """Loads a SavedModel and raises a `ValueError` unless it answers as the generator does."""
+def best(outputs):
+    """Outputs with the best hypothesis alone: `text` and `score`, `[batch]`."""
+    return {**outputs, "text": outputs["text"][:, 0], "score": outputs["score"][:, 0]}
+
+
+@contextlib.contextmanager
+def without_cudnn(model):
+    """Lets the Keras layers in a model trace the graphs that run everywhere, on machines with a GPU too.
+
+    Keras chooses cuDNN's kernels while it traces, if it sees a GPU, and a CPU server has none. kerasseq's own layers
+    use no cuDNN.
+    """
+    chosen = {layer: layer.use_cudnn for layer in inner_layers(model) if hasattr(layer, "use_cudnn")}
+    try:
+        for layer in chosen:
+            layer.use_cudnn = False
+        yield
+    finally:
+        for layer, use_cudnn in chosen.items():
+            layer.use_cudnn = use_cudnn
+
+
+def inner_layers(layer):
+    """A layer and all layers in it: those of models and those that wrappers hold."""
+    wrapped = [getattr(layer, name, None) for name in ("layer", "forward_layer", "backward_layer", "cell")]
+    for inner in [*getattr(layer, "layers", []), *wrapped]:
+        if isinstance(inner, keras.layers.Layer):
+            yield from inner_layers(inner)
+    yield layer
+
+
+# === Checking ===
+
+
+def check_answers(functions, folder, source):
+    """Loads a SavedModel and raises a `ValueError` unless it answers as the functions do that were saved in it."""
     loaded = tf.saved_model.load(folder)
-    source = tf.constant([b"", b"a"])  # Raw sources of any kind must have an answer.
-    for name, (sampler, details) in decoding_by_signature(generator).items():
-        served = loaded.signatures[name](**{generator.preprocessor.source_signature.name: source})
-        expected = generator.compiled_decode(sampler, generator.max_length, details)(source)
-        expected = {**expected, "text": expected["text"][:, 0], "score": expected["score"][:, 0]}
+    sources = tf.constant([b"", b"a"])  # Raw sources of any kind must have an answer.
+    for name, function in functions.items():
+        served = loaded.signatures[name](**{source.name: sources})
+        expected = function(**{source.name: sources})
         if set(served) != set(expected) or not all(same(served[key], expected[key]) for key in expected):
             raise ValueError(
                 f"The signature {name!r} of the SavedModel answers otherwise than the generator. Expected: "
                 f"{expected['text'].numpy()}, {expected['score'].numpy()}. Received: {served['text'].numpy()}, "
                 f"{served['score'].numpy()}. Nothing was written."
             )
+    # A server refuses a version with a request that fails.
+    if os.path.exists(os.path.join(folder, EXTRA, WARM_UP_FILE)):
+        for name, inputs in read_warm_up(os.path.join(folder, EXTRA)):
+            loaded.signatures[name](**inputs)
 
 
 def same(served, expected):
@@ -164,101 +264,3 @@ def same(served, expected):
     if served.shape != expected.shape:
         return False
     return np.array_equal(served, expected) if served.dtype == tf.string else np.allclose(served, expected, atol=1e-3)
-
-
-def unservable(folder):
-    """What in a SavedModel a stock CPU model server would refuse, as a list of names."""
-    from tensorflow.core.protobuf import saved_model_pb2
-
-    saved_model = saved_model_pb2.SavedModel()
-    with open(os.path.join(folder, "saved_model.pb"), "rb") as file:
-        saved_model.ParseFromString(file.read())
-    problems = set()
-    for meta_graph in saved_model.meta_graphs:
-        functions = meta_graph.graph_def.library.function
-        nodes = [*meta_graph.graph_def.node, *(node for function in functions for node in function.node_def)]
-        problems |= {node.op for node in nodes if node.op.startswith(FORBIDDEN_OPERATIONS)}
-        problems |= {
-            f"jit_compile in {function.signature.name}" for function in functions if function.attr["_XlaMustCompile"].b
-        }
-    return sorted(problems)
-
-
-def load_exported(path):
-    """Rebuilds a `TextGenerator` from a version folder written by `export`, or from the highest version of a model.
-
-    Args:
-        path: str, a version's folder or a model's folder.
-
-    Returns:
-        a `TextGenerator` with the exported weights.
-
-    Raises:
-        ValueError: if the folder is not an export of kerasseq, or its weights do not fit its configuration.
-    """
-    if not os.path.exists(os.path.join(path, "saved_model.pb")) and versions(path):
-        path = os.path.join(path, str(max(versions(path))))
-    extra = os.path.join(path, "assets.extra")
-    config_file = os.path.join(extra, CONFIG_FILE)
-    if not os.path.exists(config_file):
-        raise ValueError(
-            f"Expected a version folder written by kerasseq's export, with assets.extra/{CONFIG_FILE}, or the folder "
-            f"above it. Received: {path}, which has none."
-        )
-    try:
-        with open(config_file, encoding="utf-8") as file:
-            description = json.load(file)
-        config = description["generator"]["config"]
-        weights = description["weights"]
-        assets = description["assets"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"{config_file} is damaged: {type(error).__name__}: {error}. Copy the version folder again, or export it "
-            "again."
-        ) from error
-    needed = [os.path.join("assets.extra", name) for name in assets]
-    needed += [os.path.join("variables", "variables.index"), os.path.join("variables", "variables.data-00000-of-00001")]
-    if missing := [name for name in needed if not os.path.exists(os.path.join(path, name))]:
-        raise ValueError(
-            f"{path} is incomplete. Missing: {', '.join(missing)}. Copy the version folder again, with all its files."
-        )
-    if damaged := [name for name, digest in assets.items() if sha256(os.path.join(extra, name)) != digest]:
-        raise ValueError(
-            f"{path} is damaged: {', '.join(damaged)} in assets.extra is not what was exported. Copy the version "
-            "folder again."
-        )
-    preprocessor = keras.saving.deserialize_keras_object(config["preprocessor"])
-    preprocessor.load_assets(extra)
-    model = keras.saving.deserialize_keras_object(config["model"])
-    if len(model.weights) != len(weights):
-        raise ValueError(
-            f"{config_file} lists {len(weights)} weights, the model it describes has {len(model.weights)}. "
-            "Export the model again with this version of kerasseq."
-        )
-    values = read_weights(path, len(weights))
-    for index, (weight, saved, value) in enumerate(zip(model.weights, weights, values, strict=True)):
-        expected = (weight.path, list(weight.shape))
-        if expected != (saved["path"], saved["shape"]) or list(value.shape) != saved["shape"]:
-            raise ValueError(
-                f"Weight {index} of {path} should be {expected}. Received: {saved['path']}, {list(value.shape)}. "
-                "Export the model again with this version of kerasseq."
-            )
-        weight.assign(value)
-    return TextGenerator(
-        model,
-        preprocessor,
-        sampler=keras.saving.deserialize_keras_object(config["sampler"]),
-        max_length=config["max_length"],
-        name=config["name"],
-    )
-
-
-def read_weights(path, count):
-    """The exported weights of a version folder, a list of arrays."""
-    try:
-        reader = tf.train.load_checkpoint(os.path.join(path, "variables", "variables"))
-        return [reader.get_tensor(f"weights/{index}/.ATTRIBUTES/VARIABLE_VALUE") for index in range(count)]
-    except (tf.errors.OpError, IndexError, ValueError) as error:
-        raise ValueError(
-            f"The weights in {path} are damaged ({error}). Copy the version folder again, with all its files."
-        ) from error

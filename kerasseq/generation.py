@@ -16,6 +16,10 @@ from kerasseq.joining import select_inputs
 from kerasseq.preprocessing.vocabulary import END_ID, START_ID
 
 GRAPHS_KEPT = 8  # compiled for different samplers and lengths
+LONG_SOURCES = ("split", "cut")
+PARTS_AT_ONCE = (
+    64  # rows that go through the model together, where long sources make more of them than there are sources
+)
 
 
 @keras.saving.register_keras_serializable(package="kerasseq")
@@ -31,10 +35,15 @@ class TextGenerator(keras.Model):
         sampler: `"greedy"`, `"beam"`, a `kerasseq.samplers` object, or a `keras_hub.samplers` object for random
             sampling.
         max_length: int, the most tokens of an output, END included. Default: the preprocessor's `max_target_length`.
+        long_sources: what becomes of sources that are longer than the model reads. `"split"`: where the preprocessor
+            can do it, as `TextPreprocessor` can, they are split into sentences that go through apart, and the outputs
+            are joined; the score is the sum of theirs. `"cut"`: what is beyond the limit is ignored, which suits
+            documents whose beginning says it all.
         name: str.
 
     Raises:
-        ValueError: if the model lacks a sub-model, or its vocabularies are not the preprocessor's.
+        ValueError: if the model lacks a sub-model, its vocabularies are not the preprocessor's, or `long_sources` is
+            unknown.
         RuntimeError: on another backend than TensorFlow.
 
     Example:
@@ -47,7 +56,9 @@ class TextGenerator(keras.Model):
     ```
     """
 
-    def __init__(self, model, preprocessor, sampler="beam", max_length=None, name="text_generator"):
+    def __init__(
+        self, model, preprocessor, sampler="beam", max_length=None, long_sources="split", name="text_generator"
+    ):
         super().__init__(name=name)
         if keras.config.backend() != "tensorflow":
             raise RuntimeError(
@@ -58,11 +69,17 @@ class TextGenerator(keras.Model):
         check_model(model, preprocessor)
         if max_length is not None:
             check_positive_integer("max_length", max_length)
+        if long_sources not in LONG_SOURCES:
+            raise ValueError(
+                f"long_sources must be one of {', '.join(map(repr, LONG_SOURCES))}. Received: "
+                f"long_sources={long_sources!r}."
+            )
         self.model = model
         self.preprocessor = preprocessor
         self.sampler = samplers.get(sampler)
         check_sampler(self.sampler, model, preprocessor)
         self.max_length = max_length or preprocessor.max_target_length
+        self.long_sources = long_sources
         self.built = True
         self._compiled = {}
 
@@ -83,7 +100,8 @@ class TextGenerator(keras.Model):
             sampler: as in the constructor. Default: the generator's own.
             max_length: int, the most tokens of an output. Default: the generator's own.
             batch_size: int, sources decoded together.
-            details: bool, whether to return `Generation` objects with scores, n-best lists and attention.
+            details: bool, whether to return `Generation` objects with scores, n-best lists and attention. They are
+                those of one pass over a source, so long sources are cut.
             prefixes: list of str, what the output of each source must begin with, or a single str for all of them; ""
                 leaves an output free. A prefix is tokenized by itself, so it should end where a word ends.
 
@@ -113,7 +131,8 @@ class TextGenerator(keras.Model):
         check_positive_integer("batch_size", batch_size)
         sampler = self.sampler if sampler is None else samplers.get(sampler)
         check_sampler(sampler, self.model, self.preprocessor)
-        inputs = [self.preprocessor.raw_batch(sources)]
+        split = self.splits and not details
+        inputs = [self.preprocessor.raw_batch(sources, split) if split else self.preprocessor.raw_batch(sources)]
         if prefixes is not None:
             inputs.append(self._prefix_ids(prefixes, len(sources), max_length))
         run = self.compiled_decode(sampler, max_length, details, prefixed=prefixes is not None)
@@ -162,7 +181,7 @@ class TextGenerator(keras.Model):
         configuration = repr(keras.saving.serialize_keras_object(sampler))
         # A graph holds on to the tokenizers it was made with.
         tokenizers = tuple(self.preprocessor.tokenizers)
-        key = (type(sampler), configuration, random, self.model, tokenizers, max_length, details, prefixed)
+        key = (type(sampler), configuration, random, self.model, tokenizers, max_length, self.splits, details, prefixed)
         if key not in self._compiled:
             if len(self._compiled) >= GRAPHS_KEPT:
                 self._compiled.pop(next(iter(self._compiled)))
@@ -176,32 +195,78 @@ class TextGenerator(keras.Model):
 
     # === In the graph ===
 
-    def decode(self, raw, sampler, max_length, prefix_ids=None):
+    @property
+    def splits(self):
+        """Whether sources that are too long go through in parts."""
+        return self.long_sources == "split" and hasattr(self.preprocessor, "encode_parts")
+
+    def decode(self, raw, sampler, max_length, prefix_ids=None, hypotheses=1):
         """Raw sources to texts, to be called in a `tf.function`.
 
         Args:
             raw: tensor of raw sources, as the preprocessor's `source_signature` says.
             sampler: a `kerasseq.samplers` object.
-            max_length: int, the most tokens of an output.
+            max_length: int, the most tokens of an output, or of each part's output.
             prefix_ids: int32 `(batch, prefix)`, tokens that an output must begin with, 0 behind them. Default: none.
+            hypotheses: int, how many of the best hypotheses, at most the sampler's `rows_per_sequence`.
 
         Returns:
-            dict of `text`, string `(batch, 1)`, and `score`, float32 `(batch, 1)`, of the best hypothesis.
+            dict of `text`, string, and `score`, float32, `(batch, hypotheses)`, the best first; and where long sources
+            are cut, `ignored_tokens`, int32 `(batch,)`, how many tokens of the source were not read. Hypotheses of a
+            source in parts join those of the same rank.
         """
-        _, _, outputs = self._search(raw, sampler, max_length, 1, prefix_ids)
+        if not self.splits:
+            outputs = self._decode_rows(
+                self.preprocessor.encode_source(raw), sampler, max_length, hypotheses, prefix_ids
+            )
+            return {**outputs, **self._ignored(raw)}
+        encoder_inputs, owners = self.preprocessor.encode_parts(raw)
+        inputs = {"encoder_inputs": encoder_inputs}
+        if prefix_ids is not None:  # A prefix begins the first part's output.
+            first = tf.concat([[-1], owners[:-1]], axis=0)[: tf.shape(owners)[0]] != owners
+            inputs["prefix_ids"] = tf.where(first[:, tf.newaxis], tf.gather(prefix_ids, owners), 0)
+        batch_size, parts = tf.shape(raw)[0], tf.shape(owners)[0]
+        group = tf.maximum(batch_size, PARTS_AT_ONCE)
+        groups = tf.maximum(-(-parts // group), 1)
+
+        def body(index, texts, scores):
+            rows = keras.tree.map_structure(lambda tensor: tensor[index * group : (index + 1) * group], inputs)
+            outputs = self._decode_rows(rows["encoder_inputs"], sampler, max_length, hypotheses, rows.get("prefix_ids"))
+            return index + 1, texts.write(index, outputs["text"]), scores.write(index, outputs["score"])
+
+        def array(dtype):
+            return tf.TensorArray(dtype, groups, infer_shape=False, element_shape=[None, hypotheses])
+
+        _, texts, scores = tf.while_loop(
+            lambda index, *_: index < groups, body, (0, array(tf.string), array(tf.float32)), parallel_iterations=1
+        )
+        texts = self.preprocessor.join_parts(texts.concat(), owners, batch_size)
+        return {"text": texts, "score": tf.math.unsorted_segment_sum(scores.concat(), owners, batch_size)}
+
+    def _decode_rows(self, encoder_inputs, sampler, max_length, hypotheses, prefix_ids):
+        """Texts and scores `(rows, hypotheses)` of encoder inputs."""
+        _, outputs = self._search(encoder_inputs, sampler, max_length, hypotheses, prefix_ids)
         return {"text": self._texts(outputs["token_ids"]), "score": outputs["scores"]}
 
+    def _ignored(self, raw):
+        """`ignored_tokens` of raw sources, where the preprocessor counts them."""
+        return (
+            {"ignored_tokens": self.preprocessor.ignored_tokens(raw)}
+            if hasattr(self.preprocessor, "ignored_tokens")
+            else {}
+        )
+
     def decode_with_details(self, raw, sampler, max_length, prefix_ids=None):
-        """As `decode`, with all hypotheses, and tokens and, where the model has it, attention of the best one.
+        """As `decode` where long sources are cut, with all hypotheses, and tokens and attention of the best one.
 
         Returns:
             dict of `text`, string, and `score`, float32, `(batch, hypotheses)`, the best first; `source_tokens`, string
             `(batch, source)`, and `target_tokens`, string `(batch, target)`, both with empty strings for padding; and
             `attention`, float32 `(batch, target, source)`, `attention_heads`, `(batch, heads, target, source)`, and
-            `generation_probability`, `(batch, target)`.
+            `generation_probability`, `(batch, target)`, as far as the model has them; and `ignored_tokens`.
         """
-        hypotheses = sampler.rows_per_sequence
-        encoder_inputs, context, outputs = self._search(raw, sampler, max_length, hypotheses, prefix_ids)
+        encoder_inputs = self.preprocessor.encode_source(raw)
+        context, outputs = self._search(encoder_inputs, sampler, max_length, sampler.rows_per_sequence, prefix_ids)
         best = outputs["token_ids"][:, 0]
         positions = tf.range(1, tf.shape(best)[1] + 1)
         # At least one step, for a decoder cannot run over none.
@@ -213,6 +278,7 @@ class TextGenerator(keras.Model):
                 self.preprocessor.source_tokens(encoder_inputs), steps_per_position(self.model.get_layer("encoder"))
             ),
             "target_tokens": self.preprocessor.target_tokens(best),
+            **self._ignored(raw),
         }
         # Teacher forcing of the finished hypothesis gives its attention, whatever the search did.
         decoder = self.model.get_layer("decoder")
@@ -224,14 +290,13 @@ class TextGenerator(keras.Model):
             details |= {name: outputs[name] for name in DECODER_DETAILS if name in outputs}
         return details
 
-    def _search(self, raw, sampler, max_length, hypotheses, prefix_ids):
-        """Encoder inputs, all that the decoder may want of them, and what the sampler found."""
+    def _search(self, encoder_inputs, sampler, max_length, hypotheses, prefix_ids):
+        """All that the decoder may want of the encoder's inputs, and what the sampler found."""
         encoder, bridge, decoder = (self.model.get_layer(name) for name in ("encoder", "bridge", "decoder"))
-        encoder_inputs = self.preprocessor.encode_source(raw)
         context = {**encoder_inputs, **encoder(select_inputs(encoder, encoder_inputs), training=False)}
         context = {**context, **bridge(select_inputs(bridge, context), training=False)}
 
-        batch_size = tf.shape(raw)[0]
+        batch_size = tf.shape(next(iter(encoder_inputs.values())))[0]
         declared = {name: context[name] for name in decoder.input if name != "decoder_token_ids"}
         repeated = keras.tree.map_structure(lambda tensor: tf.repeat(tensor, sampler.rows_per_sequence, 0), declared)
 
@@ -259,7 +324,7 @@ class TextGenerator(keras.Model):
             source_mask=context.get("memory_mask"),
             prefix_ids=prefix_ids,
         )
-        return encoder_inputs, context, outputs
+        return context, outputs
 
     def _texts(self, token_ids):
         """Texts `(batch, hypotheses)` of ids `(batch, hypotheses, length)`."""
@@ -276,6 +341,7 @@ class TextGenerator(keras.Model):
             "preprocessor": keras.saving.serialize_keras_object(self.preprocessor),
             "sampler": keras.saving.serialize_keras_object(self.sampler),
             "max_length": self.max_length,
+            "long_sources": self.long_sources,
         }
 
     @classmethod

@@ -15,8 +15,8 @@ PACKAGE = pathlib.Path(kerasseq.__file__).parent
 # From the bottom to the top: each part imports only from parts listed above it here, and from itself.
 PARTS = [
     "arguments", "layers", "losses", "metrics", "preprocessing", "datasets", "joining", "encoders", "bridges",
-    "decoders", "models", "pretraining", "samplers", "details", "generation", "evaluation", "export", "callbacks",
-    "plotting",
+    "decoders", "models", "pretraining", "samplers", "details", "generation", "evaluation", "servable", "warmup",
+    "exported", "export", "callbacks", "plotting", "serving",
 ]  # fmt: skip
 
 # Stricter than the order.
@@ -30,6 +30,7 @@ ALLOWED = {
     "bridges": {"layers"},
     "decoders": {"layers", "bridges"},
     "models": {"arguments", "layers", "joining", "encoders", "bridges", "decoders", "models"},
+    "serving": {"arguments", "exported", "serving"},
 }
 
 # Parts that run on every backend: of the packages that they could import, Keras alone.
@@ -119,6 +120,12 @@ def test_the_package_itself_only_gathers_names():
 def test_model_code_uses_keras_alone(name):
     allowed = {"kerasseq", "keras", *sys.stdlib_module_names}
     assert [full for _, full, _ in imports(TREES[name]) if full.split(".")[0] not in allowed] == []
+
+
+def test_the_client_can_be_copied():
+    """Without TensorFlow and kerasseq it works too."""
+    allowed = {"requests", *sys.stdlib_module_names}
+    assert {full.split(".")[0] for _, full, _ in imports(TREES["serving/client.py"])} <= allowed
 
 
 @pytest.mark.parametrize("name", SOURCES)

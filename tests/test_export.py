@@ -1,7 +1,10 @@
 import base64
+import contextlib
+import fcntl
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -11,10 +14,14 @@ import keras_hub
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_text
+from tensorflow_serving.apis import prediction_log_pb2
 
 import kerasseq
 from kerasseq import TextGenerator
-from kerasseq.export import load_exported, unservable, versions
+from kerasseq.export import renew
+from kerasseq.exported import digest, load_exported, versions
+from kerasseq.servable import TEXT_OPERATIONS, refusal, unservable
 
 C_API = pathlib.Path(__file__).parent / "serving" / "c_api.py"
 SOURCES = ["one two three", "four", "four three", "two two one"]
@@ -36,11 +43,10 @@ def copy(exported, tmp_path):
 def quick(monkeypatch):
     """Writes next to nothing instead of a SavedModel, where only the folders matter."""
 
-    def write(generator, folder):
+    def write(generator, folder, model_name):
         save_module(folder, lambda text: tf.strings.upper(text))
 
     monkeypatch.setattr("kerasseq.export.write", write)
-    monkeypatch.setattr("kerasseq.export.check_answers", lambda generator, folder: None)
 
 
 def save_module(folder, function, **kwargs):
@@ -91,12 +97,12 @@ def test_random_sampler_is_refused(trained_model, preprocessor, tmp_path):
 
 
 def test_failed_check_leaves_nothing(generator, tmp_path, monkeypatch):
-    def write(generator, folder):
-        save_module(folder, lambda text: tf.py_function(lambda text: text, [text], tf.string))
+    def signatures(generator):
+        serve = tf.function(lambda text: {"text": tf.py_function(lambda text: text, [text], tf.string)})
+        return {"serving_default": serve.get_concrete_function(tf.TensorSpec([None], tf.string, "text"))}
 
-    monkeypatch.setattr("kerasseq.export.write", write)
-    monkeypatch.setattr("kerasseq.export.check_answers", lambda generator, folder: None)
-    with pytest.raises(ValueError, match="a stock CPU model server cannot run: EagerPyFunc. Nothing was written"):
+    monkeypatch.setattr("kerasseq.export.signatures", signatures)
+    with pytest.raises(ValueError, match=r"cannot run: EagerPyFunc \(calls Python\). Nothing was written"):
         generator.export(tmp_path)
     assert os.listdir(tmp_path) == []
 
@@ -105,14 +111,13 @@ def test_failed_check_leaves_nothing(generator, tmp_path, monkeypatch):
 def test_failure_midway_leaves_nothing(generator, tmp_path, monkeypatch, error):
     seen = []
 
-    def write(generator, folder):
+    def write(generator, folder, model_name):
         pathlib.Path(folder).mkdir()
         (pathlib.Path(folder) / "saved_model.pb").write_text("half of it")
         seen.extend([os.listdir(tmp_path), versions(tmp_path)])
         raise error
 
     monkeypatch.setattr("kerasseq.export.write", write)
-    monkeypatch.setattr("kerasseq.export.check_answers", lambda generator, folder: None)
     with pytest.raises(type(error)):
         generator.export(tmp_path)
     assert os.listdir(tmp_path) == []
@@ -134,7 +139,61 @@ def test_unservable_finds_what_a_server_refuses(tmp_path):
     for name, (function, kwargs) in functions.items():
         save_module(str(tmp_path / name), function, **kwargs)
         found[name] = unservable(tmp_path / name)
-    assert found["good"] == [] and found["python"] == ["PyFunc"] and found["eager"] == ["EagerPyFunc"]
+    assert found["good"] == []
+    assert found["python"] == ["PyFunc (calls Python)"] and found["eager"] == ["EagerPyFunc (calls Python)"]
+
+
+def test_unservable_finds_text_operations_that_servers_do_not_link(tmp_path):
+    save_module(str(tmp_path / "linked"), lambda text: tensorflow_text.normalize_utf8(text))
+    save_module(str(tmp_path / "unlinked"), lambda text: tensorflow_text.utf8_binarize(text))
+    assert unservable(tmp_path / "linked") == []
+    assert unservable(tmp_path / "unlinked") == ["TFText>Utf8Binarize (is not linked into servers)"]
+
+
+def test_unservable_finds_devices(tmp_path):
+    def on_a_gpu(text):
+        with tf.device("/GPU:0"):
+            return tf.strings.length(text)
+
+    save_module(str(tmp_path / "gpu"), on_a_gpu)
+    (problem,) = [problem for problem in unservable(tmp_path / "gpu") if problem.startswith("StringLength")]
+    assert "GPU:0" in problem and "a CPU server has no such device" in problem
+
+
+def test_every_operation_of_ours_has_a_cpu_kernel_or_is_linked():
+    """The table names no operation twice, and those of TensorFlow Text are not TensorFlow's own."""
+    assert refusal("MatMul") is None and refusal("SentencepieceTokenizeOp") is None
+    assert refusal("CudnnRNNV3") == "needs cuDNN, which is for GPUs"
+    assert refusal("XlaLaunch") == refusal("XlaCallModule") == "needs XLA, which servers switch off"
+    assert refusal("TFText>RoundRobinTrim") == refusal("MyOwnOperation") == "is not linked into servers"
+    assert not [name for name in TEXT_OPERATIONS if hasattr(tf.raw_ops, name)]
+
+
+@pytest.fixture
+def generator_with_keras_layers(preprocessor):
+    """An encoder with Keras's own recurrent layer, which uses cuDNN where Keras sees a GPU."""
+    ids = keras.Input((None,), dtype="int32", name="encoder_token_ids")
+    embedded = keras.layers.Embedding(preprocessor.source_vocabulary_size, 8, name="embedding")(ids)
+    memory = keras.layers.Bidirectional(keras.layers.GRU(8, return_sequences=True))(embedded)
+    mask = kerasseq.layers.PaddingMask(name="memory_mask")(ids)
+    outputs = {"memory": memory, "memory_mask": mask, "states": [keras.layers.Dense(8)(memory[:, 0])]}
+    encoder = keras.Model({"encoder_token_ids": ids}, outputs, name="encoder")
+    bridge = kerasseq.bridges.attention_bridge(encoder, 8, "gru", num_layers=1)
+    decoder = kerasseq.decoders.attention_decoder(
+        preprocessor.target_vocabulary_size, 8, 8, cell="gru", memory_dim=encoder.output["memory"].shape[-1]
+    )
+    model = kerasseq.joining.connect(encoder, bridge, decoder, name="with_keras_layers")
+    return TextGenerator(model, preprocessor, sampler="greedy", max_length=4)
+
+
+def test_a_model_from_a_gpu_machine_runs_on_a_cpu(generator_with_keras_layers, monkeypatch, tmp_path):
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind=None: ["GPU"])
+    folder = generator_with_keras_layers.export(tmp_path / "safe")
+    assert unservable(folder) == []
+    monkeypatch.setattr("kerasseq.export.without_cudnn", contextlib.nullcontext)
+    with pytest.raises(ValueError, match=r"cannot run: CudnnRNNV3 \(needs cuDNN, which is for GPUs\). Nothing was"):
+        generator_with_keras_layers.export(tmp_path / "unsafe")
+    assert os.listdir(tmp_path / "unsafe") == []
 
 
 def test_unservable_finds_jit_compile(tmp_path):
@@ -194,10 +253,23 @@ def test_fit_and_export_again(exported, number_pairs):
 
 
 def damage_description(folder, change):
+    """Changes a description so that it still has the right digest."""
     path = folder / "assets.extra" / "kerasseq.json"
     description = json.loads(path.read_text(encoding="utf-8"))
+    del description["digest"]
     change(description)
-    path.write_text(json.dumps(description), encoding="utf-8")
+    path.write_text(json.dumps({**description, "digest": digest(description)}), encoding="utf-8")
+
+
+def forget_digests(folder):
+    """Makes of an export one of kerasseq 0.2, which knew the digests of its vocabularies alone."""
+
+    def change(description):
+        files = description.pop("files")
+        names = ("source.spm", "target.spm")
+        description["assets"] = {name: files[f"assets.extra/{name}"] for name in names}
+
+    damage_description(folder, change)
 
 
 def test_folder_that_is_no_export(tmp_path):
@@ -212,7 +284,7 @@ def test_damaged_description(copy, content):
         TextGenerator.load(copy)
 
 
-@pytest.mark.parametrize("name", ["assets.extra/source.spm", "assets.extra/target.spm", "variables/variables.index"])
+@pytest.mark.parametrize("name", ["assets.extra/source.spm", "saved_model.pb", "variables/variables.index"])
 def test_missing_file(copy, name):
     (copy / name).unlink()
     with pytest.raises(ValueError, match=f"is incomplete. Missing: {name}. Copy the version folder again"):
@@ -232,8 +304,36 @@ def test_weights_of_another_number(copy):
         TextGenerator.load(copy)
 
 
+FILES = ["saved_model.pb", "fingerprint.pb", "assets.extra/source.spm", "variables/variables.data-00000-of-00001"]
+
+
+@pytest.mark.parametrize("name", [*FILES, "assets.extra/kerasseq.json", "assets.extra/tf_serving_warmup_requests"])
+@pytest.mark.parametrize("damage", ["truncated", "a bit"])
+def test_damaged_file(copy, name, damage):
+    path = copy / name
+    content = bytearray(path.read_bytes())
+    if damage == "truncated":
+        content = content[: len(content) // 2]
+    else:
+        content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"{re.escape(str(copy))}.* damaged.*Copy the version folder again"):
+        TextGenerator.load(copy)
+
+
+def test_own_warm_up_requests_are_no_damage(copy):
+    (copy / "assets.extra" / "tf_serving_warmup_requests").unlink()
+    assert TextGenerator.load(copy).max_length
+
+
+def test_an_older_export_is_loaded(copy, generator):
+    forget_digests(copy)
+    assert TextGenerator.load(copy).generate(SOURCES) == generator.generate(SOURCES)
+
+
 @pytest.mark.parametrize("name", ["variables.index", "variables.data-00000-of-00001"])
-def test_damaged_weights(copy, name):
+def test_damaged_weights_of_an_older_export(copy, name):
+    forget_digests(copy)
     path = copy / "variables" / name
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(ValueError, match="The weights in .* are damaged .*Copy the version folder again"):
@@ -242,7 +342,7 @@ def test_damaged_weights(copy, name):
 
 def test_exchanged_vocabularies(copy):
     shutil.copy(copy / "assets.extra" / "target.spm", copy / "assets.extra" / "source.spm")
-    with pytest.raises(ValueError, match="source.spm in assets.extra is not what was exported"):
+    with pytest.raises(ValueError, match="assets.extra/source.spm is not what was exported"):
         TextGenerator.load(copy)
 
 
@@ -260,28 +360,100 @@ def test_weights_in_another_order(copy):
 
 
 def test_an_export_that_answers_otherwise_is_refused(generator, monkeypatch, tmp_path):
-    def other(generator, sampler, details):
-        source = generator.preprocessor.source_signature
-        serve = tf.function(lambda text: {"text": tf.fill(tf.shape(text), "no"), "score": tf.zeros(tf.shape(text))})
-        return serve.get_concrete_function(text=source)
+    check_answers = kerasseq.export.check_answers
 
-    monkeypatch.setattr("kerasseq.export.signature", other)
+    def check_others(functions, folder, source):
+        def other(text):
+            return {"text": tf.fill(tf.shape(text), "no"), "score": tf.zeros(tf.shape(text))}
+
+        check_answers({**functions, "serving_default": other}, folder, source)
+
+    monkeypatch.setattr("kerasseq.export.check_answers", check_others)
     with pytest.raises(ValueError, match="'serving_default' of the SavedModel answers otherwise"):
         generator.export(tmp_path)
     assert os.listdir(tmp_path) == []
 
 
-def test_two_exports_at_once_take_two_numbers(generator, quick, monkeypatch, tmp_path):
-    def meanwhile(generator, folder):
+# === Warm-up, renewal, what killed exports leave ===
+
+
+def test_warm_up_requests(exported):
+    """Every signature gets requests of several sizes, in the form that servers read."""
+    path = os.path.join(exported, "assets.extra", "tf_serving_warmup_requests")
+    logs = [prediction_log_pb2.PredictionLog.FromString(record.numpy()) for record in tf.data.TFRecordDataset(path)]
+    assert {log.WhichOneof("log_type") for log in logs} == {"predict_log"} and len(logs) <= 1_000
+    requests = [log.predict_log.request for log in logs]
+    assert {request.model_spec.name for request in requests} == {"numbers"}
+    for signature in SIGNATURES:
+        sources = [
+            tf.make_ndarray(request.inputs["text"])
+            for request in requests
+            if request.model_spec.signature_name == signature
+        ]
+        assert {len(batch) for batch in sources} == {1, 8, 32}
+        assert len({len(batch[0]) for batch in sources}) > 1
+
+
+def test_a_warm_up_request_that_fails_is_no_export(generator, monkeypatch, tmp_path):
+    monkeypatch.setattr("kerasseq.export.read_warm_up", lambda folder: [("greedy", {"text": tf.constant([1.0])})])
+    with pytest.raises((TypeError, ValueError, tf.errors.InvalidArgumentError)):
+        generator.export(tmp_path)
+    assert os.listdir(tmp_path) == []
+
+
+def test_renewed_export_keeps_its_weights(copy, generator):
+    """An export without the signature `nbest` gets it; the files of its weights stay, byte for byte."""
+    variables = {path.name: (path.read_bytes(), path.stat().st_ino) for path in (copy / "variables").iterdir()}
+    module = tf.Module()
+    module.weights = [weight.value for weight in generator.model.weights]
+    serve = tf.function(lambda text: {"text": text})
+    function = serve.get_concrete_function(tf.TensorSpec([None], tf.string, "text"))
+    tf.saved_model.save(module, str(copy.parent / "old"), signatures={"serving_default": function})
+    (copy.parent / "old" / "saved_model.pb").replace(copy / "saved_model.pb")
+    shutil.rmtree(copy.parent / "old")
+    forget_digests(copy)
+    renew(copy)
+    assert {path.name: (path.read_bytes(), path.stat().st_ino) for path in (copy / "variables").iterdir()} == variables
+    assert os.listdir(copy.parent) == ["1"]
+    loaded = tf.saved_model.load(str(copy))
+    assert set(loaded.signatures) == set(SIGNATURES)
+    served = loaded.signatures["serving_default"](text=tf.constant(SOURCES))["text"].numpy()
+    assert [text.decode() for text in served] == generator.generate(SOURCES)
+    assert TextGenerator.load(copy).generate(SOURCES) == generator.generate(SOURCES)
+
+
+def test_a_damaged_export_is_not_renewed(copy):
+    (copy / "saved_model.pb").write_bytes(b"")
+    with pytest.raises(ValueError, match="saved_model.pb is not what was exported"):
+        renew(copy)
+    assert os.listdir(copy.parent) == ["1"]
+
+
+def test_what_killed_exports_leave_is_swept(generator, quick, tmp_path):
+    for name in ("killed", "living"):
+        (tmp_path / f".export-{name}").mkdir()
+        (tmp_path / f".export-{name}" / "lock").touch()
+    with open(tmp_path / ".export-living" / "lock") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        generator.export(tmp_path)
+        assert sorted(os.listdir(tmp_path)) == [".export-living", "1"]
+    generator.export(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == ["1", "2"]
+
+
+def test_two_exports_at_once_take_two_numbers(generator, monkeypatch, tmp_path):
+    def write(generator, folder, model_name):
+        save_module(folder, lambda text: tf.strings.upper(text))
         if not (tmp_path / "1").exists():
             (tmp_path / "1").mkdir()
             (tmp_path / "1" / "saved_model.pb").touch()
 
-    monkeypatch.setattr("kerasseq.export.check_answers", meanwhile)
+    monkeypatch.setattr("kerasseq.export.write", write)
     assert generator.export(tmp_path) == str(tmp_path / "2")
 
 
 def test_weights_of_another_shape(copy, generator):
+    forget_digests(copy)
     weights = [tf.Variable(weight.value) for weight in generator.model.weights]
     weights[3] = tf.Variable(tf.zeros([2, 5]))
     checkpoint = tf.train.Checkpoint(weights=weights)
@@ -325,7 +497,8 @@ REQUESTS = {
 }
 
 
-SIGNATURES = {"serving_default": None, "greedy": "greedy", "attention": None}  # and the sampler of each
+SIGNATURES = {"serving_default": None, "greedy": "greedy", "nbest": None, "attention": None}  # and their samplers
+DETAILS = ("source_tokens", "target_tokens", "attention", "ignored_tokens")
 
 
 @pytest.fixture(scope="module")
@@ -357,17 +530,42 @@ def answer_of(served, signature, kind):
 @pytest.mark.parametrize("kind", REQUESTS)
 def test_served_as_in_process(generator, served, signature, kind):
     answer = answer_of(served, signature, kind)
-    details = {"source_tokens", "target_tokens", "attention"} if signature == "attention" else set()
-    assert set(answer) == {"text", "score", *details}
+    assert set(answer) == {"text", "score", *(DETAILS if signature == "attention" else ())}
     assert (answer["text"]["dtype"], answer["score"]["dtype"]) == ("string", "float32")
-    texts = [base64.b64decode(text).decode("utf-8") for text in answer["text"]["values"]]
-    expected = generator.generate(REQUESTS[kind], SIGNATURES[signature], details=True)
-    np.testing.assert_allclose(answer["score"]["values"], [generation.score for generation in expected], atol=1e-3)
-    assert len(texts) == len(REQUESTS[kind])
-    for text, generation in zip(texts, expected, strict=True):
-        others = [score for _, score in generation.alternatives[1:]]
-        if not others or generation.score - others[0] > 1e-3:  # Not a near tie.
-            assert text == generation.text
+    texts, scores = np.array(answer["text"]["values"], object), np.array(answer["score"]["values"])
+    assert texts.shape == scores.shape == ((len(REQUESTS[kind]), 3) if signature == "nbest" else (len(REQUESTS[kind]),))
+    if kind == "long" and signature != "attention":  # In parts, of which there are no details in process.
+        assert_parts_are_joined(generator, REQUESTS[kind], SIGNATURES[signature], texts, scores)
+        return
+    for row, generation in enumerate(generator.generate(REQUESTS[kind], SIGNATURES[signature], details=True)):
+        expected = generation.alternatives if signature == "nbest" else generation.alternatives[:1]
+        np.testing.assert_allclose(np.ravel(scores[row]), [score for _, score in expected], atol=1e-3)
+        for rank, (text, encoded) in enumerate(zip([text for text, _ in expected], np.ravel(texts[row]), strict=True)):
+            if not near_tie(generation, rank):
+                assert base64.b64decode(encoded).decode("utf-8") == text
+
+
+def near_tie(generation, rank):
+    """Whether the hypothesis of a rank could be exchanged with one beside it by rounding."""
+    scores = [score for _, score in generation.alternatives]
+    return any(abs(scores[rank] - scores[other]) <= 1e-3 for other in (rank - 1, rank + 1) if 0 <= other < len(scores))
+
+
+def assert_parts_are_joined(generator, sources, sampler, texts, scores):
+    """The answers are those of `generate`, and the score is the sum of the scores of the parts."""
+    encoder_inputs, owners = generator.preprocessor.encode_parts(tf.constant(sources))
+    ids = encoder_inputs["encoder_token_ids"].numpy().tolist()
+    ids = tf.ragged.constant([[token_id for token_id in row if token_id > 3] for row in ids], tf.int32)
+    parts = generator.preprocessor.tokenizers[0].detokenize(ids)
+    generations = generator.generate(parts.numpy().tolist(), sampler, details=True)
+    for row in range(len(sources)):
+        own = [generation for generation, owner in zip(generations, owners.numpy(), strict=True) if owner == row]
+        ranks = range(np.size(texts[row]))
+        expected = [sum(generation.alternatives[rank][1] for generation in own) for rank in ranks]
+        np.testing.assert_allclose(np.ravel(scores[row]), expected, atol=1e-3 * len(own))
+        if not any(near_tie(generation, rank) for generation in own for rank in ranks):
+            joined = [" ".join(generation.alternatives[rank][0] for generation in own) for rank in ranks]
+            assert [base64.b64decode(text).decode() for text in np.ravel(texts[row])] == joined
 
 
 @pytest.mark.parametrize("kind", REQUESTS)
@@ -399,14 +597,15 @@ def test_signatures_have_the_batch_first(exported):
         "source_tokens": (tf.string, [None, None]),
         "target_tokens": (tf.string, [None, None]),
         "attention": (tf.float32, [None, None, None]),
+        "ignored_tokens": (tf.int32, [None]),
     }
+    several = {"text": (tf.string, [None, 3]), "score": (tf.float32, [None, 3])}
     for signature, function in loaded.signatures.items():
         _, inputs = function.structured_input_signature
         assert inputs == {"text": tf.TensorSpec([None], tf.string, name="text")}
         outputs = function.structured_outputs
-        assert {name: (tensor.dtype, tensor.shape.as_list()) for name, tensor in outputs.items()} == (
-            {**texts, **details} if signature == "attention" else texts
-        )
+        expected = {"attention": {**texts, **details}, "nbest": several}.get(signature, texts)
+        assert {name: (tensor.dtype, tensor.shape.as_list()) for name, tensor in outputs.items()} == expected
 
 
 def test_a_model_without_attention_has_no_such_signature(preprocessor, tmp_path):
@@ -414,4 +613,4 @@ def test_a_model_without_attention_has_no_such_signature(preprocessor, tmp_path)
         preprocessor.source_vocabulary_size, preprocessor.target_vocabulary_size, units=8, embedding_dim=8
     )
     folder = TextGenerator(model, preprocessor, max_length=4).export(tmp_path)
-    assert set(tf.saved_model.load(folder).signatures) == {"serving_default", "greedy"}
+    assert set(tf.saved_model.load(folder).signatures) == {"serving_default", "greedy", "nbest"}

@@ -12,6 +12,7 @@ import tensorflow as tf
 from kerasseq.arguments import check_positive_integer
 from kerasseq.preprocessing.batching import PassShuffle, bucketed_batches, check_pairs, pad
 from kerasseq.preprocessing.ids import padded, shift_right, string_tensor, tokens
+from kerasseq.preprocessing.long_texts import BOUNDARY, WIDE_SENTENCE_END, cut_rows, sentences
 from kerasseq.preprocessing.vocabulary import END_ID, NUM_SPECIAL_TOKENS, train_vocabulary
 from kerasseq.preprocessing.word_pieces import word_pieces
 
@@ -19,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 TOO_LONG = ("drop", "truncate", "error")
 TEXTS_AT_ONCE = 10_000  # tokenised in one call, for a bounded memory
+WORD_START = "▁"  # SentencePiece's mark
 VOCABULARY_FILES = ("source.spm", "target.spm")
 
 
@@ -176,6 +178,66 @@ class TextPreprocessor(keras.layers.Layer):
         ids = self.tokenize(tf.convert_to_tensor(texts), "source")
         return {"encoder_token_ids": padded(ids, self.max_source_length)}
 
+    def encode_parts(self, texts):
+        """As `encode_source`, but a source that is too long is not cut: its parts are rows of their own.
+
+        Parts are the sentences of a source, see `kerasseq.preprocessing.long_texts.sentences`, and of sentences that
+        are too long by themselves pieces between words. Sources that are not too long are never taken apart.
+
+        Args:
+            texts: string `(batch,)`.
+
+        Returns:
+            `{"encoder_token_ids": int32 (parts, source)}`, and int32 `(parts,)`, the index of the source that each row
+            belongs to. Parts of one source follow each other.
+        """
+        texts = tf.convert_to_tensor(texts)
+        ids = self.tokenize(texts, "source")
+        too_long = ids.row_lengths() > self.max_source_length
+        rows = tf.range(ids.nrows())
+
+        def with_parts():
+            parts, owners = self._parts(tf.boolean_mask(texts, too_long))
+            owners = tf.concat(
+                [tf.boolean_mask(rows, ~too_long), tf.gather(tf.boolean_mask(rows, too_long), owners)], 0
+            )
+            parts = tf.concat([tf.ragged.boolean_mask(ids, ~too_long), parts], axis=0)
+            order = tf.argsort(owners, stable=True)
+            parts = tf.gather(parts, order)
+            return parts.flat_values, parts.row_splits, tf.gather(owners, order)
+
+        values, row_splits, owners = tf.cond(
+            tf.reduce_any(too_long), with_parts, lambda: (ids.flat_values, ids.row_splits, rows)
+        )
+        parts = tf.RaggedTensor.from_row_splits(values, row_splits, validate=False)
+        return {"encoder_token_ids": padded(parts, self.max_source_length)}, tf.cast(owners, tf.int32)
+
+    def _parts(self, texts):
+        """Ragged ids of all parts of long texts, END included, and the index of the text of each."""
+        units = sentences(texts)
+        ids = self.tokenize(units.flat_values, "source")[:, :-1]
+        pieces = self.tokenizers[0].id_to_string(ids.flat_values)
+        begins_word = tf.strings.substr(pieces, 0, 1, unit="UTF8_CHAR") == WORD_START
+        parts, unit = cut_rows(ids, begins_word, self.max_source_length - 1)
+        end = tf.fill([parts.nrows(), 1], END_ID)
+        return tf.concat([parts, end], axis=1), tf.gather(units.value_rowids(), unit)
+
+    def join_parts(self, texts, owners, count):
+        """Outputs of parts to outputs of sources: string `(parts, hypotheses)` -> `(count, hypotheses)`.
+
+        Parts are joined by a space, but for none behind the full stops of East Asian scripts.
+        """
+        joined = tf.math.unsorted_segment_sum(tf.ones_like(owners), owners, count)[:, tf.newaxis] > 1
+        texts = tf.strings.unsorted_segment_join(texts, owners, count, separator=BOUNDARY)
+        spaced = tf.strings.regex_replace(texts, WIDE_SENTENCE_END + BOUNDARY, r"\1")
+        spaced = tf.strings.strip(tf.strings.regex_replace(spaced, f"{BOUNDARY}+", " "))
+        return tf.where(joined, spaced, texts)
+
+    def ignored_tokens(self, texts):
+        """How many tokens of each source `encode_source` cuts off: string `(batch,)` -> int32 `(batch,)`."""
+        lengths = tf.cast(self.tokenize(tf.convert_to_tensor(texts), "source").row_lengths(), tf.int32)
+        return tf.maximum(lengths - self.max_source_length, 0)
+
     def encode_target(self, texts):
         """Texts to decoder inputs and labels.
 
@@ -215,6 +277,21 @@ class TextPreprocessor(keras.layers.Layer):
         kept = tf.ragged.boolean_mask(token_ids, before_end & (token_ids >= NUM_SPECIAL_TOKENS))
         return self.tokenizers[-1].detokenize(kept)
 
+    def example_sources(self, count, share):
+        """Texts of random subwords, for warming up.
+
+        Args:
+            count: int.
+            share: float, their length as a share of `max_source_length`.
+
+        Returns:
+            list of `count` bytes in UTF-8, the same in every call.
+        """
+        length = max(1, int(share * self.max_source_length) - 1)
+        first = NUM_SPECIAL_TOKENS + 256  # Subwords, not bytes.
+        ids = np.random.default_rng(1).integers(first, self.source_vocabulary_size, (count, length), dtype=np.int32)
+        return self.tokenizers[0].detokenize(ids).numpy().tolist()
+
     def source_tokens(self, encoder_inputs):
         """The subwords of encoder inputs, for the axes of plots: string `(batch, source)`, empty for padding."""
         return tokens(self.tokenizers[0], encoder_inputs["encoder_token_ids"])
@@ -225,11 +302,12 @@ class TextPreprocessor(keras.layers.Layer):
 
     # === Raw sources from Python ===
 
-    def raw_batch(self, texts):
+    def raw_batch(self, texts, split=False):
         """Checks texts and makes a string tensor of them; says aloud which are too long.
 
         Args:
             texts: list of str, or of bytes in UTF-8.
+            split: bool, whether long ones will go through in parts, see `encode_parts`; else they will be cut.
 
         Returns:
             string tensor `(batch,)`.
@@ -248,9 +326,10 @@ class TextPreprocessor(keras.layers.Layer):
         too_long = int((lengths > self.max_source_length).sum())
         if too_long:
             logger.warning(
-                "%d of %d texts are longer than the %d tokens that this model reads (the longest has %d). What is "
-                "beyond is ignored: split long texts into sentences.",
+                "%d of %d texts are longer than the %d tokens that this model reads (the longest has %d). %s",
                 too_long, len(lengths), self.max_source_length, lengths.max(),
+                "They are split into sentences, which go through apart and are joined again."
+                if split else "What is beyond is ignored: split long texts into sentences.",
             )  # fmt: skip
         return raw
 

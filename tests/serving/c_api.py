@@ -9,7 +9,9 @@ only those of `TEXT_LIBRARIES` are known, which released servers link in. Reques
 """
 
 import base64
+import contextlib
 import ctypes
+import functools
 import glob
 import importlib.util
 import json
@@ -37,12 +39,16 @@ class Buffer(ctypes.Structure):
 # Name -> type of the result, types of the arguments.
 FUNCTIONS = {
     "TF_NewStatus": (Pointer,),
+    "TF_DeleteStatus": (None, Pointer),
     "TF_GetCode": (Int, Pointer),
     "TF_Message": (Text, Pointer),
     "TF_LoadLibrary": (Pointer, Text, Pointer),
     "TF_NewGraph": (Pointer,),
+    "TF_DeleteGraph": (None, Pointer),
     "TF_NewSessionOptions": (Pointer,),
+    "TF_DeleteSessionOptions": (None, Pointer),
     "TF_NewBuffer": (ctypes.POINTER(Buffer),),
+    "TF_DeleteBuffer": (None, ctypes.POINTER(Buffer)),
     "TF_LoadSessionFromSavedModel": (
         Pointer, Pointer, Pointer, Text, ctypes.POINTER(Text), Int, Pointer, ctypes.POINTER(Buffer), Pointer,
     ),
@@ -51,7 +57,10 @@ FUNCTIONS = {
         None, Pointer, Pointer, ctypes.POINTER(Output), ctypes.POINTER(Pointer), Int, ctypes.POINTER(Output),
         ctypes.POINTER(Pointer), Int, Pointer, Int, Pointer, Pointer,
     ),
+    "TF_CloseSession": (None, Pointer, Pointer),
+    "TF_DeleteSession": (None, Pointer, Pointer),
     "TF_AllocateTensor": (Pointer, Int, ctypes.POINTER(Int64), Int, Size),
+    "TF_DeleteTensor": (None, Pointer),
     "TF_TensorData": (Pointer, Pointer),
     "TF_TensorType": (Int, Pointer),
     "TF_TensorByteSize": (Size, Pointer),
@@ -59,6 +68,7 @@ FUNCTIONS = {
     "TF_Dim": (Int64, Pointer, Int),
     "TF_StringInit": (None, Pointer),
     "TF_StringCopy": (None, Pointer, Text, Size),
+    "TF_StringDealloc": (None, Pointer),
     "TF_StringGetDataPointer": (Pointer, Pointer),
     "TF_StringGetSize": (Size, Pointer),
 }  # fmt: skip
@@ -76,66 +86,107 @@ def load_tensorflow():
 LIBRARY = load_tensorflow()
 
 
+class StatusError(RuntimeError):
+    """What TensorFlow answers instead of a result; `code` is that of its status."""
+
+    def __init__(self, message, code):
+        super().__init__(message)
+        self.code = code
+
+
 def checked(function, *arguments):
     """Calls a function whose last argument is a status."""
     status = LIBRARY.TF_NewStatus()
-    result = function(*arguments, status)
-    if LIBRARY.TF_GetCode(status):
-        raise RuntimeError(LIBRARY.TF_Message(status).decode("utf-8", "replace"))
-    return result
+    try:
+        result = function(*arguments, status)
+        if code := LIBRARY.TF_GetCode(status):
+            raise StatusError(LIBRARY.TF_Message(status).decode("utf-8", "replace"), code)
+        return result
+    finally:
+        LIBRARY.TF_DeleteStatus(status)
+
+
+@functools.cache
+def prepare_process():
+    """What the server's main function does before it loads models."""
+    LIBRARY._ZN10tensorflow21DisableXlaCompilationEv()  # `tensorflow::DisableXlaCompilation()`
+    text_folder = os.path.dirname(importlib.util.find_spec("tensorflow_text").origin)
+    for name in TEXT_LIBRARIES:
+        checked(LIBRARY.TF_LoadLibrary, os.path.join(text_folder, "python", "ops", name).encode())
 
 
 class ServedModel:
-    """A SavedModel in a session of its own."""
+    """A SavedModel in a session of its own. Several threads may call `run` at once, and none after `close`."""
 
     def __init__(self, folder):
-        # `tensorflow::DisableXlaCompilation()`, as the server's main function calls it.
-        LIBRARY._ZN10tensorflow21DisableXlaCompilationEv()
-        text_folder = os.path.dirname(importlib.util.find_spec("tensorflow_text").origin)
-        for name in TEXT_LIBRARIES:
-            checked(LIBRARY.TF_LoadLibrary, os.path.join(text_folder, "python", "ops", name).encode())
+        prepare_process()
         self.graph = LIBRARY.TF_NewGraph()
-        meta_graph = LIBRARY.TF_NewBuffer()
-        tags = (Text * 1)(b"serve")
-        self.session = checked(
-            LIBRARY.TF_LoadSessionFromSavedModel,
-            LIBRARY.TF_NewSessionOptions(), None, os.fsencode(folder), tags, 1, self.graph, meta_graph,
-        )  # fmt: skip
-        serialized = ctypes.string_at(meta_graph.contents.data, meta_graph.contents.length)
+        with contextlib.ExitStack() as stack:
+            options, meta_graph = LIBRARY.TF_NewSessionOptions(), LIBRARY.TF_NewBuffer()
+            stack.callback(LIBRARY.TF_DeleteSessionOptions, options)
+            stack.callback(LIBRARY.TF_DeleteBuffer, meta_graph)
+            tags = (Text * 1)(b"serve")
+            self.session = checked(
+                LIBRARY.TF_LoadSessionFromSavedModel,
+                options, None, os.fsencode(folder), tags, 1, self.graph, meta_graph,
+            )  # fmt: skip
+            serialized = ctypes.string_at(meta_graph.contents.data, meta_graph.contents.length)
         self.signatures = meta_graph_pb2.MetaGraphDef.FromString(serialized).signature_def
 
     def run(self, signature, inputs):
-        """Inputs: lists of bytes by name. Returns arrays by name."""
+        """Inputs: lists or object arrays of bytes by name. Returns arrays by name."""
         signature = self.signatures[signature]
         assert set(inputs) == set(signature.inputs), (sorted(inputs), sorted(signature.inputs))
         sources = (Output * len(inputs))(*(self.output(signature.inputs[name].name) for name in inputs))
-        values = (Pointer * len(inputs))(*map(string_tensor, inputs.values()))
         names = sorted(signature.outputs)
         wanted = (Output * len(names))(*(self.output(signature.outputs[name].name) for name in names))
         results = (Pointer * len(names))()
-        checked(
-            LIBRARY.TF_SessionRun,
-            self.session, None, sources, values, len(inputs), wanted, results, len(names), None, 0, None,
-        )  # fmt: skip
-        return {name: array(result) for name, result in zip(names, results, strict=True)}
+        with contextlib.ExitStack() as stack:
+            # Outputs may share the strings of inputs, so they are read and given back first: last in, first out.
+            values = (Pointer * len(inputs))(*(stack.enter_context(string_tensor(value)) for value in inputs.values()))
+            checked(
+                LIBRARY.TF_SessionRun,
+                self.session, None, sources, values, len(inputs), wanted, results, len(names), None, 0, None,
+            )  # fmt: skip
+            for result in results:
+                stack.callback(LIBRARY.TF_DeleteTensor, result)
+            return {name: array(result) for name, result in zip(names, results, strict=True)}
 
     def output(self, name):
         operation, index = name.split(":")
         return Output(LIBRARY.TF_GraphOperationByName(self.graph, operation.encode()), int(index))
 
+    def close(self):
+        """Gives the session and its memory back."""
+        if self.session is not None:
+            session, self.session = self.session, None
+            checked(LIBRARY.TF_CloseSession, session)
+            checked(LIBRARY.TF_DeleteSession, session)
+            LIBRARY.TF_DeleteGraph(self.graph)
 
+
+@contextlib.contextmanager
 def string_tensor(values):
+    """A tensor of bytes for as long as the context lasts."""
+    values = np.array(values, dtype=object)
     tensor = LIBRARY.TF_AllocateTensor(
-        tf.string.as_datatype_enum, (Int64 * 1)(len(values)), 1, len(values) * BYTES_OF_STRING
+        tf.string.as_datatype_enum, (Int64 * values.ndim)(*values.shape), values.ndim, values.size * BYTES_OF_STRING
     )
     start = LIBRARY.TF_TensorData(tensor)
-    for index, value in enumerate(values):
-        LIBRARY.TF_StringInit(start + index * BYTES_OF_STRING)
-        LIBRARY.TF_StringCopy(start + index * BYTES_OF_STRING, value, len(value))
-    return tensor
+    strings = [start + index * BYTES_OF_STRING for index in range(values.size)]
+    for string, value in zip(strings, values.ravel(), strict=True):
+        LIBRARY.TF_StringInit(string)
+        LIBRARY.TF_StringCopy(string, value, len(value))
+    try:
+        yield tensor
+    finally:
+        for string in strings:  # TF_DeleteTensor frees the array of strings, but not what they point to.
+            LIBRARY.TF_StringDealloc(string)
+        LIBRARY.TF_DeleteTensor(tensor)
 
 
 def array(tensor):
+    """A copy of a tensor that TensorFlow owns."""
     shape = [LIBRARY.TF_Dim(tensor, axis) for axis in range(LIBRARY.TF_NumDims(tensor))]
     dtype = tf.as_dtype(LIBRARY.TF_TensorType(tensor))
     start = LIBRARY.TF_TensorData(tensor)

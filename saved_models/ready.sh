@@ -1,0 +1,30 @@
+#!/bin/bash
+# Succeeds if the server answers for each label in models.config. Usage: ready.sh [models.config] [port]
+#
+# The server listens as soon as every model has one version, which need not be the one that a label points to, and the
+# status of a model has the code 200 in whatever state it is. Metadata are given for loaded versions alone.
+# Its image has bash, but no curl.
+config=${1:-/models/models.config}
+port=${2:-8501}
+
+answers() {
+  local code
+  exec 3<>"/dev/tcp/127.0.0.1/$port" || return 1
+  printf 'GET %s HTTP/1.0\r\nHost: localhost\r\n\r\n' "$1" >&3
+  read -r _ code _ <&3
+  cat <&3 >/dev/null
+  exec 3>&-
+  [[ $code == 200 ]]
+}
+
+labels=0
+while IFS='"' read -r field value _; do
+  case $field in
+    name*) model=$value ;;
+    key*)
+      answers "/v1/models/$model/labels/$value/metadata" || { echo "$model has no version $value yet"; exit 1; }
+      labels=$((labels + 1))
+      ;;
+  esac
+done < <(sed 's/#.*//' "$config" | tr "'" '"' | grep -oE '(name|key): *"[^"]+"')
+((labels > 0))
