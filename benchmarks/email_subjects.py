@@ -146,7 +146,7 @@ def train_model(build, work, preprocessor, encoder, train, validation, epochs):
         verbose=2,
         callbacks=[shuffle, keras.callbacks.BackupAndRestore(work / "backup")],
     )
-    generator = kerasseq.TextGenerator(model, preprocessor)
+    generator = kerasseq.TextGenerator(model, preprocessor, long_sources="cut")
     generator.save(work / "unfinished.keras")
     os.replace(work / "unfinished.keras", finished)
     return generator
@@ -203,7 +203,7 @@ def main():
             cuts = {}
             for cut in CUTS:
                 generator.preprocessor.max_source_length = cut
-                cut_generator = kerasseq.TextGenerator(generator.model, generator.preprocessor)
+                cut_generator = kerasseq.TextGenerator(generator.model, generator.preprocessor, long_sources="cut")
                 outputs = cut_generator.generate(validation_sources, SAMPLERS[best], batch_size=16)
                 cuts[cut] = rouge(outputs, validation_targets)
             generator.preprocessor.max_source_length = SOURCE_LENGTH

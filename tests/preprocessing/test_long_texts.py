@@ -1,0 +1,165 @@
+"""Long texts in parts: where they are split, that nothing is lost, and that parts come together again."""
+
+import hypothesis
+import hypothesis.strategies as st
+import pytest
+import tensorflow as tf
+
+import kerasseq
+from kerasseq import TextGenerator
+from kerasseq.preprocessing.long_texts import cut_rows, sentences
+
+SENTENCES = {
+    "He came. She left! Why? Yes.": ["He came.", "She left!", "Why?", "Yes."],
+    "Mr. Smith paid $3.5 million. J. R. R. Tolkien did not.": [
+        "Mr. Smith paid $3.5 million.",
+        "J. R. R. Tolkien did not.",
+    ],
+    "See example.org, e.g. today. It works...  Really": ["See example.org, e.g. today.", "It works...", "Really"],
+    "«Oui.» Elle dit : non. «Ah !» ¿Qué? ¡Sí!": ["«Oui.»", "Elle dit : non.", "«Ah !»", "¿Qué?", "¡Sí!"],
+    'He said "No." "Yes." (Maybe.) End': ['He said "No."', '"Yes."', "(Maybe.)", "End"],
+    "他来了。我很高兴！你呢？「好。」完": ["他来了。", "我很高兴！", "你呢？", "「好。」", "完"],
+    "नमस्ते। आप कैसे हैं? ठीक।": ["नमस्ते।", "आप कैसे हैं?", "ठीक।"],
+    "هل أنت هنا؟ نعم. حسنا": ["هل أنت هنا؟", "نعم.", "حسنا"],
+    "A title\n\nA paragraph\nof two lines\n \nthe end": ["A title", "A paragraph\nof two lines", "the end"],
+    "no end": ["no end"],
+    "": [],
+    " \n\t ": [],
+    "a\x1eb. C": ["a b.", "C"],
+}
+
+
+@pytest.mark.parametrize("text", SENTENCES)
+def test_sentences(text):
+    assert [part.decode() for part in sentences(tf.constant([text]))[0].numpy()] == SENTENCES[text]
+
+
+def test_invalid_bytes_are_no_end():
+    (parts,) = sentences(tf.constant([b"\xff one. Two \xc3."])).to_list()
+    assert [part.decode() for part in parts] == ["\ufffd one.", "Two \ufffd."]
+
+
+# === Cutting rows ===
+
+
+rows_of_words = st.lists(st.lists(st.integers(1, 9), max_size=12), min_size=1, max_size=5)  # ids of each word of a row
+
+
+@hypothesis.settings(deadline=None, max_examples=200)
+@hypothesis.given(rows_of_words, st.integers(1, 12))
+def test_cut_rows(rows, limit):
+    """Nothing is lost or moved, no piece is too long, and short words are never cut where rows are much longer."""
+    ids, begins, number = [], [], 0
+    for words in rows:
+        row = []
+        for length in words:
+            row += range(number, number + length)
+            begins += [True] + [False] * (length - 1)
+            number += length
+        ids.append(row)
+    ragged = tf.ragged.constant(ids, tf.int32, ragged_rank=1)
+    parts, owners = cut_rows(ragged, tf.constant(begins, tf.bool), limit)
+    pieces = parts.to_list()
+    assert all(0 < len(piece) <= limit for piece in pieces)
+    for row, expected in enumerate(ids):
+        own = [piece for piece, owner in zip(pieces, owners.numpy(), strict=True) if owner == row]
+        assert [token for piece in own for token in piece] == expected
+        if len(expected) <= limit:
+            assert len(own) == bool(expected)
+        if expected and max(rows[row]) <= limit // 4:
+            assert all(begins[piece[0]] for piece in own)
+
+
+def test_cut_rows_by_hand():
+    """Ten ids, at most four in a piece: cuts at 3, 6 and 9, each back to a word's beginning that is one away."""
+    ids = tf.ragged.constant([list(range(10)), [10, 11]])
+    begins = tf.constant([place in (0, 2, 4, 6, 10) for place in range(12)])
+    parts, owners = cut_rows(ids, begins, 4)
+    assert parts.to_list() == [[0, 1], [2, 3, 4, 5], [6, 7, 8], [9], [10, 11]]
+    assert owners.numpy().tolist() == [0, 0, 0, 0, 1]
+
+
+# === In the preprocessor ===
+
+
+def test_sources_that_fit_are_left_alone(preprocessor):
+    texts = ["one. Two. Three", "", "four"]
+    inputs, owners = preprocessor.encode_parts(texts)
+    assert owners.numpy().tolist() == [0, 1, 2]
+    tf.debugging.assert_equal(inputs["encoder_token_ids"], preprocessor.encode_source(texts)["encoder_token_ids"])
+
+
+def test_parts_of_long_sources(preprocessor):
+    """Sentences where they fit; order and owners are those of the sources."""
+    long = "One two three four. " * 4 + "two " * 60
+    inputs, owners = preprocessor.encode_parts(["one", long, "two", "three. " * 40])
+    owners = owners.numpy().tolist()
+    assert owners == sorted(owners) and set(owners) == {0, 1, 2, 3}
+    ids = inputs["encoder_token_ids"].numpy()
+    assert ids.shape[1] <= preprocessor.max_source_length
+    assert all(row.tolist().count(3) == 1 for row in ids)
+    words = preprocessor.tokenizers[0].detokenize(
+        tf.ragged.constant([[i for i in row if i > 3] for row in ids[1:-1].tolist()], tf.int32)
+    )
+    joined = " ".join(text.decode() for text, owner in zip(words.numpy(), owners[1:-1], strict=True) if owner == 1)
+    assert joined.split() == long.split()
+
+
+def test_joined_outputs(preprocessor):
+    texts = tf.constant([["a.", "b"], ["c", ""], ["d。", "e"], ["f", "g"], ["h\x1ei", "h"]])
+    joined = preprocessor.join_parts(texts, tf.constant([0, 0, 2, 2, 3]), tf.constant(4))
+    assert [[text.decode() for text in row] for row in joined.numpy()] == [
+        ["a. c", "b"], ["", ""], ["d。f", "e g"], ["h\x1ei", "h"],
+    ]  # fmt: skip
+
+
+def test_ignored_tokens(preprocessor):
+    texts = ["one", "one " * 100]
+    lengths = preprocessor.tokenize(texts, "source").row_lengths().numpy()
+    expected = [0, lengths[1] - preprocessor.max_source_length]
+    assert preprocessor.ignored_tokens(texts).numpy().tolist() == expected
+
+
+# === In the generator ===
+
+
+def test_generated_in_parts(generator, caplog):
+    """Each sentence is generated as it is alone; with details, which are of one pass, the source is cut."""
+    sentence = "One two three four."
+    alone = generator.generate(sentence)
+    assert generator.generate([f"{sentence} " * 9, "two"]) == [" ".join([alone] * 9), generator.generate("two")]
+    assert "1 of 2 texts are longer than the 24 tokens" in caplog.text and "split into sentences" in caplog.text
+    caplog.clear()
+    generation = generator.generate(f"{sentence} " * 9, details=True)
+    assert generation.ignored_tokens > 0 and len(generation.source_tokens) == 24
+    assert "What is beyond is ignored" in caplog.text
+
+
+def test_prefixes_begin_the_first_part(generator):
+    sentence = "One two three four. "
+    text = generator.generate(sentence * 9, prefixes="zwei")
+    first, rest = generator.generate(sentence, prefixes="zwei"), generator.generate(sentence)
+    assert text == " ".join([first] + [rest] * 8)
+
+
+def test_many_parts_go_through_in_groups(generator, monkeypatch):
+    text = " ".join(f"{first} {second}." for first in ("One", "Two") for second in ("one", "two", "four")) * 5
+    expected = generator.generate(text)
+    monkeypatch.setattr("kerasseq.generation.PARTS_AT_ONCE", 4)
+    smaller = TextGenerator(generator.model, generator.preprocessor, generator.sampler)
+    assert smaller.generate(text) == expected and len(expected.split()) > 10
+
+
+def test_cut_on_request(trained_model, preprocessor, tmp_path):
+    cutting = TextGenerator(trained_model, preprocessor, sampler="greedy", long_sources="cut")
+    long = "One two three four. " * 9
+    assert cutting.generate(long) == cutting.generate(long, details=True).text
+    loaded = TextGenerator.load(cutting.export(tmp_path))
+    assert loaded.long_sources == "cut"
+    served = tf.saved_model.load(str(tmp_path / "1")).signatures["greedy"](text=tf.constant([long, "one"]))
+    assert served["ignored_tokens"].numpy().tolist() == preprocessor.ignored_tokens([long, "one"]).numpy().tolist()
+
+
+def test_unknown_choice(trained_model, preprocessor):
+    with pytest.raises(ValueError, match="long_sources must be one of 'split', 'cut'. Received: long_sources='drop'"):
+        kerasseq.TextGenerator(trained_model, preprocessor, long_sources="drop")
