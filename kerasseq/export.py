@@ -12,12 +12,23 @@ import tensorflow as tf
 
 from kerasseq import samplers
 from kerasseq.arguments import check_positive_integer
-from kerasseq.exported import EXTRA, digests, load_exported, next_version, read_description, versions, write_description
+from kerasseq.exported import (
+    CONFIG_FILE,
+    EXTRA,
+    digests,
+    load_exported,
+    next_version,
+    read_description,
+    versions,
+    write_description,
+)
+from kerasseq.graphs import without_onednn_batch_products
 from kerasseq.servable import unservable
 from kerasseq.warmup import WARM_UP_FILE, read_warm_up, write_warm_up
 
 TEMPORARY = ".export-"  # A leading dot: model servers and `versions` look at numbers only.
 LOCK_FILE = "lock"
+FINGERPRINT = "fingerprint.pb"
 
 
 def export(generator, model_folder, version=None):
@@ -83,8 +94,9 @@ def export(generator, model_folder, version=None):
 def renew(version_folder):
     """Writes the graph of an export anew, with the signatures of this version of kerasseq, over the same weights.
 
-    `variables/` is not touched. The other files are replaced one by one, each in one step, in an order in which the
-    version can be loaded at any time. A server that has loaded it sees the new signatures after its next start.
+    `variables/` is not touched. The other files are replaced one by one, each in one step, in an order in which a
+    server and `TextGenerator.load` can load the version at any time, and `renew` can be called again if it was killed.
+    A server that has loaded the version sees the new signatures after its next start.
 
     Args:
         version_folder: path of a version's folder, written by `export`.
@@ -93,20 +105,25 @@ def renew(version_folder):
         ValueError: as `export` and `TextGenerator.load` do; nothing is changed then.
     """
     version_folder = os.path.abspath(version_folder)
-    read_description(version_folder)
     model_folder = os.path.dirname(version_folder)
+    description = read_description(version_folder)
     generator = load_exported(version_folder)
     with temporary_folder(model_folder) as temporary:
         folder = os.path.join(temporary, "version")
         variables = os.path.join(version_folder, "variables")
         write(generator, folder, os.path.basename(model_folder), variables)
-        # First the graph: warm-up requests may need its signatures.
-        first = ["saved_model.pb", *digests(folder)]
-        last = [os.path.join(EXTRA, name) for name in sorted(os.listdir(os.path.join(folder, EXTRA)))]
-        for name in dict.fromkeys([*first, *last]):
-            if not name.startswith("variables"):
-                os.makedirs(os.path.dirname(os.path.join(version_folder, name)), exist_ok=True)
-                os.replace(os.path.join(folder, name), os.path.join(version_folder, name))
+        written = [name for name in digests(folder) if not name.startswith("variables")]
+        if "files" in description:  # For as long as files are exchanged, their digests are not known.
+            kept = {name: value for name, value in description["files"].items() if name not in written}
+            write_description(version_folder, {**description, "files": kept})
+        # The graph before the warm-up requests, which may need its signatures, and the new digests last.
+        written.sort(key=lambda name: name != "saved_model.pb")
+        for name in [*written, os.path.join(EXTRA, WARM_UP_FILE), os.path.join(EXTRA, CONFIG_FILE)]:
+            destination = os.path.join(version_folder, name)
+            os.makedirs(os.path.dirname(destination), exist_ok=True)
+            os.replace(os.path.join(folder, name), destination)
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(os.path.join(version_folder, FINGERPRINT))
 
 
 def check_sampler(sampler):
@@ -160,6 +177,8 @@ def write(generator, folder, model_name, variables=None):
     with without_cudnn(generator.model):
         module.functions = signatures(generator)
     tf.saved_model.save(module, folder, signatures=module.functions)
+    without_onednn_batch_products(folder)
+    os.remove(os.path.join(folder, FINGERPRINT))  # Of the graph as it was; loaders do without.
     if problems := unservable(folder):
         raise ValueError(
             f"The graph holds operations that a stock CPU model server cannot run: {', '.join(problems)}. Nothing "

@@ -73,11 +73,12 @@ def read_description(path):
             description = json.load(file)
         written = description.pop("digest", None)
         # Exports of kerasseq 0.2 know the digests of their vocabularies alone.
-        files = description.get("files") or {
-            os.path.join(EXTRA, name): value for name, value in description["assets"].items()
-        }
-        if "files" in description and digest(description) != written:
-            raise ValueError("its digest is another")
+        if "files" in description:
+            files = description["files"]
+            if digest(description) != written:
+                raise ValueError("its digest is another")
+        else:
+            files = {os.path.join(EXTRA, name): value for name, value in description["assets"].items()}
         description["generator"]["config"]["model"], description["weights"][0]["path"]
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise ValueError(
@@ -137,7 +138,7 @@ def load_exported(path):
         preprocessor,
         sampler=keras.saving.deserialize_keras_object(config["sampler"]),
         max_length=config["max_length"],
-        long_sources=config.get("long_sources", "split"),
+        long_sources=config.get("long_sources", "cut"),  # Earlier versions cut long sources.
         name=config["name"],
     )
 

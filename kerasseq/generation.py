@@ -14,6 +14,7 @@ from kerasseq.details import DECODER_DETAILS, describe, together
 from kerasseq.encoders import source_vocabulary_size, steps_per_position
 from kerasseq.joining import select_inputs
 from kerasseq.preprocessing.vocabulary import END_ID, START_ID
+from kerasseq.samplers.sampler import IMPOSSIBLE
 
 GRAPHS_KEPT = 8  # compiled for different samplers and lengths
 LONG_SOURCES = ("split", "cut")
@@ -34,7 +35,8 @@ class TextGenerator(keras.Model):
             `kerasseq.preprocessing.TextPreprocessor`.
         sampler: `"greedy"`, `"beam"`, a `kerasseq.samplers` object, or a `keras_hub.samplers` object for random
             sampling.
-        max_length: int, the most tokens of an output, END included. Default: the preprocessor's `max_target_length`.
+        max_length: int, the most tokens of an output, END included, or of each part's output where a long source is
+            split. Default: the preprocessor's `max_target_length`.
         long_sources: what becomes of sources that are longer than the model reads. `"split"`: where the preprocessor
             can do it, as `TextPreprocessor` can, they are split into sentences that go through apart, and the outputs
             are joined; the score is the sum of theirs. `"cut"`: what is beyond the limit is ignored, which suits
@@ -240,8 +242,13 @@ class TextGenerator(keras.Model):
         _, texts, scores = tf.while_loop(
             lambda index, *_: index < groups, body, (0, array(tf.string), array(tf.float32)), parallel_iterations=1
         )
-        texts = self.preprocessor.join_parts(texts.concat(), owners, batch_size)
-        return {"text": texts, "score": tf.math.unsorted_segment_sum(scores.concat(), owners, batch_size)}
+        texts, scores = texts.concat(), scores.concat()
+        # A part with fewer hypotheses, where others have more, lends its best one to the further ranks.
+        number = tf.gather(tf.math.unsorted_segment_sum(tf.ones_like(owners), owners, batch_size), owners)
+        lacks = (scores < IMPOSSIBLE / 2) & (number > 1)[:, tf.newaxis]
+        texts, scores = tf.where(lacks, texts[:, :1], texts), tf.where(lacks, scores[:, :1], scores)
+        texts = self.preprocessor.join_parts(texts, owners, batch_size)
+        return {"text": texts, "score": tf.math.unsorted_segment_sum(scores, owners, batch_size)}
 
     def _decode_rows(self, encoder_inputs, sampler, max_length, hypotheses, prefix_ids):
         """Texts and scores `(rows, hypotheses)` of encoder inputs."""
@@ -348,7 +355,8 @@ class TextGenerator(keras.Model):
     def from_config(cls, config):
         names = ("model", "preprocessor", "sampler")
         parts = {name: keras.saving.deserialize_keras_object(config[name]) for name in names}
-        return cls(**{**config, **parts})
+        # What was saved by earlier versions cut long sources.
+        return cls(**{"long_sources": "cut", **config, **parts})
 
     def export(self, model_folder, version=None):
         """Writes a SavedModel that TensorFlow Serving loads: raw sources in, texts out.

@@ -1,9 +1,8 @@
 """What a stock CPU build of TensorFlow Serving cannot run, found in a SavedModel before a server sees it."""
 
-import os
-
 import tensorflow as tf
-from tensorflow.core.protobuf import saved_model_pb2
+
+from kerasseq.graphs import read_saved_model
 
 # Operations of TensorFlow itself that such a server cannot run, by how their names begin.
 REFUSED = {
@@ -40,11 +39,8 @@ def unservable(folder):
     Args:
         folder: path of a folder with `saved_model.pb`.
     """
-    saved_model = saved_model_pb2.SavedModel()
-    with open(os.path.join(folder, "saved_model.pb"), "rb") as file:
-        saved_model.ParseFromString(file.read())
     problems = set()
-    for meta_graph in saved_model.meta_graphs:
+    for meta_graph in read_saved_model(folder).meta_graphs:
         functions = meta_graph.graph_def.library.function
         nodes = [*meta_graph.graph_def.node, *(node for function in functions for node in function.node_def)]
         called = {function.signature.name for function in functions}

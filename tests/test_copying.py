@@ -338,7 +338,8 @@ def test_loaded_from_the_export(generator, exported):
 def test_the_attention_signature_has_the_generation_probability(exported):
     signatures = tf.saved_model.load(exported).signatures
     outputs = signatures["attention"].structured_outputs
-    assert set(outputs) == {"text", "score", "source_tokens", "target_tokens", "attention", "generation_probability"}
+    details = {"source_tokens", "target_tokens", "attention", "generation_probability", "ignored_tokens"}
+    assert set(outputs) == {"text", "score", *details}
     probability = outputs["generation_probability"]
     assert (probability.dtype, probability.shape.as_list()) == (tf.float32, [None, None])
     for name in ("serving_default", "greedy"):

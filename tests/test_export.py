@@ -304,7 +304,7 @@ def test_weights_of_another_number(copy):
         TextGenerator.load(copy)
 
 
-FILES = ["saved_model.pb", "fingerprint.pb", "assets.extra/source.spm", "variables/variables.data-00000-of-00001"]
+FILES = ["saved_model.pb", "assets.extra/source.spm", "variables/variables.data-00000-of-00001"]
 
 
 @pytest.mark.parametrize("name", [*FILES, "assets.extra/kerasseq.json", "assets.extra/tf_serving_warmup_requests"])
@@ -420,6 +420,27 @@ def test_renewed_export_keeps_its_weights(copy, generator):
     served = loaded.signatures["serving_default"](text=tf.constant(SOURCES))["text"].numpy()
     assert [text.decode() for text in served] == generator.generate(SOURCES)
     assert TextGenerator.load(copy).generate(SOURCES) == generator.generate(SOURCES)
+
+
+@pytest.mark.parametrize("survived", range(5))
+def test_a_killed_renewal_can_be_repeated(copy, generator, monkeypatch, survived):
+    """Killed after any number of files, the version can be loaded and renewed again."""
+    replace, done = os.replace, []
+
+    def fail(source, destination):
+        if "version" in str(source) and not str(source).endswith(".part"):
+            if len(done) == survived:
+                raise KeyboardInterrupt
+            done.append(destination)
+        replace(source, destination)
+
+    monkeypatch.setattr("kerasseq.export.os.replace", fail)
+    with pytest.raises(KeyboardInterrupt):
+        renew(copy)
+    monkeypatch.undo()
+    assert TextGenerator.load(copy).max_length and tf.saved_model.load(str(copy)).signatures
+    renew(copy)
+    assert set(tf.saved_model.load(str(copy)).signatures) == set(SIGNATURES)
 
 
 def test_a_damaged_export_is_not_renewed(copy):

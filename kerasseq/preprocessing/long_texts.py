@@ -4,6 +4,7 @@ import tensorflow as tf
 
 # A record separator stands where a sentence ends, for `tf.strings.split`.
 BOUNDARY = "\x1e"
+PARAGRAPH = "\x1f"  # the same where a paragraph ends, whatever stands before
 
 # RE2 has no look-ahead: the first character of the next sentence is matched, and put back.
 SENTENCE_END = r"""([.!?…।۔؟։።]["'”’»)\]]*)\s+([¿¡"'“‘«(\[]*[\p{Lu}\p{Lt}\p{Lo}\p{N}\p{So}])"""
@@ -12,9 +13,10 @@ WIDE_SENTENCE_END = r"([。！？｡][」』”’）〉》】]*)\s*"
 PARAGRAPH_END = r"\s*\n\s*\n\s*"
 # Initials and the commonest titles of languages in Latin script, after which a capital does not begin a sentence.
 ABBREVIATION = (
-    r"(\b(?:\p{Lu}|Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|Sra|Dra|Mme|Mlle|Mgr|Hr|Fr|Gen|Col|Lt|Sgt|Capt|Rev|Hon|Sen|Rep|Gov|vs|No|"
-    r"Nr|Bd|cf|ca|bzw|z\.B|d\.h|e\.g|i\.e)\.)" + BOUNDARY
+    r"(\b(?:\p{Lu}|Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|Sra|Dra|Mme|Mlle|Mgr|Hr|Fr|Gen|Col|Lt|Sgt|Capt|Rev|Hon|Sen|Rep|Gov|vs|"
+    r"Bd|cf|ca|bzw|z\.B|d\.h|e\.g|i\.e)\.)" + BOUNDARY
 )
+NUMBER = r"(\b(?:No|Nr)\.)" + BOUNDARY + r"(\d)"
 NOT_BLANK = r"(?s).*\S.*"
 
 
@@ -33,21 +35,26 @@ def sentences(texts):
         string `tf.RaggedTensor` `(batch, None)`, without blank ones.
     """
     marked = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace")
-    marked = tf.strings.regex_replace(marked, BOUNDARY, " ")
-    marked = tf.strings.regex_replace(marked, PARAGRAPH_END, BOUNDARY)
+    marked = tf.strings.regex_replace(marked, f"[{BOUNDARY}{PARAGRAPH}]", " ")
+    marked = tf.strings.regex_replace(marked, PARAGRAPH_END, PARAGRAPH)
     marked = tf.strings.regex_replace(marked, SENTENCE_END, rf"\1{BOUNDARY}\2")
     marked = tf.strings.regex_replace(marked, WIDE_SENTENCE_END, rf"\1{BOUNDARY}")
     marked = tf.strings.regex_replace(marked, ABBREVIATION, r"\1 ")
+    marked = tf.strings.regex_replace(marked, NUMBER, r"\1 \2")
+    marked = tf.strings.regex_replace(marked, PARAGRAPH, BOUNDARY)
     parts = tf.strings.split(marked, BOUNDARY)
     return tf.ragged.boolean_mask(parts, tf.strings.regex_full_match(parts, NOT_BLANK))
 
 
-def cut_rows(ids, begins_word, limit):
-    """Cuts rows of ids that are longer than a limit into pieces of about the same length, between words where possible.
+def cut_rows(ids, begins_word, begins_character, limit):
+    """Cuts rows of ids that are longer than a limit into pieces of about the same length.
+
+    Cuts lie between words if one begins within a quarter of the limit before, else between characters.
 
     Args:
         ids: int32 `tf.RaggedTensor` `(rows, None)`.
         begins_word: bool `(ids,)`, for each of `ids.flat_values` whether a word begins there.
+        begins_character: bool `(ids,)`, whether a character does, as it does not in the later bytes of one.
         limit: int, the most ids of a piece.
 
     Returns:
@@ -63,12 +70,16 @@ def cut_rows(ids, begins_word, limit):
     pieces = -(-lengths // (limit - room))
     regular = -(-lengths // pieces)  # ids of each piece, the last one's apart
     first = position == 0
-    # For each id, the place where its word begins.
-    word_starts = tf.boolean_mask(index, begins_word | first)
-    word_start = tf.gather(word_starts, tf.cumsum(tf.cast(begins_word | first, tf.int64)) - 1)
     cuts = (position % regular == 0) & (lengths > limit) & ~first
-    back = index - word_start
-    cut_at = tf.boolean_mask(tf.where((back <= room) & (back < regular), word_start, index), cuts)
+    cut_at = index
+    for begins in (begins_character, begins_word):  # The better one last.
+        places = tf.boolean_mask(index, begins | first)
+        place = tf.gather(
+            places, tf.cumsum(tf.cast(begins | first, tf.int64)) - 1
+        )  # where what an id belongs to begins
+        back = index - place
+        cut_at = tf.where((back <= room) & (back < regular), place, cut_at)
+    cut_at = tf.boolean_mask(cut_at, cuts)
     starts = tf.scatter_nd(cut_at[:, tf.newaxis], tf.ones_like(cut_at), [tf.size(values, tf.int64)]) > 0
     starts |= first
     parts = tf.RaggedTensor.from_row_starts(values, tf.boolean_mask(index, starts))

@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 TOO_LONG = ("drop", "truncate", "error")
 TEXTS_AT_ONCE = 10_000  # tokenised in one call, for a bounded memory
 WORD_START = "▁"  # SentencePiece's mark
+CONTINUATION_BYTE = "<0x[89AB][0-9A-F]>"
 VOCABULARY_FILES = ("source.spm", "target.spm")
 
 
@@ -218,7 +219,8 @@ class TextPreprocessor(keras.layers.Layer):
         ids = self.tokenize(units.flat_values, "source")[:, :-1]
         pieces = self.tokenizers[0].id_to_string(ids.flat_values)
         begins_word = tf.strings.substr(pieces, 0, 1, unit="UTF8_CHAR") == WORD_START
-        parts, unit = cut_rows(ids, begins_word, self.max_source_length - 1)
+        begins_character = ~tf.strings.regex_full_match(pieces, CONTINUATION_BYTE)
+        parts, unit = cut_rows(ids, begins_word, begins_character, self.max_source_length - 1)
         end = tf.fill([parts.nrows(), 1], END_ID)
         return tf.concat([parts, end], axis=1), tf.gather(units.value_rowids(), unit)
 

@@ -22,6 +22,7 @@ SENTENCES = {
     "नमस्ते। आप कैसे हैं? ठीक।": ["नमस्ते।", "आप कैसे हैं?", "ठीक।"],
     "هل أنت هنا؟ نعم. حسنا": ["هل أنت هنا؟", "نعم.", "حسنا"],
     "A title\n\nA paragraph\nof two lines\n \nthe end": ["A title", "A paragraph\nof two lines", "the end"],
+    "By J.\n\nNext. No. Yes, No. 5": ["By J.", "Next.", "No.", "Yes, No. 5"],
     "no end": ["no end"],
     "": [],
     " \n\t ": [],
@@ -58,7 +59,7 @@ def test_cut_rows(rows, limit):
             number += length
         ids.append(row)
     ragged = tf.ragged.constant(ids, tf.int32, ragged_rank=1)
-    parts, owners = cut_rows(ragged, tf.constant(begins, tf.bool), limit)
+    parts, owners = cut_rows(ragged, tf.constant(begins, tf.bool), tf.ones(len(begins), tf.bool), limit)
     pieces = parts.to_list()
     assert all(0 < len(piece) <= limit for piece in pieces)
     for row, expected in enumerate(ids):
@@ -74,9 +75,18 @@ def test_cut_rows_by_hand():
     """Ten ids, at most four in a piece: cuts at 3, 6 and 9, each back to a word's beginning that is one away."""
     ids = tf.ragged.constant([list(range(10)), [10, 11]])
     begins = tf.constant([place in (0, 2, 4, 6, 10) for place in range(12)])
-    parts, owners = cut_rows(ids, begins, 4)
+    parts, owners = cut_rows(ids, begins, tf.ones(12, tf.bool), 4)
     assert parts.to_list() == [[0, 1], [2, 3, 4, 5], [6, 7, 8], [9], [10, 11]]
     assert owners.numpy().tolist() == [0, 0, 0, 0, 1]
+
+
+def test_characters_are_not_cut():
+    """Four bytes a character, at most twelve ids in a piece."""
+    ids = tf.ragged.constant([list(range(40))])
+    characters = tf.constant([place % 4 == 0 for place in range(40)])
+    parts, _ = cut_rows(ids, tf.zeros(40, tf.bool), characters, 12)
+    assert [token for piece in parts.to_list() for token in piece] == list(range(40))
+    assert all(piece[0] % 4 == 0 and len(piece) <= 12 for piece in parts.to_list())
 
 
 # === In the preprocessor ===
@@ -148,6 +158,29 @@ def test_many_parts_go_through_in_groups(generator, monkeypatch):
     monkeypatch.setattr("kerasseq.generation.PARTS_AT_ONCE", 4)
     smaller = TextGenerator(generator.model, generator.preprocessor, generator.sampler)
     assert smaller.generate(text) == expected and len(expected.split()) > 10
+
+
+def test_a_part_with_fewer_hypotheses_lends_its_best(generator, monkeypatch):
+    """No rank of a joined output lacks a sentence, though a part has one hypothesis alone."""
+    part = generator._decode_rows
+
+    def one_alone(*arguments):
+        outputs = part(*arguments)
+        lacking = (tf.range(tf.shape(outputs["score"])[0]) == 0)[:, None] & (tf.range(3) > 0)
+        return {
+            "text": tf.where(lacking, "", outputs["text"]), "score": tf.where(lacking, -1e9, outputs["score"]),
+        }  # fmt: skip
+
+    text = tf.constant(["One two three four. " * 9, "two"])
+    expected = generator.decode(text, generator.sampler, 12, hypotheses=3)
+    first = generator.generate("One two three four.", max_length=12)
+    monkeypatch.setattr(generator, "_decode_rows", one_alone)
+    outputs = generator.decode(text, generator.sampler, 12, hypotheses=3)
+    for rank in range(3):
+        joined = outputs["text"][0, rank].numpy().decode()
+        assert joined.startswith(first) and len(joined.split()) >= len(first.split()) * 5
+        assert outputs["score"][0, rank] > -1e6
+    assert expected["text"][1, 0] == outputs["text"][1, 0]
 
 
 def test_cut_on_request(trained_model, preprocessor, tmp_path):
