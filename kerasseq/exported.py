@@ -47,6 +47,7 @@ def sha256(path):
 def write_description(folder, description):
     """Writes `kerasseq.json` in one step, with a digest of itself."""
     path = os.path.join(folder, EXTRA, CONFIG_FILE)
+    description = json.loads(json.dumps(description))  # As it will be read: keys are strings.
     with open(f"{path}.part", "w", encoding="utf-8") as file:
         json.dump({**description, "digest": digest(description)}, file, indent=1)
     os.replace(f"{path}.part", path)
@@ -72,7 +73,7 @@ def read_description(path):
         with open(config_file, encoding="utf-8") as file:
             description = json.load(file)
         written = description.pop("digest", None)
-        # Exports of kerasseq 0.2 know the digests of their vocabularies alone.
+        # The first exports know the digests of their vocabularies alone.
         if "files" in description:
             files = description["files"]
             if digest(description) != written:

@@ -18,9 +18,8 @@ from kerasseq.samplers.sampler import IMPOSSIBLE
 
 GRAPHS_KEPT = 8  # compiled for different samplers and lengths
 LONG_SOURCES = ("split", "cut")
-PARTS_AT_ONCE = (
-    64  # rows that go through the model together, where long sources make more of them than there are sources
-)
+# Rows that go through the model together, where long sources make more of them than there are sources.
+PARTS_AT_ONCE = 64
 
 
 @keras.saving.register_keras_serializable(package="kerasseq")
@@ -101,7 +100,7 @@ class TextGenerator(keras.Model):
             sources: list of raw sources, for text: list of str; or a single one.
             sampler: as in the constructor. Default: the generator's own.
             max_length: int, the most tokens of an output. Default: the generator's own.
-            batch_size: int, sources decoded together.
+            batch_size: int, sources decoded together; where long ones are split, up to 64 parts all the same.
             details: bool, whether to return `Generation` objects with scores, n-best lists and attention. They are
                 those of one pass over a source, so long sources are cut.
             prefixes: list of str, what the output of each source must begin with, or a single str for all of them; ""
@@ -390,7 +389,7 @@ class TextGenerator(keras.Model):
         """
         path = os.fspath(path)
         if os.path.isdir(path):
-            from kerasseq.export import load_exported  # As above.
+            from kerasseq.exported import load_exported  # As above.
 
             return load_exported(path)
         if not os.path.exists(path):

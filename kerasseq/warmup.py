@@ -10,8 +10,8 @@ import os
 import tensorflow as tf
 
 WARM_UP_FILE = "tf_serving_warmup_requests"
-# Rows of a request, and their length as a share of the longest source.
-REQUESTS = ((1, 0.1), (1, 0.5), (8, 0.25), (32, 0.25))
+# Rows of a request, and their length as a share of the longest source; what is longer is split.
+REQUESTS = ((1, 0.1), (1, 0.5), (1, 1.5), (8, 0.25), (32, 0.25))
 
 
 def write_warm_up(folder, model_name, signatures, preprocessor):
@@ -23,7 +23,7 @@ def write_warm_up(folder, model_name, signatures, preprocessor):
         signatures: list of str.
         preprocessor: for its `source_signature` and, where it has them, `example_sources`.
     """
-    from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2  # Deferred: for exports alone.
+    from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2  # Deferred, as in `read_warm_up`.
 
     source = preprocessor.source_signature
     with tf.io.TFRecordWriter(os.path.join(folder, WARM_UP_FILE)) as writer:
@@ -47,7 +47,7 @@ def read_warm_up(folder):
     Raises:
         ValueError: if the file is damaged.
     """
-    from google.protobuf.message import DecodeError
+    from google.protobuf.message import DecodeError  # Deferred: importing kerasseq stays cheap.
     from tensorflow_serving.apis import prediction_log_pb2
 
     path = os.path.join(folder, WARM_UP_FILE)
@@ -57,7 +57,7 @@ def read_warm_up(folder):
             request = prediction_log_pb2.PredictionLog.FromString(record.numpy()).predict_log.request
             inputs = {name: tf.constant(tf.make_ndarray(tensor)) for name, tensor in request.inputs.items()}
             requests.append((request.model_spec.signature_name, inputs))
-    except (tf.errors.OpError, DecodeError, TypeError) as error:
+    except (tf.errors.OpError, DecodeError, TypeError, ValueError) as error:
         raise ValueError(
             f"{path} is damaged ({error}), and a model server would refuse the version. Copy the version folder again, "
             "or delete this file, which is only for a quick start."

@@ -36,8 +36,8 @@ ALLOWED = {
 # Parts that run on every backend: of the packages that they could import, Keras alone.
 KERAS_ALONE = ["layers", "losses", "metrics", "joining", "encoders", "bridges", "decoders", "models", "samplers"]
 
-# A generator exports and loads itself; export.py stands above it, so these imports wait inside the functions.
-EXCEPTIONS = {("generation.py", "TextGenerator.export", "export"), ("generation.py", "TextGenerator.load", "export")}
+# A generator exports and loads itself; these modules stand above it, so the imports wait inside the functions.
+EXCEPTIONS = {("generation.py", "TextGenerator.export", "export"), ("generation.py", "TextGenerator.load", "exported")}
 
 # Imported where they are used.
 DEFERRED = ["keras_hub", "matplotlib", "rouge_score", "sacrebleu", "sentencepiece", "tensorflow_text"]

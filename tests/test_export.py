@@ -160,8 +160,8 @@ def test_unservable_finds_devices(tmp_path):
     assert "GPU:0" in problem and "a CPU server has no such device" in problem
 
 
-def test_every_operation_of_ours_has_a_cpu_kernel_or_is_linked():
-    """The table names no operation twice, and those of TensorFlow Text are not TensorFlow's own."""
+def test_reasons_of_refusals():
+    """And no operation in the table of TensorFlow Text's is TensorFlow's own."""
     assert refusal("MatMul") is None and refusal("SentencepieceTokenizeOp") is None
     assert refusal("CudnnRNNV3") == "needs cuDNN, which is for GPUs"
     assert refusal("XlaLaunch") == refusal("XlaCallModule") == "needs XLA, which servers switch off"
@@ -322,7 +322,15 @@ def test_damaged_file(copy, name, damage):
 
 
 def test_own_warm_up_requests_are_no_damage(copy):
-    (copy / "assets.extra" / "tf_serving_warmup_requests").unlink()
+    """Users may replace them by requests that are like theirs, or do without."""
+    path = copy / "assets.extra" / "tf_serving_warmup_requests"
+    log = prediction_log_pb2.PredictionLog()
+    log.predict_log.request.model_spec.signature_name = "greedy"
+    log.predict_log.request.inputs["text"].CopyFrom(tf.make_tensor_proto(["one two"]))
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        writer.write(log.SerializeToString())
+    assert TextGenerator.load(copy).max_length
+    path.unlink()
     assert TextGenerator.load(copy).max_length
 
 
@@ -362,11 +370,11 @@ def test_weights_in_another_order(copy):
 def test_an_export_that_answers_otherwise_is_refused(generator, monkeypatch, tmp_path):
     check_answers = kerasseq.export.check_answers
 
-    def check_others(functions, folder, source):
+    def check_others(functions, folder, preprocessor):
         def other(text):
             return {"text": tf.fill(tf.shape(text), "no"), "score": tf.zeros(tf.shape(text))}
 
-        check_answers({**functions, "serving_default": other}, folder, source)
+        check_answers({**functions, "serving_default": other}, folder, preprocessor)
 
     monkeypatch.setattr("kerasseq.export.check_answers", check_others)
     with pytest.raises(ValueError, match="'serving_default' of the SavedModel answers otherwise"):
@@ -451,9 +459,10 @@ def test_a_damaged_export_is_not_renewed(copy):
 
 
 def test_what_killed_exports_leave_is_swept(generator, quick, tmp_path):
-    for name in ("killed", "living"):
+    for name in ("killed", "killed-early", "living"):
         (tmp_path / f".export-{name}").mkdir()
-        (tmp_path / f".export-{name}" / "lock").touch()
+        if name != "killed-early":
+            (tmp_path / f".export-{name}" / "lock").touch()
     with open(tmp_path / ".export-living" / "lock") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         generator.export(tmp_path)

@@ -33,7 +33,7 @@ def top_k(values, count):
     """
     size = values.shape[-1]
     width = math.isqrt(size // count)  # About as many blocks as candidates in the chosen blocks.
-    if count == 1 or width < 8:
+    if count == 1 or width < 8:  # One is found in one pass.
         best, indices = ops.top_k(values, count)
         return best, ops.cast(indices, "int32")
     if size % width:

@@ -19,7 +19,10 @@ import urllib.parse
 
 import requests
 
-RETRIED = (429, 502, 503, 504)  # Codes of a server, or of a proxy before it, that will soon do better.
+# Codes of a server, or of a proxy before it, that will soon do better. Not 504: the server may still be at work on the
+# request that took too long.
+RETRIED = (429, 502, 503)
+CONNECTION_WAIT = 3.0  # seconds for a connection to come about, at most
 FIRST_WAIT, LONGEST_WAIT = 0.1, 5.0  # seconds between two tries
 CHUNK = 65_536  # bytes of a reply read at once, at most
 SHOWN = 500  # characters of a reply in the text of an error
@@ -132,7 +135,7 @@ class Client:
     """Calls an exported model in TensorFlow Serving.
 
     Every method is one call, with one deadline. A try that fails because there is no connection, or with the codes 429,
-    502, 503 or 504, is made again after a growing, random wait; a model gives the same answer for the same source, so
+    502 or 503, is made again after a growing, random wait; a model gives the same answer for the same source, so
     nothing can happen twice. Several threads may share a client: connections are kept, and one thread at a time has
     each of them. `close`, or the end of a `with` block, closes them.
 
@@ -348,19 +351,13 @@ class Client:
                 if reply.status_code not in RETRIED:
                     raise failure
                 asked_wait = retry_after(reply.headers)
-            except requests.Timeout as error:  # Those of connecting are of both kinds.
-                raise DeadlineExceeded(
-                    f"{url} did not answer within the deadline of {self.deadline} s, after "
-                    f"{count(tries + 1, 'try', 'tries')}. Send fewer sources, or wait longer: Client(..., "
-                    f"deadline={2 * self.deadline})."
-                ) from error
+            except requests.Timeout as error:
+                if isinstance(error, requests.ConnectTimeout) and clock.remaining() > 0:
+                    failure, asked_wait = self._unreachable(error, url, tries), 0.0
+                else:
+                    raise self._too_late(url, tries) from error
             except requests.ConnectionError as error:
-                failure = ServerUnreachable(
-                    f"No connection to {url} after {count(tries + 1, 'try', 'tries')}: {error}. Check that the server "
-                    "runs, and that the address has its REST port (--rest_api_port; 8501 in the Docker image)."
-                )
-                failure.__cause__ = error
-                asked_wait = 0.0
+                failure, asked_wait = self._unreachable(error, url, tries), 0.0
             if tries == self.retries:
                 raise failure
             wait = max(asked_wait, min(FIRST_WAIT * 2**tries, LONGEST_WAIT) * random.uniform(0.5, 1.0))
@@ -370,6 +367,20 @@ class Client:
                     f"{count(tries + 1, 'try', 'tries')}, failed: {failure}"
                 ) from failure
             time.sleep(wait)
+
+    def _too_late(self, url, tries):
+        return DeadlineExceeded(
+            f"{url} did not answer within the deadline of {self.deadline} s, after {count(tries + 1, 'try', 'tries')}. "
+            f"Send fewer sources, or wait longer: Client(..., deadline={2 * self.deadline})."
+        )
+
+    def _unreachable(self, error, url, tries):
+        failure = ServerUnreachable(
+            f"No connection to {url} after {count(tries + 1, 'try', 'tries')}: {error}. Check that the server "
+            "runs, and that the address has its REST port (--rest_api_port; 8501 in the Docker image)."
+        )
+        failure.__cause__ = error
+        return failure
 
     def _refusal(self, reply, url):
         try:
@@ -453,8 +464,9 @@ class Sessions:
         try:
             headers = {"Content-Type": "application/json"} if body else {}
             seconds = max(clock.remaining(), 0.001)
+            timeout = (min(seconds, CONNECTION_WAIT), seconds)
             with session.request(
-                method, url, data=body, headers=headers, timeout=seconds, stream=True, allow_redirects=False
+                method, url, data=body, headers=headers, timeout=timeout, stream=True, allow_redirects=False
             ) as response:
                 # A server does not check that strings are UTF-8.
                 text = read_body(response, clock).decode("utf-8", "replace")
