@@ -29,6 +29,7 @@ import timing
 import tqdm
 
 import kerasseq
+from kerasseq.exported import versions
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 TRANSLATOR = ROOT / "saved_models" / "translation_en_fr"
@@ -103,6 +104,7 @@ def load(model, sources, seconds):
                 assert len(texts) == len(batch)
             except Exception as error:  # Counted, whatever it is.
                 failures.append(repr(error))
+                continue
             taken.append(time.perf_counter() - begin)
             for _ in batch:
                 next(sentences)
@@ -173,7 +175,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         generator.sampler = kerasseq.samplers.BeamSampler(4, generator.sampler.length_penalty)
         beam_4 = c_api.ServedModel(generator.export(folder))
-        (version,) = [path for path in TRANSLATOR.iterdir() if path.name.isdecimal()]
+        version = TRANSLATOR / str(max(versions(TRANSLATOR)))
         released = c_api.ServedModel(version)
         sides = {
             "greedy": (released, "greedy"),

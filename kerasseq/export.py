@@ -295,7 +295,12 @@ def check_answers(functions, folder, preprocessor):
             )
     # A server refuses a version with a request that fails.
     for name, inputs in read_warm_up(os.path.join(folder, EXTRA)):
-        loaded.signatures[name](**inputs)
+        try:
+            loaded.signatures[name](**inputs)
+        except tf.errors.OpError as error:
+            raise ValueError(
+                f"The signature {name!r} has no answer for a warm-up request: {error.message}. Nothing was written."
+            ) from error
 
 
 def same(served, expected, decided):

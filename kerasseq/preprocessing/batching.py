@@ -6,11 +6,15 @@ import reprlib
 
 import keras
 import numpy as np
+import tensorflow as tf
+
+from kerasseq.arguments import check_positive_integer
 
 logger = logging.getLogger(__name__)
 
 # Batches that are sorted by length together: enough for little padding, few enough to mix the data.
 BATCHES_PER_POOL = 100
+TOO_LONG = ("drop", "truncate", "error")
 
 
 class EpochShuffle(keras.callbacks.Callback):
@@ -68,16 +72,63 @@ class PassShuffle:
         return next(self._passes)
 
 
-def check_pairs(pairs):
-    """Raises a `ValueError` unless `pairs` is a non-empty list of pairs of strings."""
+def check_pairs(pairs, source_type=str):
+    """Raises a `ValueError` unless `pairs` is a non-empty list of pairs of strings; sources may be bytes instead."""
     if len(pairs) == 0:
         raise ValueError("pairs must hold at least one (source, target) pair. Received: an empty list.")
     for index, pair in enumerate(pairs):
-        if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not all(isinstance(side, str) for side in pair):
+        good = isinstance(pair, (tuple, list)) and len(pair) == 2
+        if not good or not isinstance(pair[0], source_type) or not isinstance(pair[1], str):
+            sides = "two strings" if source_type is str else f"{source_type.__name__} and a string"
             raise ValueError(
-                "pairs must be a list of (source, target) tuples of two strings, such as list(zip(sources, targets, "
+                f"pairs must be a list of (source, target) tuples of {sides}, such as list(zip(sources, targets, "
                 f"strict=True)). Received at index {index}: {reprlib.repr(pair)}."
             )
+
+
+def data_set_options(batch_size, shuffle, too_long, pad_to_multiple):
+    """Checks the options of a data set, and returns `too_long` and `pad_to_multiple` with their defaults."""
+    if shuffle is not False and shuffle is not True and not hasattr(shuffle, "next_epoch"):
+        raise ValueError(f"shuffle must be True, False or an EpochShuffle. Received: shuffle={shuffle!r}.")
+    if too_long is None:
+        too_long = "drop" if shuffle else "truncate"
+    if too_long not in TOO_LONG:
+        raise ValueError(f"too_long must be one of {', '.join(map(repr, TOO_LONG))}. Received: {too_long!r}.")
+    check_positive_integer("batch_size", batch_size)
+    if pad_to_multiple is None:
+        pad_to_multiple = 4 if shuffle else 1
+    check_positive_integer("pad_to_multiple", pad_to_multiple)
+    return too_long, pad_to_multiple
+
+
+def batched(lengths, batch_size, shuffle, seed, make_batch, signature):
+    """A `tf.data.Dataset` of batches that Python makes.
+
+    Args:
+        lengths: int array `(examples, keys)`, as in `bucketed_batches`.
+        batch_size: int, examples a batch.
+        shuffle: `False`, `True`, or an `EpochShuffle`.
+        seed: int, for `shuffle=True`.
+        make_batch: function from an int array of rows to a nested structure of arrays.
+        signature: the structure of `tf.TensorSpec` that `make_batch` returns.
+    """
+    if shuffle is True:
+        shuffle = PassShuffle(seed)
+
+    def batches():
+        if shuffle:
+            batches = bucketed_batches(lengths, batch_size, shuffle.seed, shuffle.next_epoch())
+        else:
+            batches = np.split(np.arange(len(lengths)), range(batch_size, len(lengths), batch_size))
+        yield from map(make_batch, batches)
+
+    dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
+    options = tf.data.Options()
+    # There is nothing to tune, and the end of a pass may wait for the tuner's thread, which sleeps ever longer.
+    options.autotune.enabled = False
+    number_of_batches = -(-len(lengths) // batch_size)
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(number_of_batches)).prefetch(2)
+    return dataset.with_options(options)
 
 
 def bucketed_batches(lengths, batch_size, seed, epoch):

@@ -161,10 +161,9 @@ class Client:
     """
 
     def __init__(self, url, model, label=None, version=None, deadline=30.0, retries=3, batch_size=32):
-        parts = urllib.parse.urlsplit(url) if isinstance(url, str) else None
-        if parts is None or parts.scheme not in ("http", "https") or not parts.netloc:
+        if not is_address(url):
             raise ValueError(
-                f"url must begin with http:// or https://, as 'http://localhost:8501'. Received: url={url!r}."
+                f"url must be http:// or https:// and a host, such as 'http://localhost:8501'. Received: url={url!r}."
             )
         if not isinstance(model, str) or not model:
             raise ValueError(f"model must be the name of a served model. Received: model={model!r}.")
@@ -393,6 +392,15 @@ class Client:
 
 
 # === Requests ===
+
+
+def is_address(url):
+    """Whether it is the address of a host, with no or with a possible port."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except (AttributeError, TypeError, ValueError):
+        return False
 
 
 def json_value(source):

@@ -293,7 +293,7 @@ def test_inputs_and_labels(text_preprocessor, processors, spread_pairs):
 
 
 def test_many_pairs_are_tokenised_in_parts(joint, spread_pairs, monkeypatch):
-    monkeypatch.setattr("kerasseq.preprocessing.text.TEXTS_AT_ONCE", 7)
+    monkeypatch.setattr("kerasseq.preprocessing.target_texts.TEXTS_AT_ONCE", 7)
     assert decoded(joint, joint.dataset(spread_pairs, batch_size=32)) == spread_pairs
 
 

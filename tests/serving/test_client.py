@@ -458,9 +458,12 @@ def test_replies_that_make_no_sense(document, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"url": "localhost:8501"}, "url must begin with http://.*Received: url='localhost:8501'"),
-        ({"url": "ftp://localhost"}, "url must begin with"),
-        ({"url": None}, "url must begin with"),
+        ({"url": "localhost:8501"}, "url must be http://.*Received: url='localhost:8501'"),
+        ({"url": "ftp://localhost"}, "url must be"),
+        ({"url": "http://:8501"}, "url must be"),
+        ({"url": "http://localhost:port"}, "url must be"),
+        ({"url": 8501}, "url must be"),
+        ({"url": None}, "url must be"),
         ({"model": ""}, "model must be the name"),
         ({"model": 3}, "model must be the name"),
         ({"label": ""}, "label must be"),

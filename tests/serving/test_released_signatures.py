@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import kerasseq
+from kerasseq.exported import versions
 
 RELEASES = pathlib.Path(__file__).resolve().parents[2] / "saved_models"
 C_API = pathlib.Path(__file__).parent / "c_api.py"
@@ -33,7 +34,7 @@ def greedy_with_rules(generator):
 @pytest.fixture(scope="module", params=["translation_en_fr", "summarization_en"])
 def released(request):
     """The generator, and a function from a signature and a kind of request to the answer of the fresh process."""
-    (version,) = [path for path in (RELEASES / request.param).iterdir() if path.name.isdecimal()]
+    version = RELEASES / request.param / str(max(versions(RELEASES / request.param)))
     requests = [
         {"signature": signature, "inputs": {"text": [base64.b64encode(text).decode() for text in texts]}}
         for signature in SIGNATURES
