@@ -26,6 +26,7 @@ class Generation:
         generation_probability: float32 array `(target tokens,)`, how likely each token was generated and not copied, or
             `None` for a model that does not copy.
         ignored_tokens: int, how many tokens of the source are beyond what the model reads, and were not read.
+        problem: str, what is wrong with a sound or an image; empty if nothing is.
     """
 
     text: str
@@ -37,6 +38,7 @@ class Generation:
     attention_heads: np.ndarray | None = dataclasses.field(default=None, repr=False)
     generation_probability: np.ndarray | None = dataclasses.field(default=None, repr=False)
     ignored_tokens: int = 0
+    problem: str = ""
 
 
 def together(tokens, count):
@@ -69,6 +71,7 @@ def describe(result):
         attention_heads=attention.get("attention_heads"),
         generation_probability=result["generation_probability"][: len(target_tokens)] if copying else None,
         ignored_tokens=int(result.get("ignored_tokens", 0)),
+        problem=result.get("problem", b"").decode("utf-8"),
     )
 
 

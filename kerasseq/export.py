@@ -48,7 +48,8 @@ def export(generator, model_folder, version=None):
       target]`).
 
     Long sources are split, as the generator's `long_sources` says; where a signature cuts them, as `attention` does,
-    the output `ignored_tokens` (int32 `[batch]`) says how many tokens were not read.
+    the output `ignored_tokens` (int32 `[batch]`) says how many tokens were not read. For sounds and images, every
+    signature has the output `problem` (string `[batch]`), empty if there is none.
 
     The version also holds warm-up requests for the server, and what `TextGenerator.load` needs to go on training. It is
     written to a temporary folder beside its place, checked, and moved into place in one step: a crash leaves no

@@ -212,15 +212,16 @@ class TextGenerator(keras.Model):
             hypotheses: int, how many of the best hypotheses, at most the sampler's `rows_per_sequence`.
 
         Returns:
-            dict of `text`, string, and `score`, float32, `(batch, hypotheses)`, the best first; and where long sources
-            are cut, `ignored_tokens`, int32 `(batch,)`, how many tokens of the source were not read. Hypotheses of a
+            dict of `text`, string, and `score`, float32, `(batch, hypotheses)`, the best first; and what the
+            preprocessor remarks of the sources, `(batch,)`: where long texts are cut, `ignored_tokens`, int32, how many
+            tokens were not read; for sounds and images `problem`, string, empty if there is none. Hypotheses of a
             source in parts join those of the same rank.
         """
         if not self.splits:
             outputs = self._decode_rows(
                 self.preprocessor.encode_source(raw), sampler, max_length, hypotheses, prefix_ids
             )
-            return {**outputs, **self._ignored(raw)}
+            return {**outputs, **self._remarks(raw)}
         encoder_inputs, owners = self.preprocessor.encode_parts(raw)
         inputs = {"encoder_inputs": encoder_inputs}
         if prefix_ids is not None:  # A prefix begins the first part's output.
@@ -254,13 +255,9 @@ class TextGenerator(keras.Model):
         _, outputs = self._search(encoder_inputs, sampler, max_length, hypotheses, prefix_ids)
         return {"text": self._texts(outputs["token_ids"]), "score": outputs["scores"]}
 
-    def _ignored(self, raw):
-        """`ignored_tokens` of raw sources, where the preprocessor counts them."""
-        return (
-            {"ignored_tokens": self.preprocessor.ignored_tokens(raw)}
-            if hasattr(self.preprocessor, "ignored_tokens")
-            else {}
-        )
+    def _remarks(self, raw):
+        """What the preprocessor has to say of raw sources: a dict of tensors `(batch,)`."""
+        return self.preprocessor.remarks(raw) if hasattr(self.preprocessor, "remarks") else {}
 
     def decode_with_details(self, raw, sampler, max_length, prefix_ids=None):
         """As `decode` where long sources are cut, with all hypotheses, and tokens and attention of the best one.
@@ -269,7 +266,8 @@ class TextGenerator(keras.Model):
             dict of `text`, string, and `score`, float32, `(batch, hypotheses)`, the best first; `source_tokens`, string
             `(batch, source)`, and `target_tokens`, string `(batch, target)`, both with empty strings for padding; and
             `attention`, float32 `(batch, target, source)`, `attention_heads`, `(batch, heads, target, source)`, and
-            `generation_probability`, `(batch, target)`, as far as the model has them; and `ignored_tokens`.
+            `generation_probability`, `(batch, target)`, as far as the model has them; and
+            what the preprocessor remarks, as in `decode`.
         """
         encoder_inputs = self.preprocessor.encode_source(raw)
         context, outputs = self._search(encoder_inputs, sampler, max_length, sampler.rows_per_sequence, prefix_ids)
@@ -284,7 +282,7 @@ class TextGenerator(keras.Model):
                 self.preprocessor.source_tokens(encoder_inputs), steps_per_position(self.model.get_layer("encoder"))
             ),
             "target_tokens": self.preprocessor.target_tokens(best),
-            **self._ignored(raw),
+            **self._remarks(raw),
         }
         # Teacher forcing of the finished hypothesis gives its attention, whatever the search did.
         decoder = self.model.get_layer("decoder")

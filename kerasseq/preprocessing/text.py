@@ -178,10 +178,10 @@ class TextPreprocessor(TargetTexts):
         spaced = tf.strings.strip(tf.strings.regex_replace(spaced, f"{BOUNDARY}+", " "))
         return tf.where(joined, spaced, texts)
 
-    def ignored_tokens(self, texts):
-        """How many tokens of each source `encode_source` cuts off: string `(batch,)` -> int32 `(batch,)`."""
+    def remarks(self, texts):
+        """`ignored_tokens`, int32 `(batch,)`: how many tokens of each source `encode_source` cuts off."""
         lengths = tf.cast(self.tokenize(tf.convert_to_tensor(texts), "source").row_lengths(), tf.int32)
-        return tf.maximum(lengths - self.max_source_length, 0)
+        return {"ignored_tokens": tf.maximum(lengths - self.max_source_length, 0)}
 
     def example_sources(self, count, share):
         """Texts of random subwords, for warming up.

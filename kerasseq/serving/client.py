@@ -83,10 +83,12 @@ class Answer:
     Attributes:
         text: str.
         score: float, the sampler's score of the text.
+        problem: str, what is wrong with a sound or an image, such as that it is none; empty if nothing is.
     """
 
     text: str
     score: float
+    problem: str = dataclasses.field(default="", kw_only=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,6 +98,7 @@ class AttentionAnswer(Answer):
     Attributes:
         text: str.
         score: float.
+        problem: str, as in `Answer`.
         source_tokens: list of str, END included.
         target_tokens: list of str, END included where the text has ended.
         attention: list of one list of floats for each target token, one float for each source token.
@@ -566,7 +569,8 @@ def parsed(reply):
 
 def answer_of(reply):
     (text,), (score,) = texts_of([reply["text"]]), scores_of([reply["score"]])
-    return Answer(text, score)
+    (problem,) = texts_of([reply.get("problem", "")])
+    return Answer(text, score, problem=problem)
 
 
 def attention_answer_of(reply):
@@ -581,6 +585,7 @@ def attention_answer_of(reply):
     return AttentionAnswer(
         text=answer.text,
         score=answer.score,
+        problem=answer.problem,
         source_tokens=source_tokens,
         target_tokens=target_tokens,
         attention=cut(reply["attention"]),

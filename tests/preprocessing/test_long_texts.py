@@ -127,7 +127,7 @@ def test_ignored_tokens(preprocessor):
     texts = ["one", "one " * 100]
     lengths = preprocessor.tokenize(texts, "source").row_lengths().numpy()
     expected = [0, lengths[1] - preprocessor.max_source_length]
-    assert preprocessor.ignored_tokens(texts).numpy().tolist() == expected
+    assert preprocessor.remarks(texts)["ignored_tokens"].numpy().tolist() == expected
 
 
 # === In the generator ===
@@ -190,7 +190,10 @@ def test_cut_on_request(trained_model, preprocessor, tmp_path):
     loaded = TextGenerator.load(cutting.export(tmp_path))
     assert loaded.long_sources == "cut"
     served = tf.saved_model.load(str(tmp_path / "1")).signatures["greedy"](text=tf.constant([long, "one"]))
-    assert served["ignored_tokens"].numpy().tolist() == preprocessor.ignored_tokens([long, "one"]).numpy().tolist()
+    assert (
+        served["ignored_tokens"].numpy().tolist()
+        == preprocessor.remarks([long, "one"])["ignored_tokens"].numpy().tolist()
+    )
 
 
 def test_unknown_choice(trained_model, preprocessor):
