@@ -238,7 +238,14 @@ def signatures(generator):
         serve = tf.function(lambda **inputs: answer(inputs[source.name]))
         return serve.get_concrete_function(**{source.name: source})
 
-    return {name: trace(answer) for name, answer in answers.items()}
+    return {name: trace(answer) for name, answer in progress(answers, "trace")}
+
+
+def progress(by_signature, what):
+    """The items of a dict by signature, with a progress bar if they take long."""
+    import tqdm  # Deferred: only long work shows progress.
+
+    return tqdm.tqdm(by_signature.items(), desc=what, unit="signature", delay=2)
 
 
 def best(outputs):
@@ -285,7 +292,7 @@ def check_answers(functions, folder, preprocessor):
     scores = functions["nbest"](**{source.name: sources})["score"].numpy()
     # Another kernel's rounding may exchange hypotheses that are as good as each other.
     decided = np.all(scores[:, :1] - scores[:, 1:2] > TOLERANCE, axis=1)
-    for name, function in functions.items():
+    for name, function in progress(functions, "check"):
         served = loaded.signatures[name](**{source.name: sources})
         expected = function(**{source.name: sources})
         if set(served) != set(expected) or not same(served, expected, decided):

@@ -17,7 +17,7 @@ from kerasseq.preprocessing.vocabulary import END_ID, START_ID
 from kerasseq.samplers.sampler import IMPOSSIBLE
 
 GRAPHS_KEPT = 8  # compiled for different samplers and lengths
-LONG_SOURCES = ("split", "cut")
+LONG_SOURCES = ("split", "cut", "sentences")
 # Rows that go through the model together, where long sources make more of them than there are sources.
 PARTS_AT_ONCE = 64
 
@@ -38,8 +38,9 @@ class TextGenerator(keras.Model):
             split. Default: the preprocessor's `max_target_length`.
         long_sources: what becomes of sources that are longer than the model reads. `"split"`: where the preprocessor
             can do it, as `TextPreprocessor` can, they are split into sentences that go through apart, and the outputs
-            are joined; the score is the sum of theirs. `"cut"`: what is beyond the limit is ignored, which suits
-            documents whose beginning says it all.
+            are joined by spaces; the score is the sum of theirs. `"sentences"`: the same for all sources of several
+            sentences, long or not, which suits a model that has learned single sentences. `"cut"`: what is beyond the
+            limit is ignored, which suits documents whose beginning says it all.
         name: str.
 
     Raises:
@@ -182,7 +183,10 @@ class TextGenerator(keras.Model):
         configuration = repr(keras.saving.serialize_keras_object(sampler))
         # A graph holds on to the tokenizers it was made with.
         tokenizers = tuple(self.preprocessor.tokenizers)
-        key = (type(sampler), configuration, random, self.model, tokenizers, max_length, self.splits, details, prefixed)
+        key = (
+            type(sampler), configuration, random, self.model, tokenizers, max_length, self.long_sources, details,
+            prefixed,
+        )  # fmt: skip
         if key not in self._compiled:
             if len(self._compiled) >= GRAPHS_KEPT:
                 self._compiled.pop(next(iter(self._compiled)))
@@ -198,8 +202,8 @@ class TextGenerator(keras.Model):
 
     @property
     def splits(self):
-        """Whether sources that are too long go through in parts."""
-        return self.long_sources == "split" and hasattr(self.preprocessor, "encode_parts")
+        """Whether sources go through in parts where they are too long, or have several sentences."""
+        return self.long_sources != "cut" and hasattr(self.preprocessor, "encode_parts")
 
     def decode(self, raw, sampler, max_length, prefix_ids=None, hypotheses=1):
         """Raw sources to texts, to be called in a `tf.function`.
@@ -222,7 +226,7 @@ class TextGenerator(keras.Model):
                 self.preprocessor.encode_source(raw), sampler, max_length, hypotheses, prefix_ids
             )
             return {**outputs, **self._remarks(raw)}
-        encoder_inputs, owners = self.preprocessor.encode_parts(raw)
+        encoder_inputs, owners = self.preprocessor.encode_parts(raw, self.long_sources == "sentences")
         inputs = {"encoder_inputs": encoder_inputs}
         if prefix_ids is not None:  # A prefix begins the first part's output.
             first = tf.concat([[-1], owners[:-1]], axis=0)[: tf.shape(owners)[0]] != owners

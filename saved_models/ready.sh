@@ -17,12 +17,13 @@ answers() {
   [[ $code == 200 ]]
 }
 
+{ exec 3<>"/dev/tcp/127.0.0.1/$port" && exec 3>&-; } 2>/dev/null || { echo "no server on port $port"; exit 1; }
 labels=0
 while IFS='"' read -r field value _; do
   case $field in
     name*) model=$value ;;
     key*)
-      answers "/v1/models/$model/labels/$value/metadata" || { echo "$model has no version $value yet"; exit 1; }
+      answers "/v1/models/$model/labels/$value/metadata" || { echo "$model: no version for label $value yet"; exit 1; }
       labels=$((labels + 1))
       ;;
   esac

@@ -17,6 +17,8 @@ ABBREVIATION = (
     r"Bd|cf|ca|bzw|z\.B|d\.h|e\.g|i\.e)\.)" + BOUNDARY
 )
 NUMBER = r"(\b(?:No|Nr)\.)" + BOUNDARY + r"(\d)"
+# In what is too long for a sentence: any line, and any punctuation that may end one.
+CLAUSE_END = r"""([.!?…;:]["'”’»)\]]*)\s+|\s*\n\s*"""
 NOT_BLANK = r"(?s).*\S.*"
 
 
@@ -43,6 +45,23 @@ def sentences(texts):
     marked = tf.strings.regex_replace(marked, NUMBER, r"\1 \2")
     marked = tf.strings.regex_replace(marked, PARAGRAPH, BOUNDARY)
     parts = tf.strings.split(marked, BOUNDARY)
+    return tf.ragged.boolean_mask(parts, tf.strings.regex_full_match(parts, NOT_BLANK))
+
+
+def split_clauses(texts, too_long):
+    """Splits texts that are too long for a sentence at their lines, and behind all that may end a sentence.
+
+    So lists without full stops and texts in lower case are split where they may be.
+
+    Args:
+        texts: string `(sentences,)`, of `sentences`.
+        too_long: bool `(sentences,)`, which of them are split.
+
+    Returns:
+        string `tf.RaggedTensor` `(sentences, None)`, without blank ones.
+    """
+    marked = tf.strings.regex_replace(texts, CLAUSE_END, rf"\1{BOUNDARY}")
+    parts = tf.strings.split(tf.where(too_long, marked, texts), BOUNDARY)
     return tf.ragged.boolean_mask(parts, tf.strings.regex_full_match(parts, NOT_BLANK))
 
 

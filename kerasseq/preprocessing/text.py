@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from kerasseq.preprocessing.batching import batched, check_pairs, data_set_options, pad
 from kerasseq.preprocessing.ids import padded, shift_right, string_tensor, tokens
-from kerasseq.preprocessing.long_texts import BOUNDARY, WIDE_SENTENCE_END, cut_rows, sentences
+from kerasseq.preprocessing.long_texts import BOUNDARY, WIDE_SENTENCE_END, cut_rows, sentences, split_clauses
 from kerasseq.preprocessing.target_texts import TargetTexts, check_length, cut, kept_pairs
 from kerasseq.preprocessing.vocabulary import END_ID, NUM_SPECIAL_TOKENS, train_vocabulary
 from kerasseq.preprocessing.word_pieces import word_pieces
@@ -122,14 +122,16 @@ class TextPreprocessor(TargetTexts):
         ids = self.tokenize(tf.convert_to_tensor(texts), "source")
         return {"encoder_token_ids": padded(ids, self.max_source_length)}
 
-    def encode_parts(self, texts):
+    def encode_parts(self, texts, every_sentence=False):
         """As `encode_source`, but a source that is too long is not cut: its parts are rows of their own.
 
-        Parts are the sentences of a source, see `kerasseq.preprocessing.long_texts.sentences`, and of sentences that
-        are too long by themselves pieces between words. Sources that are not too long are never taken apart.
+        Parts are the sentences of a source, see `kerasseq.preprocessing.long_texts.sentences`, of sentences that are
+        too long by themselves the lines, and what ends in a full stop, and of these at last pieces between words.
 
         Args:
             texts: string `(batch,)`.
+            every_sentence: bool, whether sources that are not too long are taken apart as well, if they have several
+                sentences.
 
         Returns:
             `{"encoder_token_ids": int32 (parts, source)}`, and int32 `(parts,)`, the index of the source that each row
@@ -137,35 +139,38 @@ class TextPreprocessor(TargetTexts):
         """
         texts = tf.convert_to_tensor(texts)
         ids = self.tokenize(texts, "source")
-        too_long = ids.row_lengths() > self.max_source_length
+        apart = ids.row_lengths() > self.max_source_length
+        if every_sentence:
+            apart |= sentences(texts).row_lengths() > 1
         rows = tf.range(ids.nrows())
 
         def with_parts():
-            parts, owners = self._parts(tf.boolean_mask(texts, too_long))
-            owners = tf.concat(
-                [tf.boolean_mask(rows, ~too_long), tf.gather(tf.boolean_mask(rows, too_long), owners)], 0
-            )
-            parts = tf.concat([tf.ragged.boolean_mask(ids, ~too_long), parts], axis=0)
+            parts, owners = self._parts(tf.boolean_mask(texts, apart))
+            owners = tf.concat([tf.boolean_mask(rows, ~apart), tf.gather(tf.boolean_mask(rows, apart), owners)], 0)
+            parts = tf.concat([tf.ragged.boolean_mask(ids, ~apart), parts], axis=0)
             order = tf.argsort(owners, stable=True)
             parts = tf.gather(parts, order)
             return parts.flat_values, parts.row_splits, tf.gather(owners, order)
 
         values, row_splits, owners = tf.cond(
-            tf.reduce_any(too_long), with_parts, lambda: (ids.flat_values, ids.row_splits, rows)
+            tf.reduce_any(apart), with_parts, lambda: (ids.flat_values, ids.row_splits, rows)
         )
         parts = tf.RaggedTensor.from_row_splits(values, row_splits, validate=False)
         return {"encoder_token_ids": padded(parts, self.max_source_length)}, tf.cast(owners, tf.int32)
 
     def _parts(self, texts):
-        """Ragged ids of all parts of long texts, END included, and the index of the text of each."""
+        """Ragged ids of all parts of texts, END included, and the index of the text of each."""
         units = sentences(texts)
-        ids = self.tokenize(units.flat_values, "source")[:, :-1]
+        lengths = self.tokenize(units.flat_values, "source").row_lengths()
+        clauses = split_clauses(units.flat_values, lengths > self.max_source_length)
+        owners = tf.gather(units.value_rowids(), clauses.value_rowids())
+        ids = self.tokenize(clauses.flat_values, "source")[:, :-1]
         pieces = self.tokenizers[0].id_to_string(ids.flat_values)
         begins_word = tf.strings.substr(pieces, 0, 1, unit="UTF8_CHAR") == WORD_START
         begins_character = ~tf.strings.regex_full_match(pieces, CONTINUATION_BYTE)
         parts, unit = cut_rows(ids, begins_word, begins_character, self.max_source_length - 1)
         end = tf.fill([parts.nrows(), 1], END_ID)
-        return tf.concat([parts, end], axis=1), tf.gather(units.value_rowids(), unit)
+        return tf.concat([parts, end], axis=1), tf.gather(owners, unit)
 
     def join_parts(self, texts, owners, count):
         """Outputs of parts to outputs of sources: string `(parts, hypotheses)` -> `(count, hypotheses)`.

@@ -27,8 +27,11 @@ FIRST_WAIT, LONGEST_WAIT = 0.1, 5.0  # seconds between two tries
 CHUNK = 65_536  # bytes of a reply read at once, at most
 SHOWN = 500  # characters of a reply in the text of an error
 
+NEEDS_CREDENTIALS = "Give what the proxy asks for: Client(..., headers={{'Authorization': 'Bearer ...'}})."
 # What to do about a refusal, by its code.
 ADVICE = {
+    401: NEEDS_CREDENTIALS,
+    403: NEEDS_CREDENTIALS,
     400: "GET {url}/metadata shows the model's signatures and their inputs.",
     404: (
         "client.status() shows the versions of a model that are loaded. Models, versions and labels are named where "
@@ -42,6 +45,8 @@ ADVICE = {
 ADVICE_FOR_LABELS = (
     "Labels are given by `version_labels` in the server's --model_config_file; without them the server knows none."
 )
+ADVICE_FOR_SIZES = "Send fewer sources at once: Client(..., batch_size=32), or what the server's max_batch_size says."
+ADVICE_BY_TEXT = {"version label": ADVICE_FOR_LABELS, "batch size": ADVICE_FOR_SIZES}
 
 
 # === Errors ===
@@ -149,7 +154,9 @@ class Client:
         version: int, the number of a version. Default: the one with the label, or the latest one.
         deadline: float, the most seconds a whole call may take, tries, waits, and all batches included.
         retries: int, the most tries after the first, for each batch.
-        batch_size: int, the most sources in one request.
+        batch_size: int, the most sources in one request. A call gives all answers or, if a batch fails, none.
+        headers: dict of str, sent with every request, such as `{"Authorization": "Bearer ..."}` for a proxy. (Names of
+            files with certificates are read from the variable `REQUESTS_CA_BUNDLE`.)
 
     Raises:
         ValueError: if an argument is none of these, or both a label and a version are given.
@@ -158,15 +165,16 @@ class Client:
 
     ```python
     with Client("http://localhost:8501", "translation_en_fr") as client:
-        client.generate(["How are you?", "Thank you."])  # ["Comment vas-tu ?", "Merci."]
-        client.generate("How are you?", signature="greedy")  # "Comment vas-tu ?"
+        client.generate(["Thank you.", "It's raining."])  # ["Merci.", "Il pleut."]
+        client.generate("Thank you.", signature="greedy")  # "Merci."
     ```
     """
 
-    def __init__(self, url, model, label=None, version=None, deadline=30.0, retries=3, batch_size=32):
+    def __init__(self, url, model, label=None, version=None, deadline=30.0, retries=3, batch_size=32, headers=None):
         if not is_address(url):
             raise ValueError(
-                f"url must be http:// or https:// and a host, such as 'http://localhost:8501'. Received: url={url!r}."
+                "url must be http:// or https:// and a host, such as 'http://localhost:8501', without a user's name; "
+                f"credentials go into headers. Received: url={without_credentials(url)!r}."
             )
         if not isinstance(model, str) or not model:
             raise ValueError(f"model must be the name of a served model. Received: model={model!r}.")
@@ -182,10 +190,13 @@ class Client:
         for name, number, least in numbers if version is None else [("version", version, 0), *numbers]:
             if isinstance(number, bool) or not isinstance(number, int) or number < least:
                 raise ValueError(f"{name} must be an integer of at least {least}. Received: {name}={number!r}.")
+        headers = {} if headers is None else headers
+        if not isinstance(headers, dict) or not all(isinstance(text, str) for text in [*headers, *headers.values()]):
+            raise ValueError(f"headers must be a dict from str to str. Received: a {type(headers).__name__}.")
         self.model, self.label, self.version = model, label, version
         self.deadline, self.retries, self.batch_size = deadline, retries, batch_size
         self.url = f"{url.rstrip('/')}/v1/models/{urllib.parse.quote(model, safe='')}"
-        self._sessions = Sessions()
+        self._sessions = Sessions(headers)
 
     def generate(self, sources, signature="serving_default"):
         """Generates a text for every source.
@@ -193,7 +204,8 @@ class Client:
         Args:
             sources: list of str, for models that read text, or of bytes, for sounds, images, and texts that need not be
                 UTF-8; or a single one.
-            signature: str, `"serving_default"` for the sampler that was exported, or `"greedy"`.
+            signature: str, `"serving_default"` for the sampler that was exported, or `"greedy"`. `nbest` and
+                `attention` have methods of their own.
 
         Returns:
             list of str, in the order of the sources; for a single source not a list but its one text.
@@ -208,7 +220,7 @@ class Client:
         Example:
 
         ```python
-        client.generate(["How are you?"])  # ["Comment vas-tu ?"]
+        client.generate(["Thank you."])  # ["Merci."]
         ```
         """
         return self._of_each(sources, signature, lambda reply: answer_of(reply).text)
@@ -229,7 +241,7 @@ class Client:
         Example:
 
         ```python
-        client.answers(["How are you?"])  # [Answer(text="Comment vas-tu ?", score=-0.31)]
+        client.answers(["Thank you."])  # [Answer(text="Merci.", score=-0.12, problem="")]
         ```
         """
         return self._of_each(sources, signature, answer_of)
@@ -327,7 +339,12 @@ class Client:
         results = []
         for start in range(0, len(values), self.batch_size):
             rows = values[start : start + self.batch_size]
-            reply = self._call("POST", f"{self._chosen_url()}:predict", clock, request_body(rows, signature))
+            try:
+                reply = self._call("POST", f"{self._chosen_url()}:predict", clock, request_body(rows, signature))
+            except ServingError as error:
+                if len(values) > self.batch_size:
+                    error.add_note(f"The sources are those from {start} to {start + len(rows) - 1} of {len(values)}.")
+                raise
             with understood(reply):
                 predictions = reply["predictions"]
                 if len(predictions) != len(rows):
@@ -389,7 +406,8 @@ class Client:
             error = str(json.loads(reply.text)["error"])
         except (ValueError, KeyError, TypeError):
             error = shown(reply.text) if reply.text else "no text"
-        advice = ADVICE_FOR_LABELS if "version label" in error else ADVICE.get(reply.status_code, "")
+        advice = ADVICE.get(reply.status_code, "")
+        advice = next((special for text, special in ADVICE_BY_TEXT.items() if text in error), advice)
         message = f"{url} answered with the code {reply.status_code}: {error.rstrip().removesuffix('.')}. "
         return RequestRefused((message + advice.format(url=self._chosen_url())).strip(), reply.status_code, error)
 
@@ -401,7 +419,9 @@ def is_address(url):
     """Whether it is the address of a host, with no or with a possible port."""
     try:
         parts = urllib.parse.urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        return (
+            parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and "@" not in parts.netloc
+        )
     except (AttributeError, TypeError, ValueError):
         return False
 
@@ -417,6 +437,11 @@ def json_value(source):
     if not isinstance(source, bytes):
         raise ValueError(f"A source must be str or bytes. Received: {shown(source)}.")
     return {"b64": base64.b64encode(source).decode("ascii")}
+
+
+def without_credentials(url):
+    """An address for the text of an error: what stands before an @ may be a password."""
+    return url if not isinstance(url, str) or "@" not in url else "..." + url[url.rindex("@") :]
 
 
 def request_body(rows, signature):
@@ -444,7 +469,8 @@ class Reply:
 class Sessions:
     """Sessions of `requests`, each in one thread at a time: they are not made for several."""
 
-    def __init__(self):
+    def __init__(self, headers):
+        self._headers = headers
         self._lock = threading.Lock()
         self._idle = []
         self._closed = False
@@ -473,7 +499,7 @@ class Sessions:
     def _exchange(self, method, url, clock, body):
         session = self._take()
         try:
-            headers = {"Content-Type": "application/json"} if body else {}
+            headers = {**({"Content-Type": "application/json"} if body else {}), **self._headers}
             seconds = max(clock.remaining(), 0.001)
             timeout = (min(seconds, CONNECTION_WAIT), seconds)
             with session.request(

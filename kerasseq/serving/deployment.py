@@ -8,7 +8,7 @@ from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
 from kerasseq.arguments import check_positive_integer
-from kerasseq.exported import versions
+from kerasseq.exported import CONFIG_FILE, EXTRA, read_description, versions
 from kerasseq.serving.deployment_files import deployment_files
 
 MODELS_CONFIG = "models.config"
@@ -65,7 +65,8 @@ def configure(models_folder, stable=None, canary=None, overwrite=False):
 
     Raises:
         ValueError: if there are no models, a model or version does not exist, whether it is asked for or named in
-            `models.config`, or `models.config` cannot be understood. Nothing is written then.
+            `models.config`, a version with a label is damaged, or `models.config` cannot be understood. Nothing is
+            written then.
 
     Example:
 
@@ -86,6 +87,7 @@ def configure(models_folder, stable=None, canary=None, overwrite=False):
     for label, moves in zip(LABELS, (stable, canary), strict=True):
         move_label(entries, label, moves or {}, models)
     check_labels(entries, models, path)
+    check_exports(entries, models_folder)
 
     files = {}
     for name, text in deployment_files().items():
@@ -250,3 +252,12 @@ def write_in_one_step(path, text):
     with open(part, "w", encoding="utf-8", newline="\n") as file:
         file.write(text)
     os.replace(part, path)
+
+
+def check_exports(entries, models_folder):
+    """Raises a `ValueError` if a version with a label was exported by kerasseq and is not whole."""
+    for entry in entries:
+        for version in sorted(set(entry.version_labels.values())):
+            folder = os.path.join(models_folder, entry.name, str(version))
+            if os.path.exists(os.path.join(folder, EXTRA, CONFIG_FILE)):
+                read_description(folder)

@@ -197,5 +197,45 @@ def test_cut_on_request(trained_model, preprocessor, tmp_path):
 
 
 def test_unknown_choice(trained_model, preprocessor):
-    with pytest.raises(ValueError, match="long_sources must be one of 'split', 'cut'. Received: long_sources='drop'"):
+    with pytest.raises(
+        ValueError, match="long_sources must be one of 'split', 'cut', 'sentences'. Received: long_sources='drop'"
+    ):
         kerasseq.TextGenerator(trained_model, preprocessor, long_sources="drop")
+
+
+# === Sentence by sentence, and what is too long for a sentence ===
+
+
+def test_every_sentence_apart(preprocessor):
+    """Also of texts that fit; one sentence, no sentence, and only spaces stay rows of their own."""
+    texts = ["one. Two. Three", "", "four", "  ", "Two three. One."]
+    inputs, owners = preprocessor.encode_parts(texts, every_sentence=True)
+    assert owners.numpy().tolist() == [0, 0, 0, 1, 2, 3, 4, 4]
+    alone = ["one.", "Two.", "Three", "", "four", "  ", "Two three.", "One."]
+    tf.debugging.assert_equal(inputs["encoder_token_ids"], preprocessor.encode_source(alone)["encoder_token_ids"])
+
+
+def test_generated_sentence_by_sentence(trained_model, preprocessor, tmp_path):
+    generator = TextGenerator(trained_model, preprocessor, sampler="greedy", long_sources="sentences")
+    texts = ["One two. Three four. Two", "one", ""]
+    expected = [
+        " ".join(generator.generate(sentence) for sentence in ("One two.", "Three four.", "Two")),
+        generator.generate("one"),
+        generator.generate(""),
+    ]
+    assert generator.generate(texts) == expected
+    loaded = TextGenerator.load(generator.export(tmp_path))
+    assert loaded.long_sources == "sentences" and loaded.generate(texts) == expected
+    served = tf.saved_model.load(str(tmp_path / "1")).signatures["greedy"](text=tf.constant(texts))
+    assert [text.decode() for text in served["text"].numpy()] == expected
+
+
+@pytest.mark.parametrize("separator", [". ", "\n", "; ", ": "])
+def test_long_lists_are_split_at_their_items(preprocessor, separator):
+    """In lower case, and without full stops: no item is cut, or joined to another."""
+    items = ["one two three", "four", "two two one"] * 6
+    text = separator.join(items)
+    inputs, owners = preprocessor.encode_parts([text])
+    assert owners.shape == (18,)
+    alone = [item + separator.strip() for item in items[:-1]] + items[-1:]
+    tf.debugging.assert_equal(inputs["encoder_token_ids"], preprocessor.encode_source(alone)["encoder_token_ids"])

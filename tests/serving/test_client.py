@@ -186,6 +186,32 @@ def test_paths(arguments, path):
     assert server.requests[0][1] == f"{path}:predict"
 
 
+def test_headers_go_with_every_request():
+    def needs_token(handler, document):
+        if handler.headers.get("Authorization") == "Bearer token":
+            success(handler, document)
+        else:
+            reply(handler, 401, {"error": "who are you"})
+
+    with serving(needs_token, headers={"Authorization": "Bearer token"}) as (_, client):
+        assert client.generate(["one", "two"]) == ["ONE", "TWO"]
+    with serving(needs_token) as (_, client), pytest.raises(RequestRefused, match=r"headers=\{'Authorization'"):
+        client.generate("one")
+
+
+def test_problems_of_sources():
+    document = {"predictions": [{"text": "", "score": -1.0, "problem": "not a WAV file"}]}
+    with serving(always(document)) as (_, client):
+        assert client.answers(b"RIFF") == Answer("", -1.0, problem="not a WAV file")
+
+
+def test_a_failing_batch_is_named():
+    with serving(success, failure(500, "boom"), batch_size=2) as (_, client):
+        with pytest.raises(RequestRefused, match="boom") as raised:
+            client.generate(["a", "b", "c", "d", "e"])
+    assert raised.value.__notes__ == ["The sources are those from 2 to 3 of 5."]
+
+
 def test_nbest():
     row = {"text": ["Merci.", "Je vous remercie."], "score": [-0.5, -1]}
     with serving(always({"predictions": [row]})) as (server, client):
@@ -304,6 +330,8 @@ def test_refusals(code, tries):
         (404, "Servable not found for request: Latest(upper)", r"client.status\(\).*--model_name"),
         (400, 'Serving signature name: "x" not found', "GET http://.*/v1/models/upper/labels/new/metadata shows"),
         (400, "Unrecognized servable version label: new", "version_labels.*--model_config_file"),
+        (400, "Task size 100 is larger than maximum input batch size 64", r"batch_size=32\).*max_batch_size"),
+        (403, "no", r"headers=\{'Authorization'"),
     ],
 )
 def test_refusals_say_what_to_do(code, error, advice):
@@ -463,6 +491,9 @@ def test_replies_that_make_no_sense(document, message):
         ({"url": "http://:8501"}, "url must be"),
         ({"url": "http://localhost:port"}, "url must be"),
         ({"url": 8501}, "url must be"),
+        ({"url": "http://me:secret@localhost:8501"}, "credentials go into headers. Received: url='...@localhost:8501'"),
+        ({"headers": {"Authorization": 3}}, "headers must be a dict from str to str. Received: a dict"),
+        ({"headers": "Bearer"}, "headers must be a dict from str to str. Received: a str"),
         ({"url": None}, "url must be"),
         ({"model": ""}, "model must be the name"),
         ({"model": 3}, "model must be the name"),

@@ -93,6 +93,18 @@ def test_new_models_have_both_labels_at_their_highest_version(folder):
         assert entry.model_version_policy.WhichOneof("policy_choice") == "all"
 
 
+def test_labels_are_for_whole_exports(folder):
+    """A version of another maker is taken as it is; of kerasseq's, all files must be as they were written."""
+    extra = folder / "a/2/assets.extra"
+    extra.mkdir()
+    (extra / "kerasseq.json").write_text("{}")
+    before = contents(folder)
+    with pytest.raises(ValueError, match=r"a/2/.*kerasseq.json is damaged"):
+        configure(folder)
+    assert contents(folder) == before
+    assert configure(folder, stable={"a": 1}, canary={"a": 1}).labels["a"] == {"stable": 1, "canary": 1}
+
+
 def test_labels_move_only_as_asked(folder):
     configure(folder, stable={"a": 1})
     assert labels_in(folder)["a"] == {"stable": 1, "canary": 2}
@@ -485,9 +497,9 @@ def test_ready_asks_for_every_label_of_every_model():
         with server(dict.fromkeys(paths - {missing}, 200)) as (port, _):
             result = ready(RELEASED / MODELS_CONFIG, port)
             assert result.returncode == 1
-            assert result.stdout == "{} has no version {} yet\n".format(*missing.split("/")[3:6:2])
+            assert result.stdout == "{}: no version for label {} yet\n".format(*missing.split("/")[3:6:2])
     result = ready(RELEASED / MODELS_CONFIG, port)  # Nobody listens any more.
-    assert result.returncode != 0
+    assert result.returncode == 1 and result.stdout == f"no server on port {port}\n"
 
 
 def test_ready_reads_configs_written_by_hand(tmp_path):
@@ -524,7 +536,7 @@ def test_what_the_readme_names_exists():
 
 
 def test_commands_in_the_readme_are_understood(tmp_path, capsys):
-    shutil.copytree(RELEASED, tmp_path / "saved_models", ignore=shutil.ignore_patterns("variables", "*.md"))
+    shutil.copytree(RELEASED, tmp_path / "saved_models", ignore=shutil.ignore_patterns("*.md"))
     (tmp_path / "saved_models/translation_en_fr/2").mkdir()
     (tmp_path / "saved_models/translation_en_fr/2/saved_model.pb").touch()
     commands = re.findall(r"^python -m kerasseq.serving (.+)$", (RELEASED / "README.md").read_text(), re.MULTILINE)
