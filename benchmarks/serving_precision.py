@@ -9,6 +9,7 @@
 """
 
 import functools
+import random
 
 import keras
 import tensorflow as tf
@@ -16,6 +17,7 @@ import timing
 from serving import TRANSLATOR
 
 import kerasseq
+from kerasseq.exported import versions
 
 MODES = {"float32": None, "bfloat16 products": "auto_mixed_precision_onednn_bfloat16"}
 
@@ -61,8 +63,10 @@ def main():
     arguments = timing.parse_arguments(__file__, __doc__)
     quick = arguments.quick
     _, validation, _ = kerasseq.datasets.load_anki("fra")
+    validation = sorted(validation)
+    random.Random(1).shuffle(validation)
     sources, references = first_references(validation, 40 if quick else 1_000)
-    (version,) = [path for path in TRANSLATOR.iterdir() if path.name.isdecimal()]
+    version = TRANSLATOR / str(max(versions(TRANSLATOR)))
     results, rows = {}, []
 
     # === Products ===

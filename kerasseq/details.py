@@ -5,6 +5,8 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
+from kerasseq.samplers.sampler import IMPOSSIBLE
+
 # What a decoder gives for a finished hypothesis, where it has it.
 DECODER_DETAILS = ("attention", "attention_heads", "generation_probability")
 
@@ -54,6 +56,8 @@ def describe(result):
     """The `Generation` of one row of `decode_with_details`."""
     texts = [text.decode("utf-8") for text in result["text"]]
     scores = [float(score) for score in result["score"]]
+    # Where a search finds fewer hypotheses than it could, the rest is none.
+    alternatives = [(text, score) for text, score in zip(texts, scores, strict=True) if score > IMPOSSIBLE / 2]
     source_tokens, target_tokens = (real_tokens(result[side]) for side in ("source_tokens", "target_tokens"))
     copying = "generation_probability" in result
     attention = {
@@ -64,7 +68,7 @@ def describe(result):
     return Generation(
         text=texts[0],
         score=scores[0],
-        alternatives=list(zip(texts, scores, strict=True)),
+        alternatives=alternatives or [(texts[0], scores[0])],
         source_tokens=source_tokens,
         target_tokens=target_tokens,
         attention=attention.get("attention"),

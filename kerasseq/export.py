@@ -99,7 +99,7 @@ def renew(version_folder):
     `variables/` is not touched. The other files are replaced one by one, each in one step, in an order in which a
     server and `TextGenerator.load` can load the version at any time, and `renew` can be called again if it was killed.
     A server that has loaded the version sees the new signatures after its next start. Warm-up requests are written anew
-    as well.
+    as well. A second renewal of the version waits for the first.
 
     Args:
         version_folder: path of a version's folder, written by `export`.
@@ -107,14 +107,17 @@ def renew(version_folder):
     Raises:
         ValueError: as `export` and `TextGenerator.load` do; nothing is changed then.
     """
-    version_folder = os.path.abspath(version_folder)
-    model_folder = os.path.dirname(version_folder)
-    description = read_description(version_folder)
-    generator = load_exported(version_folder)
-    with temporary_folder(model_folder) as temporary:
+    model_name = os.path.basename(os.path.dirname(os.path.abspath(version_folder)))
+    # Files are exchanged beside where they lie, on the same file system, even if a link leads there.
+    version_folder = os.path.realpath(version_folder)
+    if not os.path.isdir(version_folder):
+        raise ValueError(f"Expected a version's folder. Received: {version_folder}, which is no folder.")
+    with locked_folder(version_folder), temporary_folder(os.path.dirname(version_folder)) as temporary:
+        description = read_description(version_folder)
+        generator = load_exported(version_folder)
         folder = os.path.join(temporary, "version")
         variables = os.path.join(version_folder, "variables")
-        write(generator, folder, os.path.basename(model_folder), variables)
+        write(generator, folder, model_name, variables)
         written = [name for name in digests(folder) if not name.startswith("variables")]
         if "files" in description:  # For as long as files are exchanged, their digests are not known.
             kept = {name: value for name, value in description["files"].items() if name not in written}
@@ -219,6 +222,10 @@ def write(generator, folder, model_name, variables=None):
     }
     write_description(folder, description)
     check_answers(module.functions, folder, generator.preprocessor)
+    for base, _, names in os.walk(folder):  # So that not even a power cut leaves a version with empty files.
+        for name in names:
+            with open(os.path.join(base, name), "rb") as file:
+                os.fsync(file.fileno())
 
 
 def signatures(generator):

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 
 import keras
 import tensorflow as tf
@@ -12,6 +13,7 @@ from kerasseq.warmup import WARM_UP_FILE, read_warm_up
 
 CONFIG_FILE = "kerasseq.json"
 EXTRA = "assets.extra"
+VERSION = re.compile("[1-9][0-9]{0,17}")  # Servers read 64 bits, and know no other spelling of a number.
 VARIABLES = "variables.data-00000-of-00001"
 
 
@@ -24,7 +26,7 @@ def versions(model_folder):
     """The version numbers in a model's folder."""
     if not os.path.isdir(model_folder):
         return []
-    return sorted(int(name) for name in os.listdir(model_folder) if name.isdecimal())
+    return sorted(int(name) for name in os.listdir(model_folder) if VERSION.fullmatch(name))
 
 
 def digests(folder):

@@ -25,6 +25,8 @@ RETRIED = (429, 502, 503)
 CONNECTION_WAIT = 3.0  # seconds for a connection to come about, at most
 FIRST_WAIT, LONGEST_WAIT = 0.1, 5.0  # seconds between two tries
 CHUNK = 65_536  # bytes of a reply read at once, at most
+LONGEST_REPLY = 1 << 28  # bytes
+NO_HYPOTHESIS = -5e8  # Scores below are of no hypothesis: a search may find fewer than it could.
 SHOWN = 500  # characters of a reply in the text of an error
 
 NEEDS_CREDENTIALS = "Give what the proxy asks for: Client(..., headers={{'Authorization': 'Bearer ...'}})."
@@ -89,11 +91,13 @@ class Answer:
         text: str.
         score: float, the sampler's score of the text.
         problem: str, what is wrong with a sound or an image, such as that it is none; empty if nothing is.
+        ignored_tokens: int, how many tokens of the source were not read, or `None` where the model does not say.
     """
 
     text: str
     score: float
     problem: str = dataclasses.field(default="", kw_only=True)
+    ignored_tokens: int | None = dataclasses.field(default=None, kw_only=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,14 +107,13 @@ class AttentionAnswer(Answer):
     Attributes:
         text: str.
         score: float.
-        problem: str, as in `Answer`.
+        problem, ignored_tokens: as in `Answer`.
         source_tokens: list of str, END included.
         target_tokens: list of str, END included where the text has ended.
         attention: list of one list of floats for each target token, one float for each source token.
         attention_heads: list of such matrices, one for each head, or `None` for a model without several heads.
         generation_probability: list of floats, how likely each target token was generated and not copied, or `None` for
             a model that does not copy.
-        ignored_tokens: int, how many tokens of the source were not read, or `None` where the model does not say.
     """
 
     source_tokens: list
@@ -118,7 +121,6 @@ class AttentionAnswer(Answer):
     attention: list
     attention_heads: list | None = None
     generation_probability: list | None = None
-    ignored_tokens: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -247,7 +249,7 @@ class Client:
         return self._of_each(sources, signature, answer_of)
 
     def nbest(self, sources):
-        """All hypotheses of the exported sampler for every source.
+        """The hypotheses that the exported sampler found for every source.
 
         Args:
             sources: as in `generate`.
@@ -264,9 +266,7 @@ class Client:
         client.nbest("Thank you.")  # [("Merci.", -0.1), ("Je vous remercie.", -1.2)]
         ```
         """
-        return self._of_each(
-            sources, "nbest", lambda reply: list(zip(texts_of(reply["text"]), scores_of(reply["score"]), strict=True))
-        )
+        return self._of_each(sources, "nbest", hypotheses_of)
 
     def attention(self, sources):
         """Generates a text for every source, with its tokens and the attention behind them.
@@ -361,6 +361,7 @@ class Client:
 
     def _call(self, method, url, clock, body=None):
         """The JSON of the server's reply, after as many tries as it takes."""
+        self._sessions.check_open()
         for tries in range(self.retries + 1):
             try:
                 reply = self._sessions.exchange(method, url, clock, body)
@@ -377,6 +378,11 @@ class Client:
                     raise self._too_late(url, tries) from error
             except requests.ConnectionError as error:
                 failure, asked_wait = self._unreachable(error, url, tries), 0.0
+            except (requests.RequestException, ValueError) as error:  # ValueErrors are those of urllib3.
+                raise ServingError(
+                    f"{url} did not answer as HTTP servers do ({type(error).__name__}: {error}). Check that the "
+                    "address is that of TensorFlow Serving's REST API."
+                ) from error
             if tries == self.retries:
                 raise failure
             wait = max(asked_wait, min(FIRST_WAIT * 2**tries, LONGEST_WAIT) * random.uniform(0.5, 1.0))
@@ -404,7 +410,7 @@ class Client:
     def _refusal(self, reply, url):
         try:
             error = str(json.loads(reply.text)["error"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             error = shown(reply.text) if reply.text else "no text"
         advice = ADVICE.get(reply.status_code, "")
         advice = next((special for text, special in ADVICE_BY_TEXT.items() if text in error), advice)
@@ -419,9 +425,10 @@ def is_address(url):
     """Whether it is the address of a host, with no or with a possible port."""
     try:
         parts = urllib.parse.urlsplit(url)
-        return (
-            parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and "@" not in parts.netloc
-        )
+        requests.Request("GET", url).prepare()
+        parts.hostname.encode("idna")
+        whole = parts.scheme in ("http", "https") and parts.port != 0
+        return whole and not ("@" in parts.netloc or parts.query or parts.fragment)
     except (AttributeError, TypeError, ValueError):
         return False
 
@@ -466,6 +473,13 @@ class Reply:
     text: str
 
 
+class Session(requests.Session):
+    """Follows no redirections: `requests` reads the bodies of those that it is not to follow, however long."""
+
+    def resolve_redirects(self, *arguments, **keywords):
+        return iter(())
+
+
 class Sessions:
     """Sessions of `requests`, each in one thread at a time: they are not made for several."""
 
@@ -489,7 +503,6 @@ class Sessions:
             except BaseException as error:
                 future.set_exception(error)
 
-        self._check_open()
         threading.Thread(target=work, daemon=True).start()
         try:
             return future.result(timeout=max(clock.remaining(), 0.0))
@@ -516,7 +529,7 @@ class Sessions:
 
     def _take(self):
         with self._lock:
-            return self._idle.pop() if self._idle else requests.Session()
+            return self._idle.pop() if self._idle else Session()
 
     def _give_back(self, session):
         with self._lock:
@@ -525,7 +538,7 @@ class Sessions:
                 return
         session.close()
 
-    def _check_open(self):
+    def check_open(self):
         if self._closed:
             raise ValueError("The client is closed, and makes no more calls. Make a new one: Client(url, model).")
 
@@ -539,7 +552,7 @@ class Sessions:
 
 def read_body(response, clock):
     """The body of a response, with a look at the clock whenever something has come."""
-    pieces = []
+    pieces, size = [], 0
     while True:
         try:
             piece = response.raw.read1(CHUNK, decode_content=True)
@@ -550,6 +563,9 @@ def read_body(response, clock):
         if not piece:
             return b"".join(pieces)
         pieces.append(piece)
+        size += len(piece)
+        if size > LONGEST_REPLY:
+            raise ServingError(f"The reply has more than {LONGEST_REPLY} bytes. Send fewer sources at once.")
         if clock.remaining() <= 0:
             raise requests.Timeout("The deadline has passed")
 
@@ -561,11 +577,11 @@ def retry_after(headers):
         return float(value)
     try:
         date = email.utils.parsedate_to_datetime(value)
-    except ValueError:
+        if date.tzinfo is None:
+            date = date.replace(tzinfo=datetime.UTC)
+        return max(0.0, (date - datetime.datetime.now(datetime.UTC)).total_seconds())
+    except (ValueError, ArithmeticError):
         return 0.0
-    if date.tzinfo is None:
-        date = date.replace(tzinfo=datetime.UTC)
-    return max(0.0, (date - datetime.datetime.now(datetime.UTC)).total_seconds())
 
 
 # === Replies ===
@@ -576,7 +592,7 @@ def understood(reply):
     """A context for reading a reply: what it lacks becomes a `ServingError` that shows it."""
     try:
         yield
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise ServingError(
             f"The reply is not that of a model exported by kerasseq, or of another signature ({type(error).__name__}: "
             f"{error}). Received: {shown(reply)}. Check the name of the model and of the signature."
@@ -586,7 +602,7 @@ def understood(reply):
 def parsed(reply):
     try:
         return json.loads(reply.text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ServingError(
             f"The reply is no JSON ({error}). Received: {shown(reply.text)}. Check that the address is that of "
             "TensorFlow Serving's REST API."
@@ -596,7 +612,12 @@ def parsed(reply):
 def answer_of(reply):
     (text,), (score,) = texts_of([reply["text"]]), scores_of([reply["score"]])
     (problem,) = texts_of([reply.get("problem", "")])
-    return Answer(text, score, problem=problem)
+    return Answer(text, score, problem=problem, ignored_tokens=reply.get("ignored_tokens"))
+
+
+def hypotheses_of(reply):
+    hypotheses = list(zip(texts_of(reply["text"]), scores_of(reply["score"]), strict=True))
+    return [hypothesis for hypothesis in hypotheses if hypothesis[1] > NO_HYPOTHESIS] or hypotheses[:1]
 
 
 def attention_answer_of(reply):
@@ -617,7 +638,7 @@ def attention_answer_of(reply):
         attention=cut(reply["attention"]),
         attention_heads=None if heads is None else [cut(matrix) for matrix in heads],
         generation_probability=None if probability is None else probability[:targets],
-        ignored_tokens=reply.get("ignored_tokens"),
+        ignored_tokens=answer.ignored_tokens,
     )
 
 
@@ -633,7 +654,7 @@ def texts_of(texts):
 
 
 def scores_of(scores):
-    if not all(isinstance(score, (int, float)) for score in scores):
+    if not all(isinstance(score, (int, float)) and not isinstance(score, bool) for score in scores):
         raise TypeError("the score is no number")
     return [float(score) for score in scores]
 

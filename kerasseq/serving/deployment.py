@@ -85,9 +85,14 @@ def configure(models_folder, stable=None, canary=None, overwrite=False):
     add_new_models(config, models)
     entries = config.model_config_list.config
     for label, moves in zip(LABELS, (stable, canary), strict=True):
+        if moves is not None and not isinstance(moves, dict):
+            raise ValueError(f"{label} must be a dict from model to version. Received: {moves!r}.")
         move_label(entries, label, moves or {}, models)
     check_labels(entries, models, path)
     check_exports(entries, models_folder)
+    for name in [MODELS_CONFIG, *deployment_files()]:
+        if os.path.isdir(os.path.join(models_folder, name)):
+            raise ValueError(f"{name} is to be a file in {models_folder}. Received: a folder of that name. Rename it.")
 
     files = {}
     for name, text in deployment_files().items():
@@ -208,12 +213,13 @@ def check_labels(entries, models, path):
     """Raises a `ValueError` unless the version behind every label exists, and is one that the policy loads."""
     for entry in entries:
         loaded = loaded_versions(entry.model_version_policy, models[entry.name])
-        for label, version in sorted(entry.version_labels.items()):
-            if version not in models[entry.name]:
-                raise ValueError(
-                    f"The label {label} of {entry.name} points to version {version}, which is gone. There are: "
-                    f"{listed(models, entry.name)}. Move the label, or bring the version back. (In {path}.)"
-                )
+        labels = sorted(entry.version_labels.items())
+        if gone := [f"{label} ({version})" for label, version in labels if version not in models[entry.name]]:
+            raise ValueError(
+                f"Labels of {entry.name} point to versions that are gone: {', '.join(gone)}. There are: "
+                f"{listed(models, entry.name)}. Move all these labels at once, or bring the versions back. (In {path}.)"
+            )
+        for label, version in labels:
             if version not in loaded:
                 raise ValueError(
                     f"The label {label} of {entry.name} points to version {version}, which the model_version_policy in "

@@ -340,6 +340,53 @@ def test_refusals_say_what_to_do(code, error, advice):
             client.generate("one")
 
 
+@pytest.mark.parametrize(
+    "act",
+    [
+        always(b"[" * 200_000),
+        always(b"[" * 200_000, code=500),
+        always(b'{"predictions": [{"text": "a", "score": 1' + b"0" * 400 + b"}]}"),
+        always({"predictions": [{"text": "a", "score": True}]}),
+        always({"error": "moved"}, code=302, Location="http://["),
+        failure(503, Retry_After="Mon, 01 Jan 2027 00:00:00 +99999999999999999999"),
+        always(b"[]", Content_Length="5, 6"),
+    ],
+)
+def test_replies_of_no_server_have_an_error_of_the_client(act):
+    with serving(act, retries=0) as (_, client), pytest.raises(ServingError):
+        client.generate("one")
+
+
+def test_redirections_are_not_read(monkeypatch):
+    """A body without end costs nothing: the code alone is looked at, after at most LONGEST_REPLY bytes."""
+    monkeypatch.setattr(client, "LONGEST_REPLY", 1 << 20)
+    sent = []
+
+    def endless(handler, document):
+        handler.send_response(302)
+        handler.send_header("Location", "http://localhost:1/")
+        handler.end_headers()
+        with contextlib.suppress(OSError):
+            while not handler.server.stopped.is_set():
+                sent.append(handler.wfile.write(b" " * 65_536))
+
+    with serving(endless) as (_, caller), pytest.raises(ServingError, match="more than 1048576 bytes"):
+        caller.generate("one")
+    assert sum(sent) < 1 << 26
+
+
+def test_hypotheses_that_a_search_did_not_find():
+    document = {"predictions": [{"text": ["a", "", ""], "score": [-0.5, -1e9, -1e9]}]}
+    with serving(always(document)) as (_, client):
+        assert client.nbest("one") == [("a", -0.5)]
+
+
+def test_tokens_that_were_not_read():
+    document = {"predictions": [{"text": "a", "score": -1.0, "ignored_tokens": 876}]}
+    with serving(always(document)) as (_, client):
+        assert client.answers("one").ignored_tokens == 876
+
+
 def test_a_refusal_without_json():
     with serving(always(b"<html>Not here</html>", 404)) as (_, client):
         with pytest.raises(RequestRefused, match="code 404: <html>Not here</html>"):
@@ -491,6 +538,10 @@ def test_replies_that_make_no_sense(document, message):
         ({"url": "http://:8501"}, "url must be"),
         ({"url": "http://localhost:port"}, "url must be"),
         ({"url": 8501}, "url must be"),
+        ({"url": "http://localhost:99999"}, "url must be"),
+        ({"url": "http://exa mple.com"}, "url must be"),
+        ({"url": "http://a..b"}, "url must be"),
+        ({"url": "http://localhost/?x=1#f"}, "url must be"),
         ({"url": "http://me:secret@localhost:8501"}, "credentials go into headers. Received: url='...@localhost:8501'"),
         ({"headers": {"Authorization": 3}}, "headers must be a dict from str to str. Received: a dict"),
         ({"headers": "Bearer"}, "headers must be a dict from str to str. Received: a str"),

@@ -178,7 +178,10 @@ def test_impossible_moves_change_nothing(folder, moves, message):
     ("change", "message"),
     [
         (lambda folder: shutil.rmtree(folder / "b"), "not in the folder: b"),
-        (lambda folder: shutil.rmtree(folder / "a/2"), "canary of a points to version 2, which is gone. There are: 1"),
+        (
+            lambda folder: shutil.rmtree(folder / "a/2"),
+            "of a point to versions that are gone: canary (2), stable (2). There are: 1",
+        ),
         (lambda folder: edit(folder, "model_config_list", "model_config"), "is no ModelServerConfig"),
         (lambda folder: edit(folder, "/models/a", "/elsewhere/a"), 'must have base_path: "/models/a"'),
         (lambda folder: edit(folder, 'name: "b"', 'name: "a"'), "more than once"),
