@@ -20,7 +20,7 @@ class Generation:
         score: float, the sampler's score of it.
         alternatives: list of (text, score), all hypotheses, the best first.
         source_tokens: list of str, END included. Where an encoder shortens the source, those of each position of the
-            memory together.
+            memory together. Of sounds, when each position begins, in seconds.
         target_tokens: list of str, END included where the hypothesis has ended.
         attention: float32 array `(target tokens, source tokens)`, or `None` for a model without attention; the mean
             over its heads where there are several.
@@ -41,15 +41,6 @@ class Generation:
     generation_probability: np.ndarray | None = dataclasses.field(default=None, repr=False)
     ignored_tokens: int = 0
     problem: str = ""
-
-
-def together(tokens, count):
-    """Joins each `count` tokens: string `(batch, source)` -> `(batch, ceil(source / count))`."""
-    if count == 1:
-        return tokens
-    batch, length = tf.unstack(tf.shape(tokens))
-    tokens = tf.pad(tokens, [[0, 0], [0, -length % count]], constant_values="")
-    return tf.strings.reduce_join(tf.reshape(tokens, [batch, -1, count]), axis=-1)
 
 
 def describe(result):

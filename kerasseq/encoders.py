@@ -3,7 +3,9 @@
 import keras
 from keras import layers
 
-from kerasseq.layers import PaddingMask, PairSteps, Recurrent
+from kerasseq.layers import ConvolutionalSubsampling, PaddingMask, PairSteps, Recurrent, SpecAugment
+
+SUBSAMPLINGS = ("convolutional", "pyramidal")
 
 
 def recurrent_encoder(
@@ -52,6 +54,76 @@ def recurrent_encoder(
     )
     return keras.Model(
         {"encoder_token_ids": encoder_token_ids},
+        {"memory": memory, "memory_mask": memory_mask, "states": states},
+        name=name,
+    )
+
+
+def frames_encoder(
+    num_bins,
+    units,
+    cell="lstm",
+    num_layers=3,
+    bidirectional=True,
+    subsampling="convolutional",
+    filters=32,
+    residual=False,
+    layer_normalization=False,
+    dropout=0.0,
+    spec_augment=None,
+    name="encoder",
+):
+    """A stack of recurrent layers over the frames of a sound, made fewer.
+
+    Args:
+        num_bins: int, size of a frame.
+        units, cell, num_layers, bidirectional, residual, layer_normalization, dropout: as in `encoder_stack`.
+        subsampling: `"convolutional"`: two convolutions before the recurrent layers, each with half as many frames and
+            bins (as in Amodei et al. 2016); `"pyramidal"`: each recurrent layer from the second on reads two steps of
+            the one below (Chan et al. 2016).
+        filters: int, of the convolutions.
+        spec_augment: dict of arguments of `kerasseq.layers.SpecAugment`, which hides parts of the frames in training;
+            `{}` for its defaults. Default: nothing is hidden.
+        name: str.
+
+    Returns:
+        a functional `keras.Model` from `{"encoder_frames": (batch, frames, bins), "encoder_mask": (batch, frames)}`,
+        float32 and bool, to `{"memory": (batch, positions, dim), "memory_mask": (batch, positions), "states": [...]}`
+        as `recurrent_encoder` gives it. Positions are a quarter of the frames, and for `"pyramidal"` a half for each
+        layer above the first.
+
+    Raises:
+        ValueError: for an unknown subsampling, or a pyramid with residual connections.
+    """
+    if subsampling not in SUBSAMPLINGS:
+        raise ValueError(
+            f"subsampling must be one of {', '.join(map(repr, SUBSAMPLINGS))}. Received: subsampling={subsampling!r}."
+        )
+    encoder_frames = keras.Input((None, num_bins), name="encoder_frames")
+    encoder_mask = keras.Input((None,), dtype="bool", name="encoder_mask")
+    sequences, mask = encoder_frames, encoder_mask
+    if spec_augment is not None:
+        sequences = SpecAugment(**spec_augment, name="spec_augment")(sequences, mask)
+    if subsampling == "convolutional":
+        sequences = layers.Reshape((-1, num_bins, 1), name="one_channel")(sequences)
+        for index in range(2):
+            subsample = ConvolutionalSubsampling(filters, name=f"subsampling_{index}")
+            sequences, mask = subsample(sequences, mask)  # (batch, positions, bins, filters)
+        sequences = layers.Reshape((-1, sequences.shape[2] * filters), name="channels_of_all_bins")(sequences)
+    memory, memory_mask, states = encoder_stack(
+        sequences,
+        mask,
+        units,
+        cell=cell,
+        num_layers=num_layers,
+        bidirectional=bidirectional,
+        residual=residual,
+        layer_normalization=layer_normalization,
+        pyramidal=subsampling == "pyramidal",
+        dropout=dropout,
+    )
+    return keras.Model(
+        {"encoder_frames": encoder_frames, "encoder_mask": encoder_mask},
         {"memory": memory, "memory_mask": memory_mask, "states": states},
         name=name,
     )

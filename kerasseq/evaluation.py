@@ -1,4 +1,4 @@
-"""Scores of generated texts: BLEU, chrF and ROUGE by the field's reference implementations, and of shortened texts."""
+"""Scores of generated texts: BLEU, chrF, ROUGE, word errors by the field's implementations, and of shortened texts."""
 
 import importlib.metadata
 import re
@@ -92,6 +92,48 @@ def rouge(predictions, references):
     number = numbers.pop() if len(numbers) == 1 else "var"
     package = f"package:rouge-score|version:{importlib.metadata.version('rouge-score')}"
     return {**means, "signature": f"nrefs:{number}|multi:best|stem:porter|measure:f1|{package}"}
+
+
+def word_error_rate(predictions, references):
+    """Word and character error rates: substitutions, deletions and insertions over the length of the references.
+
+    Args:
+        predictions: list of str.
+        references: list of str, one a prediction.
+
+    Returns:
+        dict of `wer` and `cer`, floats in percent over all texts, `substitutions`, `deletions` and `insertions`, int,
+        of words, and `words`, int, in the references. Words are what white space parts; case and punctuation count.
+
+    Raises:
+        ValueError: if there is nothing to score, a reference has no word, or predictions and references differ in
+            number or are not str.
+
+    Example:
+
+    >>> import kerasseq
+    >>> kerasseq.evaluation.word_error_rate(["one two", "four"], ["one two three", "four"])["wer"]
+    25.0
+
+    Source: jiwer (https://github.com/jitsi/jiwer).
+    """
+    import jiwer  # As above.
+
+    predictions, references = _paired(predictions, references, "references")
+    for index, reference in enumerate(references):
+        if not reference.split():
+            raise ValueError(
+                f"Every reference must have a word. Received at index {index}: {reference!r}. Leave such pairs out."
+            )
+    words, characters = jiwer.process_words(references, predictions), jiwer.process_characters(references, predictions)
+    return {
+        "wer": round(100 * words.wer, 2),
+        "cer": round(100 * characters.cer, 2),
+        "substitutions": words.substitutions,
+        "deletions": words.deletions,
+        "insertions": words.insertions,
+        "words": words.hits + words.substitutions + words.deletions,
+    }
 
 
 def token_f1(predictions, references, tokens="words"):

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from kerasseq import samplers
 from kerasseq.arguments import check_positive_integer
-from kerasseq.details import DECODER_DETAILS, describe, together
+from kerasseq.details import DECODER_DETAILS, describe
 from kerasseq.encoders import source_vocabulary_size, steps_per_position
 from kerasseq.joining import select_inputs
 from kerasseq.preprocessing.vocabulary import END_ID, START_ID
@@ -282,8 +282,8 @@ class TextGenerator(keras.Model):
         details = {
             "text": self._texts(outputs["token_ids"]),
             "score": outputs["scores"],
-            "source_tokens": together(
-                self.preprocessor.source_tokens(encoder_inputs), steps_per_position(self.model.get_layer("encoder"))
+            "source_tokens": self.preprocessor.source_tokens(
+                encoder_inputs, steps_per_position(self.model.get_layer("encoder"))
             ),
             "target_tokens": self.preprocessor.target_tokens(best),
             **self._remarks(raw),

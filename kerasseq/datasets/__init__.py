@@ -1,19 +1,23 @@
 """Data sets: lists of `(source, target)` strings, verified, split and ready for a preprocessor."""
 
 from kerasseq.datasets.aeslc import load_aeslc
+from kerasseq.datasets.an4 import load_an4
 from kerasseq.datasets.anki import load_anki
 from kerasseq.datasets.dates import load_dates
 from kerasseq.datasets.multi30k import load_multi30k
 from kerasseq.datasets.pairs import read_pairs
 from kerasseq.datasets.sentence_compression import load_sentence_compression
 from kerasseq.datasets.splits import split_by_source
+from kerasseq.datasets.spoken_digits import load_spoken_digits
 
 __all__ = [
     "load_aeslc",
+    "load_an4",
     "load_anki",
     "load_dates",
     "load_multi30k",
     "load_sentence_compression",
+    "load_spoken_digits",
     "read_pairs",
     "split_by_source",
 ]

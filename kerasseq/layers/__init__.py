@@ -2,6 +2,7 @@
 
 from kerasseq.layers.alignment_attention import CoverageAttention, LocationAttention, MonotonicAttention, StartAlignment
 from kerasseq.layers.attention import BahdanauAttention, LuongAttention
+from kerasseq.layers.augmentation import AdditiveNoise, SpecAugment, SpeedPerturbation
 from kerasseq.layers.cells import CELLS
 from kerasseq.layers.content_selection_loss import ContentSelectionLoss
 from kerasseq.layers.coverage_loss import CoverageLoss
@@ -12,12 +13,15 @@ from kerasseq.layers.multi_head_attention import MultiHeadAttention
 from kerasseq.layers.pointer_generator import PointerGenerator
 from kerasseq.layers.recurrent import Recurrent
 from kerasseq.layers.recurrent_attention import RecurrentAttention
+from kerasseq.layers.subsampling import ConvolutionalSubsampling
 from kerasseq.layers.zero_state import ZeroState
 
 __all__ = [
     "CELLS",
+    "AdditiveNoise",
     "BahdanauAttention",
     "ContentSelectionLoss",
+    "ConvolutionalSubsampling",
     "CoverageAttention",
     "CoverageLoss",
     "InputFeeding",
@@ -31,6 +35,8 @@ __all__ = [
     "PointerGenerator",
     "Recurrent",
     "RecurrentAttention",
+    "SpecAugment",
+    "SpeedPerturbation",
     "StartAlignment",
     "ZeroState",
 ]

@@ -5,6 +5,7 @@ from kerasseq.models.ensemble import Ensemble
 from kerasseq.models.gru import GRUSeq2Seq
 from kerasseq.models.lstm import LSTMSeq2Seq
 from kerasseq.models.pointer_generator import PointerGeneratorSeq2Seq
+from kerasseq.models.speech import SpeechSeq2Seq
 from kerasseq.models.vanilla import VanillaSeq2Seq
 
 __all__ = [
@@ -13,5 +14,6 @@ __all__ = [
     "GRUSeq2Seq",
     "LSTMSeq2Seq",
     "PointerGeneratorSeq2Seq",
+    "SpeechSeq2Seq",
     "VanillaSeq2Seq",
 ]

@@ -1,7 +1,9 @@
 """Raw sources and targets to tensors and back."""
 
+from kerasseq.preprocessing.audio import AudioPreprocessor
 from kerasseq.preprocessing.batching import EpochShuffle
 from kerasseq.preprocessing.text import TextPreprocessor
 from kerasseq.preprocessing.vocabulary import train_vocabulary
+from kerasseq.preprocessing.wav import encode_wav
 
-__all__ = ["EpochShuffle", "TextPreprocessor", "train_vocabulary"]
+__all__ = ["AudioPreprocessor", "EpochShuffle", "TextPreprocessor", "encode_wav", "train_vocabulary"]

@@ -26,6 +26,15 @@ def tokens(tokenizer, token_ids):
     return tf.where(token_ids == 0, "", tokenizer.id_to_string(token_ids))
 
 
+def together(tokens, count):
+    """Joins each `count` tokens: string `(batch, source)` -> `(batch, ceil(source / count))`."""
+    if count == 1:
+        return tokens
+    batch, length = tf.unstack(tf.shape(tokens))
+    tokens = tf.pad(tokens, [[0, 0], [0, -length % count]], constant_values="")
+    return tf.strings.reduce_join(tf.reshape(tokens, [batch, -1, count]), axis=-1)
+
+
 def shift_right(labels):
     """Decoder inputs for labels: START, then all labels but the last; rows end in padding where labels do."""
     if isinstance(labels, np.ndarray):

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerasseq.preprocessing.batching import batched, check_pairs, data_set_options, pad
-from kerasseq.preprocessing.ids import padded, shift_right, string_tensor, tokens
+from kerasseq.preprocessing.ids import padded, shift_right, string_tensor, together, tokens
 from kerasseq.preprocessing.long_texts import BOUNDARY, WIDE_SENTENCE_END, cut_rows, sentences, split_clauses
 from kerasseq.preprocessing.target_texts import TargetTexts, check_length, cut, kept_pairs
 from kerasseq.preprocessing.vocabulary import END_ID, NUM_SPECIAL_TOKENS, train_vocabulary
@@ -203,9 +203,14 @@ class TextPreprocessor(TargetTexts):
         ids = np.random.default_rng(1).integers(first, self.source_vocabulary_size, (count, length), dtype=np.int32)
         return self.tokenizers[0].detokenize(ids).numpy().tolist()
 
-    def source_tokens(self, encoder_inputs):
-        """The subwords of encoder inputs, for the axes of plots: string `(batch, source)`, empty for padding."""
-        return tokens(self.tokenizers[0], encoder_inputs["encoder_token_ids"])
+    def source_tokens(self, encoder_inputs, steps=1):
+        """The subwords of encoder inputs, for the axes of plots: string `(batch, positions)`, empty for padding.
+
+        Args:
+            encoder_inputs: what `encode_source` gives.
+            steps: int, subwords of a position of the memory; they are joined.
+        """
+        return together(tokens(self.tokenizers[0], encoder_inputs["encoder_token_ids"]), steps)
 
     # === Raw sources from Python ===
 

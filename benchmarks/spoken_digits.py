@@ -1,0 +1,106 @@
+"""Connected spoken digits: word error rates on the official test recordings, and on speakers who were never heard.
+
+Strings of 1 to 8 digits from the Free Spoken Digit Dataset. One model is trained on all six speakers and tested on the
+recordings 0 to 4; for each held-out speaker, one is trained on the five others and tested on that speaker's 500
+recordings. The number of epochs and the search were chosen on validation; each test is scored once.
+
+    python benchmarks/spoken_digits.py
+"""
+
+import os
+import pathlib
+import time
+
+import keras
+import timing
+
+import kerasseq
+from kerasseq import layers
+
+SEED = 1
+BATCH_SIZE = 32
+EPOCHS = 20
+PEAK_LEARNING_RATE = 2e-3
+HELD_OUT = ("theo", "lucas")
+SAMPLERS = {"greedy": "greedy", "beam 5": "beam"}
+SPEC_AUGMENT = {"frequency_width": 6, "time_share": 0.05}
+
+
+def build(preprocessor):
+    model = kerasseq.models.SpeechSeq2Seq(
+        preprocessor.target_vocabulary_size, num_bins=preprocessor.num_bins, units=128, num_layers=2, embedding_dim=64,
+        dropout=0.2, spec_augment=SPEC_AUGMENT,
+    )  # fmt: skip
+    return model
+
+
+def train_model(work, preprocessor, train, validation, epochs):
+    """Fits, or loads what an earlier call has fitted: a `TextGenerator` and the minutes that it took."""
+    finished, minutes = work / "finished.keras", work / "minutes.txt"
+    if finished.exists():
+        return kerasseq.TextGenerator.load(finished), float(minutes.read_text())
+    work.mkdir(parents=True, exist_ok=True)
+    keras.utils.set_random_seed(SEED)
+    shuffle = kerasseq.preprocessing.EpochShuffle(SEED)
+    augmentation = [layers.SpeedPerturbation(seed=SEED), layers.AdditiveNoise(seed=SEED)]
+    batches = preprocessor.dataset(
+        train, BATCH_SIZE, shuffle=shuffle, pad_to_multiple=16, augmentation=augmentation, too_long="truncate"
+    )
+    model = build(preprocessor)
+    steps = epochs * len(batches)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        PEAK_LEARNING_RATE / 10, steps, warmup_target=PEAK_LEARNING_RATE, warmup_steps=steps // 20, alpha=0.01
+    )
+    model.compile(
+        keras.optimizers.Adam(schedule, clipnorm=1.0), kerasseq.losses.MaskedCrossentropy(label_smoothing=0.1)
+    )
+    begin = time.perf_counter()
+    model.fit(
+        batches,
+        validation_data=preprocessor.dataset(validation, BATCH_SIZE),
+        epochs=epochs,
+        shuffle=False,  # The data set shuffles itself.
+        verbose=2,
+        callbacks=[shuffle, keras.callbacks.BackupAndRestore(work / "backup")],
+    )
+    minutes.write_text(f"{(time.perf_counter() - begin) / 60:.1f}")
+    generator = kerasseq.TextGenerator(model, preprocessor)
+    generator.save(work / "unfinished.keras")
+    os.replace(work / "unfinished.keras", finished)
+    return generator, float(minutes.read_text())
+
+
+def errors(generator, pairs, sampler):
+    sounds, words = zip(*pairs, strict=True)
+    return kerasseq.evaluation.word_error_rate(generator.generate(sounds, sampler), words)
+
+
+def main():
+    arguments = timing.parse_arguments(__file__, __doc__)
+    quick = arguments.quick
+    work = pathlib.Path("runs/spoken_digits_quick" if quick else "runs/spoken_digits")
+    results, rows = {}, []
+    for held_out in (None, *HELD_OUT)[: 1 if quick else None]:
+        data = kerasseq.datasets.load_spoken_digits(held_out, num_train=100 if quick else 5_000)
+        train, validation, test = (side[:20] if quick else side for side in data)
+        preprocessor = kerasseq.preprocessing.AudioPreprocessor.from_pairs(
+            train, vocabulary_size=300, sample_rate=8_000, max_seconds=12, max_target_length=16
+        )
+        name = "all speakers" if held_out is None else f"without {held_out}"
+        generator, minutes = train_model(
+            work / name.replace(" ", "_"), preprocessor, train, validation, 1 if quick else EPOCHS
+        )
+        on_validation = {name: errors(generator, validation, sampler) for name, sampler in SAMPLERS.items()}
+        search = min(SAMPLERS, key=lambda name: on_validation[name]["wer"])
+        on_test = errors(generator, test, SAMPLERS[search])
+        results[name] = {
+            "minutes": minutes, "parameters": generator.model.count_params(), "validation": on_validation,
+            "search": search, "test": on_test,
+        }  # fmt: skip
+        rows.append([name, minutes, on_validation[search]["wer"], search, on_test["wer"]])
+    settings = {"seed": SEED, "epochs": EPOCHS, "batch_size": BATCH_SIZE, "strings": 5_000}
+    timing.report(arguments, settings, results, ["", "minutes", "validation WER", "search", "test WER"], rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""Shorter sequences by convolutions."""
+
+import keras
+from keras import ops
+
+from kerasseq.arguments import check_positive_integer
+
+
+@keras.saving.register_keras_serializable(package="kerasseq")
+class ConvolutionalSubsampling(keras.layers.Layer):
+    """Halves the frames of a sound: a convolution over time and frequency with strides of 2, and a ReLU.
+
+    Position j sees the frames 2j - 1, 2j and 2j + 1, whatever is padded behind; padded frames count as zeros.
+
+    Args:
+        filters: int.
+
+    Call arguments:
+        frames: float `(batch, frames, bins, channels)`.
+        mask: bool `(batch, frames)`, true for real frames.
+
+    Returns:
+        float `(batch, ceil(frames / 2), ceil(bins / 2), filters)`, zeros for padding, and its mask `(batch, ceil(frames
+        / 2))`.
+
+    Example:
+
+    >>> import keras, kerasseq
+    >>> mask = keras.ops.array([[True, True, True, False, False]])
+    >>> halved, halved_mask = kerasseq.layers.ConvolutionalSubsampling(4)(keras.ops.ones((1, 5, 8, 1)), mask)
+    >>> keras.ops.shape(halved), keras.ops.convert_to_numpy(halved_mask).tolist()
+    ((1, 3, 4, 4), [[True, True, False]])
+    """
+
+    def __init__(self, filters, **kwargs):
+        super().__init__(**kwargs)
+        check_positive_integer("filters", filters)
+        self.filters = filters
+
+    def build(self, frames_shape, mask_shape=None):
+        self.kernel = self.add_weight(
+            shape=(3, 3, frames_shape[-1], self.filters), initializer="he_uniform", name="kernel"
+        )
+        self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias")
+
+    def call(self, frames, mask):
+        batch, time, bins, _ = ops.shape(frames)
+        frames = ops.where(mask[:, :, None, None], frames, ops.zeros_like(frames))
+        # Not padding="same", which lies to the left or to the right of an even or an odd length.
+        frames = ops.pad(frames, ((0, 0), (1, 1), (1, 1), (0, 0)))
+        halved = ops.relu(ops.conv(frames, self.kernel, strides=2, padding="valid") + self.bias)
+        halved = ops.reshape(halved, (batch, (time + 1) // 2, (bins + 1) // 2, self.filters))
+        halved_mask = mask[:, ::2]
+        return ops.where(halved_mask[:, :, None, None], halved, ops.zeros_like(halved)), halved_mask
+
+    def compute_output_spec(self, frames, mask):
+        batch, time, bins, _ = frames.shape
+        time = None if time is None else (time + 1) // 2
+        return (
+            keras.KerasTensor((batch, time, (bins + 1) // 2, self.filters), dtype=self.compute_dtype),
+            keras.KerasTensor((batch, time), dtype="bool"),
+        )
+
+    def get_config(self):
+        return {**super().get_config(), "filters": self.filters}

@@ -1,0 +1,127 @@
+"""The encoder-decoder that listens."""
+
+from kerasseq.bridges import attention_bridge
+from kerasseq.decoders import attention_decoder
+from kerasseq.encoders import frames_encoder
+from kerasseq.joining import connect
+from kerasseq.models.arguments import check_arguments
+
+
+def SpeechSeq2Seq(
+    target_vocabulary_size,
+    num_bins=40,
+    cell="lstm",
+    embedding_dim=128,
+    units=256,
+    num_layers=3,
+    num_decoder_layers=1,
+    bidirectional=True,
+    subsampling="convolutional",
+    filters=32,
+    attention="location",
+    placement=None,
+    num_heads=4,
+    bridge=None,
+    residual=False,
+    layer_normalization=False,
+    dropout=0.0,
+    spec_augment=None,
+    tie_embeddings=False,
+    name="speech_seq2seq",
+):
+    """A recurrent encoder-decoder that writes down what is said: Listen, Attend and Spell.
+
+    Args:
+        target_vocabulary_size: int, number of target token ids.
+        num_bins: int, size of a frame, the preprocessor's `num_bins`.
+        cell: `"simple_rnn"`, `"lstm"` or `"gru"`, in encoder and decoder.
+        embedding_dim: int, size of the token embeddings.
+        units: int, size of each state, in the encoder for each direction.
+        num_layers: int, number of recurrent layers in the encoder.
+        num_decoder_layers: int, number of recurrent layers in the decoder.
+        bidirectional: bool, whether the encoder also listens backwards.
+        subsampling, filters: how frames become positions of the memory, see `kerasseq.encoders.frames_encoder`.
+        attention: as in `AttentionSeq2Seq`. `"location"` knows where it listened last, which keeps it from losing its
+            place in sounds that repeat themselves (Chorowski et al. 2015).
+        placement, num_heads, bridge: as in `AttentionSeq2Seq`.
+        residual: bool, whether each layer from the second on adds its input to its output.
+        layer_normalization: bool, whether the cells are normalized (Ba et al. 2016).
+        dropout: float in [0, 1), share of units dropped after embeddings, between layers and before the logits.
+        spec_augment: dict of arguments of `kerasseq.layers.SpecAugment`, which hides parts of the frames in training;
+            `{}` for its defaults. Default: nothing is hidden.
+        tie_embeddings: bool, whether the projection to the target vocabulary uses the target embedding's matrix.
+        name: str.
+
+    Returns:
+        a functional `keras.Model` from `{"encoder_frames": (batch, frames, bins), "encoder_mask": (batch, frames),
+        "decoder_token_ids": (batch, target)}`, float32, bool and int32, to logits `(batch, target, target_vocabulary)`,
+        float32. Its parts are `model.get_layer("encoder")`, `"bridge"` and `"decoder"`, as in `AttentionSeq2Seq`; the
+        memory has a position for several frames.
+
+    Raises:
+        ValueError: as `AttentionSeq2Seq`, and for an unknown subsampling.
+
+    Example:
+
+    >>> import keras, kerasseq
+    >>> model = kerasseq.models.SpeechSeq2Seq(30, num_bins=40, units=16, embedding_dim=8, num_layers=2)
+    >>> inputs = {
+    ...     "encoder_frames": keras.ops.ones((2, 50, 40)),
+    ...     "encoder_mask": keras.ops.ones((2, 50), dtype="bool"),
+    ...     "decoder_token_ids": keras.ops.ones((2, 5), dtype="int32"),
+    ... }
+    >>> keras.ops.shape(model(inputs))
+    (2, 5, 30)
+
+    Sources: Chan, Jaitly, Le and Vinyals 2016; Chorowski, Bahdanau, Serdyuk, Cho and Bengio 2015.
+    """
+    check_arguments(
+        dropout,
+        target_vocabulary_size=target_vocabulary_size,
+        num_bins=num_bins,
+        embedding_dim=embedding_dim,
+        units=units,
+        num_layers=num_layers,
+        num_decoder_layers=num_decoder_layers,
+        filters=filters,
+        num_heads=num_heads,
+    )
+    encoder = frames_encoder(
+        num_bins,
+        units,
+        cell=cell,
+        num_layers=num_layers,
+        bidirectional=bidirectional,
+        subsampling=subsampling,
+        filters=filters,
+        residual=residual,
+        layer_normalization=layer_normalization,
+        dropout=dropout,
+        spec_augment=spec_augment,
+    )
+    bridge = attention_bridge(
+        encoder,
+        units,
+        cell,
+        attention=attention,
+        placement=placement,
+        num_layers=num_decoder_layers,
+        attentional_units=embedding_dim if tie_embeddings else units,
+        bridge=bridge,
+    )
+    decoder = attention_decoder(
+        target_vocabulary_size,
+        embedding_dim,
+        units,
+        memory_dim=encoder.output["memory"].shape[-1],
+        cell=cell,
+        attention=attention,
+        placement=placement,
+        num_heads=num_heads,
+        num_layers=num_decoder_layers,
+        residual=residual,
+        layer_normalization=layer_normalization,
+        dropout=dropout,
+        tie_embeddings=tie_embeddings,
+    )
+    return connect(encoder, bridge, decoder, name)
