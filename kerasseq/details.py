@@ -3,7 +3,6 @@
 import dataclasses
 
 import numpy as np
-import tensorflow as tf
 
 from kerasseq.samplers.sampler import IMPOSSIBLE
 
