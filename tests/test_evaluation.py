@@ -9,7 +9,7 @@ import pytest
 import sacrebleu
 
 from kerasseq.datasets import read_pairs
-from kerasseq.evaluation import bleu, chrf, compression_rate, new_words, rouge, token_f1
+from kerasseq.evaluation import bleu, chrf, compression_rate, new_words, rouge, token_f1, word_error_rate
 
 PREDICTIONS = ["the cat sat on a mat", "there is a dog in the garden", "hello"]
 REFERENCES = [
@@ -290,3 +290,28 @@ def test_errors_of_one_text_a_prediction(score, name, predictions, others, messa
 def test_examples():
     result = doctest.testmod(sys.modules["kerasseq.evaluation"])
     assert result.attempted and not result.failed
+
+
+# === Word errors ===
+
+
+def test_hand_computed_word_errors():
+    """One word exchanged, one left out, one too many, of seven; characters count spaces."""
+    predictions, references = ["one too three", "four", "five six six"], ["one two three", "four five", "five six"]
+    assert word_error_rate(predictions, references) == {
+        "wer": round(100 * 3 / 7, 2),
+        "cer": round(100 * (1 + 5 + 4) / (13 + 9 + 8), 2),
+        "substitutions": 1,
+        "deletions": 1,
+        "insertions": 1,
+        "words": 7,
+    }
+
+
+def test_nothing_heard_is_all_wrong():
+    assert word_error_rate([""], ["one two"])["wer"] == 100.0
+
+
+def test_a_reference_without_words_is_refused():
+    with pytest.raises(ValueError, match="index 1: ' '. Leave such pairs out"):
+        word_error_rate(["a", "b"], ["a", " "])

@@ -6,6 +6,7 @@ from kerasseq.layers.augmentation import AdditiveNoise, SpecAugment, SpeedPertur
 from kerasseq.layers.cells import CELLS
 from kerasseq.layers.content_selection_loss import ContentSelectionLoss
 from kerasseq.layers.coverage_loss import CoverageLoss
+from kerasseq.layers.ctc_loss import CTCLoss
 from kerasseq.layers.input_feeding import InputFeeding
 from kerasseq.layers.masking import PaddingMask, PairSteps
 from kerasseq.layers.mean_probability import MeanProbability
@@ -20,6 +21,7 @@ __all__ = [
     "CELLS",
     "AdditiveNoise",
     "BahdanauAttention",
+    "CTCLoss",
     "ContentSelectionLoss",
     "ConvolutionalSubsampling",
     "CoverageAttention",

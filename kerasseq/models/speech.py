@@ -4,6 +4,7 @@ from kerasseq.bridges import attention_bridge
 from kerasseq.decoders import attention_decoder
 from kerasseq.encoders import frames_encoder
 from kerasseq.joining import connect
+from kerasseq.layers import CTCLoss
 from kerasseq.models.arguments import check_arguments
 
 
@@ -27,6 +28,7 @@ def SpeechSeq2Seq(
     dropout=0.0,
     spec_augment=None,
     tie_embeddings=False,
+    ctc_loss=0.0,
     name="speech_seq2seq",
 ):
     """A recurrent encoder-decoder that writes down what is said: Listen, Attend and Spell.
@@ -50,6 +52,8 @@ def SpeechSeq2Seq(
         spec_augment: dict of arguments of `kerasseq.layers.SpecAugment`, which hides parts of the frames in training;
             `{}` for its defaults. Default: nothing is hidden.
         tie_embeddings: bool, whether the projection to the target vocabulary uses the target embedding's matrix.
+        ctc_loss: float of at least 0, weight of a second loss that teaches the encoder alone, which helps where there
+            is little speech; see `kerasseq.layers.CTCLoss`.
         name: str.
 
     Returns:
@@ -73,7 +77,8 @@ def SpeechSeq2Seq(
     >>> keras.ops.shape(model(inputs))
     (2, 5, 30)
 
-    Sources: Chan, Jaitly, Le and Vinyals 2016; Chorowski, Bahdanau, Serdyuk, Cho and Bengio 2015.
+    Sources: Chan, Jaitly, Le and Vinyals 2016; Chorowski, Bahdanau, Serdyuk, Cho and Bengio 2015; Kim, Hori and
+    Watanabe 2017.
     """
     check_arguments(
         dropout,
@@ -124,4 +129,10 @@ def SpeechSeq2Seq(
         dropout=dropout,
         tie_embeddings=tie_embeddings,
     )
-    return connect(encoder, bridge, decoder, name)
+
+    def add_losses(logits, context):
+        return CTCLoss(target_vocabulary_size, ctc_loss, name="ctc_loss")(
+            logits, context["memory"], context["memory_mask"], context["decoder_token_ids"]
+        )
+
+    return connect(encoder, bridge, decoder, name, add_losses if ctc_loss else None)

@@ -161,9 +161,9 @@ class AudioPreprocessor(TargetTexts):
         Returns:
             list of `count` bytes, the same in every call.
         """
-        samples = max(1, int(share * self.max_seconds * self.sample_rate))
+        samples = max(1, int(share * self.max_seconds * LEAST_RATE))  # At the lowest rate, for small files.
         noise = np.random.default_rng(1).normal(scale=0.1, size=samples)
-        return [encode_wav(noise, self.sample_rate)] * count
+        return [encode_wav(noise, LEAST_RATE)] * count
 
     # === Raw sources from Python ===
 

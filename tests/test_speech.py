@@ -1,0 +1,237 @@
+"""Sounds by every road: teacher forcing, step by step, padded, saved, served. Digits are tones."""
+
+import base64
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import kerasseq
+from kerasseq import TextGenerator
+from kerasseq.joining import decoder_outputs
+from kerasseq.models import SpeechSeq2Seq
+from kerasseq.preprocessing import AudioPreprocessor, encode_wav
+
+C_API = pathlib.Path(__file__).parent / "serving" / "c_api.py"
+RATE = 8_000
+NAMES = ("zero", "one", "two", "three")
+START, END, LENGTH = 2, 3, 8
+
+
+def tones(digits, random):
+    """0.1 to 0.2 s of a tone for each digit, with short silences."""
+    pieces = [np.zeros(random.integers(200, 800))]
+    for digit in digits:
+        time = np.arange(random.integers(800, 1_600)) / RATE
+        pieces += [0.3 * np.sin(2 * np.pi * (300 + 400 * digit) * time), np.zeros(random.integers(200, 800))]
+    return encode_wav(np.concatenate(pieces) + random.normal(scale=0.01, size=sum(map(len, pieces))), RATE)
+
+
+def pairs_of(count, seed, most=4):
+    random = np.random.default_rng(seed)
+    strings = [random.integers(0, len(NAMES), random.integers(1, most + 1)) for _ in range(count)]
+    return [(tones(digits, random), " ".join(NAMES[digit] for digit in digits)) for digits in strings]
+
+
+PAIRS = pairs_of(40, 1)
+SOUNDS = [sound for sound, _ in PAIRS[:4]]
+
+
+@pytest.fixture(scope="module")
+def preprocessor():
+    return AudioPreprocessor.from_pairs(
+        PAIRS, vocabulary_size=290, sample_rate=RATE, num_bins=20, max_seconds=1.5, max_target_length=LENGTH
+    )
+
+
+BUILDERS = {
+    "convolutional": lambda size, **options: SpeechSeq2Seq(size, **options, num_layers=2),
+    "pyramidal": lambda size, **options: SpeechSeq2Seq(
+        size, **options, cell="gru", num_layers=3, subsampling="pyramidal", attention="luong", num_decoder_layers=2
+    ),
+}
+
+
+@pytest.fixture(scope="module", params=BUILDERS)
+def generator(request, preprocessor):
+    """With random weights, large enough that outputs differ from sound to sound."""
+    model = BUILDERS[request.param](
+        preprocessor.target_vocabulary_size, num_bins=20, units=10, embedding_dim=6, filters=4, spec_augment={}
+    )
+    random = np.random.default_rng(5)
+    model.set_weights([random.normal(size=weight.shape, scale=0.6) for weight in model.get_weights()])
+    return TextGenerator(model, preprocessor, sampler="greedy")
+
+
+def ids_by_predict(model, inputs):
+    """Greedy ids of one sound and their log-probability: the whole prefix through the model for each token."""
+    ids, score = [], 0.0
+    while len(ids) < LENGTH and END not in ids:
+        decoder_token_ids = np.array([[START, *ids]], "int32")
+        logits = model.predict_on_batch({**inputs, "decoder_token_ids": decoder_token_ids})[0, -1].astype("float64")
+        ids.append(int(np.argmax(logits)))
+        score += logits[ids[-1]] - np.log(np.sum(np.exp(logits)))
+    return ids, score
+
+
+def test_generate_is_a_loop_of_predict(generator, preprocessor):
+    generations = generator.generate(SOUNDS, details=True)
+    assert len({generation.text for generation in generations}) > 1
+    for sound, generation in zip(SOUNDS, generations, strict=True):
+        inputs = {name: tensor.numpy() for name, tensor in preprocessor.encode_source([sound]).items()}
+        ids, score = ids_by_predict(generator.model, inputs)
+        assert generation.text == preprocessor.decode([ids]).numpy()[0].decode()
+        assert generation.score == pytest.approx(score, abs=1e-3)
+        # Teacher forcing of the ids: the attention, with a position for each four frames.
+        outputs = decoder_outputs(generator.model)({**inputs, "decoder_token_ids": np.array([[START, *ids[:-1]]])})
+        np.testing.assert_allclose(generation.attention, outputs["attention"][0], atol=1e-4)
+        frames = inputs["encoder_mask"].shape[1]
+        assert generation.source_tokens == [f"{0.04 * position:.2f}" for position in range(-(-frames // 4))]
+        assert generation.problem == ""
+
+
+@pytest.mark.parametrize("padding", [1, 2, 3, 4, 7, 30])
+def test_padding_changes_nothing(generator, preprocessor, padding):
+    inputs, _ = next(iter(preprocessor.dataset(PAIRS[:3], batch_size=3)))
+    logits = generator.model(inputs)
+    padded = {
+        **inputs,
+        "encoder_frames": tf.pad(inputs["encoder_frames"], [[0, 0], [0, padding], [0, 0]], constant_values=9.0),
+        "encoder_mask": tf.pad(inputs["encoder_mask"], [[0, 0], [0, padding]]),
+    }
+    np.testing.assert_allclose(generator.model(padded), logits, atol=1e-4)
+    # Nor does a longer sound beside it.
+    for row, (sound, words) in enumerate(PAIRS[:3]):
+        alone, _ = next(iter(preprocessor.dataset([(sound, words)], batch_size=1)))
+        length = alone["decoder_token_ids"].shape[1]
+        np.testing.assert_allclose(generator.model(alone)[0], logits[row, :length], atol=1e-3)
+
+
+def test_saved_and_loaded(generator, tmp_path):
+    generator.save(tmp_path / "speech.keras")
+    loaded = TextGenerator.load(tmp_path / "speech.keras")
+    assert loaded.generate(SOUNDS) == generator.generate(SOUNDS)
+
+
+def test_frames_are_hidden_in_training_alone(generator, preprocessor):
+    inputs, _ = next(iter(preprocessor.dataset(PAIRS[:3], batch_size=3)))
+    layer = generator.model.get_layer("encoder").get_layer("spec_augment")
+    frames, mask = inputs["encoder_frames"], inputs["encoder_mask"]
+    assert np.array_equal(layer(frames, mask), frames)
+    assert not np.array_equal(layer(frames, mask, training=True), frames)
+
+
+def test_unknown_subsampling():
+    with pytest.raises(ValueError, match="subsampling must be one of 'convolutional', 'pyramidal'. Received: .*'max'"):
+        SpeechSeq2Seq(30, subsampling="max")
+
+
+# === Served ===
+
+NOISE = encode_wav(np.random.default_rng(3).normal(scale=2.0, size=4_000), RATE)  # clipped
+NASTY = {
+    "good": SOUNDS[0], "empty": b"", "text": b"not a sound" * 50, "truncated": SOUNDS[1][:500], "clipped": NOISE,
+    "silence": encode_wav(np.zeros(6_000), RATE), "too short": encode_wav([0.1], RATE),
+    "too long": encode_wav(np.zeros(100_000), RATE), "another": SOUNDS[2],
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def served(preprocessor, tmp_path_factory):
+    """A generator, and the answers of a fresh process without kerasseq to NASTY by signature."""
+    model = BUILDERS["convolutional"](preprocessor.target_vocabulary_size, num_bins=20, units=10, embedding_dim=6)
+    random = np.random.default_rng(6)
+    model.set_weights([random.normal(size=weight.shape, scale=0.6) for weight in model.get_weights()])
+    generator = TextGenerator(model, preprocessor, sampler="beam")
+    folder = generator.export(tmp_path_factory.mktemp("speech"))
+    assert os.path.getsize(os.path.join(folder, "assets.extra", "tf_serving_warmup_requests")) < 500_000
+    sounds = [base64.b64encode(sound).decode() for sound in NASTY.values()]
+    signatures = ("serving_default", "greedy", "nbest", "attention")
+    requests = [{"signature": signature, "inputs": {"audio_bytes": sounds}} for signature in signatures]
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment.pop("PYTHONPATH", None)
+    run = subprocess.run(
+        [sys.executable, str(C_API), folder],
+        input=json.dumps(requests),
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+    assert run.returncode == 0, run.stderr[-3_000:]
+    answers = json.loads(run.stdout)
+    assert "kerasseq" not in answers["imported"]
+    return folder, generator, dict(zip(signatures, answers["answers"], strict=True))
+
+
+def decoded(strings):
+    return [base64.b64decode(string).decode("utf-8") for string in strings]
+
+
+@pytest.mark.parametrize("signature", ["serving_default", "greedy", "nbest", "attention"])
+def test_served_as_in_process(served, signature):
+    _, generator, answers = served
+    good = [sound for name, sound in NASTY.items() if name not in ("empty", "text")]
+    rows = [row for row, name in enumerate(NASTY) if name not in ("empty", "text")]
+    sampler = "greedy" if signature == "greedy" else None
+    answer = answers[signature]
+    scores = np.array(answer["score"]["values"]).reshape(len(NASTY), -1)
+    for row, generation in zip(rows, generator.generate(good, sampler, details=True), strict=True):
+        count = scores.shape[1]
+        np.testing.assert_allclose(scores[row], [score for _, score in generation.alternatives[:count]], atol=1e-3)
+        gaps = -np.diff([score for _, score in generation.alternatives])
+        if len(gaps) == 0 or gaps[0] > 1e-3:
+            assert decoded(np.ravel(answer["text"]["values"][row]))[0] == generation.text
+        assert decoded([answer["problem"]["values"][row]]) == [generation.problem]
+
+
+def test_problems_are_named(served):
+    _, _, answers = served
+    for answer in answers.values():
+        problems = dict(zip(NASTY, decoded(answer["problem"]["values"]), strict=True))
+        assert {name for name, problem in problems.items() if problem.startswith("Not a WAV file")} == {"empty", "text"}
+        assert problems["too long"] == "The sound lasts 12.5 s. The first 1.5 s were heard."
+        assert problems["too short"] == "The sound is shorter than 25 ms."
+        assert not any(problems[name] for name in ("good", "another", "silence", "clipped", "truncated"))
+
+
+def test_loaded_and_fitted_on(served):
+    folder, generator, _ = served
+    loaded = TextGenerator.load(folder)
+    assert loaded.generate(SOUNDS) == generator.generate(SOUNDS)
+    loaded.model.compile("sgd", kerasseq.losses.MaskedCrossentropy())
+    history = loaded.model.fit(loaded.preprocessor.dataset(PAIRS, batch_size=20), verbose=0)
+    assert np.isfinite(history.history["loss"]).all()
+
+
+def test_input_is_named_for_sounds(served):
+    signature = tf.saved_model.load(served[0]).signatures["serving_default"]
+    assert signature.structured_input_signature[1] == {"audio_bytes": tf.TensorSpec([None], tf.string, "audio_bytes")}
+
+
+# === Learning ===
+
+
+@pytest.mark.slow
+def test_tones_are_learned():
+    """Tones of strings that were not in training: nearly all of them right, with either subsampling."""
+    train, test = pairs_of(1_500, 7), pairs_of(100, 8)
+    preprocessor = AudioPreprocessor.from_pairs(
+        train, vocabulary_size=290, sample_rate=RATE, num_bins=20, max_seconds=2.0, max_target_length=LENGTH
+    )
+    for subsampling in ("convolutional", "pyramidal"):
+        keras.utils.set_random_seed(1)
+        model = SpeechSeq2Seq(
+            preprocessor.target_vocabulary_size, num_bins=20, units=32, num_layers=3, embedding_dim=16, filters=8,
+            subsampling=subsampling,
+        )  # fmt: skip
+        model.compile(keras.optimizers.Adam(0.003, clipnorm=1.0), kerasseq.losses.MaskedCrossentropy())
+        model.fit(preprocessor.dataset(train, batch_size=32, shuffle=True), epochs=15, verbose=0, shuffle=False)
+        sounds, words = zip(*test, strict=True)
+        errors = kerasseq.evaluation.word_error_rate(TextGenerator(model, preprocessor).generate(sounds), words)
+        assert errors["wer"] < 2.0, (subsampling, errors)
