@@ -1,7 +1,8 @@
 """Connected spoken digits: word error rates on the official test recordings, and on a speaker who was never heard.
 
 Strings of 1 to 8 digits from the Free Spoken Digit Dataset. One model is trained on all six speakers and tested on the
-recordings 0 to 4; another on five speakers, and tested on the 500 recordings of the sixth. The number of epochs and the search were chosen on validation; each test is scored once.
+recordings 0 to 4; another on five speakers, and tested on the 500 recordings of the sixth. The number of epochs and the
+search were chosen on validation; each test is scored once.
 
     python benchmarks/spoken_digits.py
 """
