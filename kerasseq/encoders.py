@@ -154,7 +154,8 @@ def image_features(backbone, image_size=None, normalization=None, name="image_fe
 
     Returns:
         a functional `keras.Model` from images `(batch, height, width, 3)`, RGB from 0 to 255, to features `(batch,
-        rows, columns, channels)`. It shares the weights of the backbone, and trains them unless `backbone.trainable = False`.
+        rows, columns, channels)`. It shares the weights of the backbone, and trains them unless `backbone.trainable =
+        False`.
 
     Raises:
         ValueError: if the backbone is no model, takes images of another size, or gives no grid.

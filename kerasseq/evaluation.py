@@ -12,6 +12,7 @@ TOKENS = {
     "words": lambda text: re.findall(r"\w+|[^\w\s]", text.lower()),
     "whitespace": str.split,
 }
+CAPTION_WORDS = "words:lowercased, without punctuation"
 # Of CIDEr-D: its longest n-grams, and the deviation in words by which a length that differs is judged.
 LONGEST_NGRAM, LENGTH_DEVIATION = 4, 6.0
 
@@ -134,7 +135,7 @@ def caption_bleu(predictions, references):
         metric = sacrebleu.metrics.BLEU(tokenize="none", max_ngram_order=order, smooth_method="none")
         result = _corpus_score(metric, predictions, references)
         scores[f"bleu{order}"] = result["score"]
-    return {**scores, "signature": f"words:lowercased, without punctuation|{result['signature']}"}
+    return {**scores, "signature": f"{CAPTION_WORDS}|{result['signature']}"}
 
 
 def cider(predictions, references):
@@ -190,10 +191,8 @@ def cider(predictions, references):
     ]
     numbers = {len(entry) for entry in references}
     number = numbers.pop() if len(numbers) == 1 else "var"
-    signature = (
-        f"nrefs:{number}|CIDEr-D|n:{LONGEST_NGRAM}|sigma:{LENGTH_DEVIATION}|words:lowercased, without punctuation"
-    )
-    return {"score": round(fmean(scores), 2), "scores": scores, "signature": signature}
+    settings = f"CIDEr-D|n:{LONGEST_NGRAM}|sigma:{LENGTH_DEVIATION}|{CAPTION_WORDS}"
+    return {"score": round(fmean(scores), 2), "scores": scores, "signature": f"nrefs:{number}|{settings}"}
 
 
 def token_f1(predictions, references, tokens="words"):

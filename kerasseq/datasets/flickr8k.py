@@ -86,8 +86,8 @@ def load_flickr8k():
         names = files[SPLIT_FILE.format(split)].decode("utf-8").split()
         if len(names) != expected:
             raise ValueError(
-                f"{SPLIT_FILE.format(split)}: expected {expected:,} names of images. Received: {len(names):,}. The file "
-                "has the expected sha256, so correct either TEXTS_SHA256 or SPLITS in this module."
+                f"{SPLIT_FILE.format(split)}: expected {expected:,} names of images. Received: {len(names):,}. The "
+                "file has the expected sha256, so correct either TEXTS_SHA256 or SPLITS in this module."
             )
         splits.append([(images[name], captions[name]) for name in names])
     train, validation, test = splits

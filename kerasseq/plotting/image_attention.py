@@ -129,8 +129,8 @@ def pixels(image):
         image = np.repeat(image[:, :, None], 3, axis=2)
     if image.ndim != 3 or image.shape[2] != 3 or image.min() < 0 or image.max() > 1:
         raise ValueError(
-            "image must be the content of an image file, or an array (height, width, 3) of uint8, or of floats from 0 to "
-            f"1. Received: an array of {image.dtype} of the shape {image.shape}. Divide pixels from 0 to 255 by 255."
+            "image must be the content of an image file, or an array (height, width, 3) of uint8, or of floats from 0 "
+            f"to 1. Received: an array of {image.dtype} of the shape {image.shape}. Divide pixels from 0 to 255 by 255."
         )
     return image
 
@@ -158,7 +158,7 @@ def lit(image, weights):
 
 
 def interpolation(length, count):
-    """Weights `(length, count)` of `count` even places for each of `length` pixels, that fall off as a Gaussian does."""
+    """Gaussian weights `(length, count)` of `count` even places for each of `length` pixels."""
     pixel_centres = (np.arange(length)[:, None] + 0.5) / length * count
     weights = np.exp(-2.0 * (pixel_centres - (np.arange(count) + 0.5)) ** 2)
     return weights / weights.sum(axis=1, keepdims=True)

@@ -171,8 +171,10 @@ class ImagePreprocessor(TargetTexts):
             pairs: list of (image, text) tuples of bytes and str; or of (features, text), features `(rows, columns,
                 channels)` of a frozen backbone, as `feature_pairs` makes them.
             batch_size: int, pairs a batch.
-            shuffle: `False` keeps the order. `True` shuffles every pass and puts texts of like length together. An
-                `EpochShuffle`, also given to `fit` as a callback, makes resumed runs repeat uninterrupted ones.
+            shuffle: `False` keeps the order. `True` shuffles every pass and puts texts of like length together, and so
+                images of like contents, where their descriptions' lengths tell these: batch normalizations that train
+                then need the same length for all, as with `pad_to_multiple=max_target_length`. An `EpochShuffle`, also
+                given to `fit` as a callback, makes resumed runs repeat uninterrupted ones.
             seed: int, for `shuffle=True`.
             too_long: what to do with pairs whose text is longer than `max_target_length`: `"drop"` them, `"truncate"`
                 them, or raise an `"error"`. Default: drop when shuffled; else truncate.
@@ -212,7 +214,8 @@ class ImagePreprocessor(TargetTexts):
             labels = pad([targets[row] for row in rows], pad_to_multiple)
             return {name: encode([sources[row] for row in rows]), "decoder_token_ids": shift_right(labels)}, labels
 
-        lengths = np.array([[len(target)] for target in targets])
+        # Rounded as in a batch: among texts of one padded length it is chance that puts images together.
+        lengths = np.array([[-(-len(target) // pad_to_multiple)] for target in targets])
         ids = tf.TensorSpec([None, None], tf.int32)
         signature = ({name: tf.TensorSpec([None, *shape], tf.float32), "decoder_token_ids": ids}, ids)
         return batched(lengths, batch_size, shuffle, seed, make_batch, signature)
