@@ -1,6 +1,7 @@
 """Encoder-decoder models for Keras: build, fit, decode, export."""
 
 from kerasseq import (
+    backbones,
     bridges,
     datasets,
     decoders,
@@ -24,6 +25,7 @@ __version__ = "0.2.0"
 __all__ = [
     "Generation",
     "TextGenerator",
+    "backbones",
     "bridges",
     "datasets",
     "decoders",

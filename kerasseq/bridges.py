@@ -18,7 +18,8 @@ def start_states(states, units, cell, num_layers, bridge):
     """The decoder's first states, from the encoder's.
 
     Args:
-        states: list of symbolic `(batch, dim)`, the encoder's final states: the first layer's, then the second's.
+        states: list of symbolic `(batch, dim)`, the encoder's final states: the first layer's, then the second's; or of
+            an encoder without recurrence, whatever sums up the source.
         units: int, size of the decoder's states.
         cell: str, of encoder and decoder.
         num_layers: int, of the decoder. Default (`None`): as many as the encoder's.
@@ -33,10 +34,20 @@ def start_states(states, units, cell, num_layers, bridge):
             f"Received: bridge={bridge!r}."
         )
     num_states = get_cell(cell).num_states
-    num_layers = num_layers or len(states) // num_states
+    num_layers = num_layers or max(len(states) // num_states, 1)
     if bridge == "zero":
         return [ZeroState(units, name=f"start_state_{index}")(states[0]) for index in range(num_layers * num_states)]
-    if len(states) != num_layers * num_states:
+    if len(states) % num_states:
+        if bridge == "copy":
+            raise ValueError(
+                f"bridge='copy' needs an encoder with the states of the decoder's cell. Received: {len(states)} "
+                f"encoder states, {num_states} a layer of cell={cell!r}. Choose bridge='dense' or 'zero'."
+            )
+        # The encoder has no such cells: each state of the decoder sees all that it gives.
+        all_states = layers.Concatenate(name="all_states")(states) if len(states) > 1 else states[0]
+        states = [all_states] * (num_layers * num_states)
+        bridge = "dense"
+    elif len(states) != num_layers * num_states:
         if bridge == "copy":
             raise ValueError(
                 f"bridge='copy' needs as many layers in the decoder as in the encoder. Received: {num_layers} decoder "
@@ -75,8 +86,8 @@ def state_bridge(encoder, units, cell, num_layers=None, bridge=None, name="bridg
         num_layers: int, of the decoder. Default: as many as the encoder's.
         bridge: `"zero"` starts from zeros; `"copy"` from the encoder's states, layer by layer; `"dense"` from a dense
             layer over them (after Bahdanau et al. 2015, A.2.2, who take the backward state alone), and where the
-            encoder has another number of layers, over those of all its layers. Default: copy where sizes and layers
-            agree, else dense.
+            encoder has another number of layers, over those of all its layers, or for an encoder without such cells
+            over all its states (Xu et al. 2015, section 3.1.2). Default: copy where sizes and layers agree, else dense.
         name: str.
 
     Returns:

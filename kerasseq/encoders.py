@@ -3,7 +3,15 @@
 import keras
 from keras import layers
 
-from kerasseq.layers import ConvolutionalSubsampling, PaddingMask, PairSteps, Recurrent, SpecAugment
+from kerasseq.layers import (
+    ConvolutionalSubsampling,
+    FullMask,
+    ImageNormalization,
+    PaddingMask,
+    PairSteps,
+    Recurrent,
+    SpecAugment,
+)
 
 SUBSAMPLINGS = ("convolutional", "pyramidal")
 
@@ -197,6 +205,8 @@ def source_vocabulary_size(encoder):
 
 def steps_per_position(encoder):
     """How many steps of the source each position of the memory stands for: 1, or a power of 2 for a pyramid."""
+    if not any(None in tensor.shape[1:] for tensor in encoder.input.values()):
+        return 1  # Images have no steps.
     steps = 64
     inputs = {
         name: keras.Input([steps if size is None else size for size in tensor.shape[1:]], dtype=tensor.dtype)
@@ -206,3 +216,110 @@ def steps_per_position(encoder):
     outputs = encoder(inputs)
     lengths = [outputs[name].shape[1] or steps for name in outputs if name.startswith("memory_mask")]
     return max(steps // max(lengths), 1) if lengths else 1
+
+
+# === Images ===
+
+
+def image_features(backbone, image_size=None, normalization=None, name="image_features"):
+    """A backbone from pixels to a grid of features, to encode images with, or to compute their features beforehand.
+
+    Args:
+        backbone: `keras.Model` from images to `(batch, rows, columns, channels)`, such as a model of
+            `keras.applications` with `include_top=False`, or `kerasseq.backbones.SqueezeNet`.
+        image_size: int, or height and width. Default: that of the backbone's own input.
+        normalization: what the backbone expects of pixels: `None`, `"tf"`, `"torch"` or `"caffe"`, see
+            `kerasseq.layers.ImageNormalization`.
+        name: str.
+
+    Returns:
+        a functional `keras.Model` from images `(batch, height, width, 3)`, RGB from 0 to 255, to features `(batch,
+        rows, columns, channels)`. It shares the weights of the backbone, and trains them unless `backbone.trainable =
+        False`.
+
+    Raises:
+        ValueError: if the backbone is no model, takes images of another size, or gives no grid.
+
+    Example:
+
+    >>> import keras
+    >>> from kerasseq.encoders import image_features
+    >>> backbone = keras.applications.MobileNetV2((96, 96, 3), alpha=0.35, include_top=False, weights=None)
+    >>> image_features(backbone, normalization="tf").output.shape
+    (None, 3, 3, 1280)
+    """
+    if not isinstance(backbone, keras.Model):
+        raise ValueError(
+            "backbone must be a keras.Model from images to a grid of features, such as "
+            f"keras.applications.MobileNetV2(include_top=False). Received: {backbone!r}."
+        )
+    taken = tuple(backbone.input_shape[1:])
+    size = image_size if isinstance(image_size, (tuple, list)) else (image_size, image_size)
+    shape = tuple(taken[:2] if image_size is None else size) + (3,)
+    fits = len(taken) == len(shape) == 3
+    if not fits or any(own not in (None, length) for own, length in zip(taken, shape, strict=True)):
+        raise ValueError(
+            f"backbone takes images of the shape {taken}, image_size={image_size!r} makes them {shape}. Build the "
+            f"backbone with input_shape={shape}, or give image_size its height and width."
+        )
+    if None in shape:
+        raise ValueError(
+            f"image_size must be known, for the backbone leaves it open: {taken}. Received: image_size={image_size!r}."
+        )
+    images = keras.Input(shape, name="images")
+    features = backbone(ImageNormalization(normalization, name="normalization")(images))
+    if len(getattr(features, "shape", ())) != 4 or None in features.shape[1:]:
+        raise ValueError(
+            "backbone must give a grid of features (batch, rows, columns, channels). Received: "
+            f"{getattr(features, 'shape', features)}. Build it with include_top=False and pooling=None."
+        )
+    return keras.Model(images, features, name=name)
+
+
+def image_encoder(backbone=None, image_size=None, normalization=None, feature_shape=None, name="encoder"):
+    """An image becomes a memory of its places, the annotation vectors of Xu et al. 2015, section 3.1.1.
+
+    Args:
+        backbone, image_size, normalization: as in `image_features`. Where a model is to be trained on features that
+            were computed beforehand, the backbone is `None`.
+        feature_shape: tuple `(rows, columns, channels)` of such features.
+        name: str.
+
+    Returns:
+        a functional `keras.Model` from `{"encoder_images": (batch, height, width, 3)}`, RGB from 0 to 255, or
+        `{"encoder_features": (batch, rows, columns, channels)}`, to `{"memory": (batch, places, channels),
+        "memory_mask": (batch, places), "states": [(batch, channels)]}`. Places go row by row, and all are real; the
+        state is their mean (section 3.1.2). The backbone is in its layer `"image_features"`.
+
+    Raises:
+        ValueError: as `image_features`, and unless there is either a backbone or a shape of features.
+
+    Example:
+
+    >>> from kerasseq.encoders import image_encoder
+    >>> encoder = image_encoder(feature_shape=(5, 5, 512))
+    >>> encoder.output["memory"].shape, encoder.output["states"][0].shape
+    ((None, 25, 512), (None, 512))
+    """
+    if (backbone is None) == (feature_shape is None):
+        raise ValueError(
+            "An image encoder has either a backbone, or backbone=None and feature_shape=(rows, columns, channels). "
+            f"Received: backbone={backbone!r}, feature_shape={feature_shape!r}."
+        )
+    if backbone is None:
+        if len(feature_shape) != 3 or None in feature_shape:
+            raise ValueError(f"feature_shape must be (rows, columns, channels). Received: {feature_shape!r}.")
+        features = keras.Input(feature_shape, name="encoder_features")
+        inputs = {"encoder_features": features}
+    else:
+        extractor = image_features(backbone, image_size, normalization)
+        images = keras.Input(extractor.input_shape[1:], name="encoder_images")
+        inputs, features = {"encoder_images": images}, extractor(images)
+    _, rows, columns, channels = features.shape
+    memory = layers.Reshape((rows * columns, channels), name="memory")(features)
+    outputs = {
+        "memory": memory,
+        "memory_mask": FullMask(name="memory_mask")(memory),
+        "states": [layers.GlobalAveragePooling1D(name="mean")(memory)],
+    }
+    return keras.Model(inputs, outputs, name=name)

@@ -283,7 +283,7 @@ class TextGenerator(keras.Model):
             "text": self._texts(outputs["token_ids"]),
             "score": outputs["scores"],
             "source_tokens": self.preprocessor.source_tokens(
-                encoder_inputs, steps_per_position(self.model.get_layer("encoder"))
+                context, steps_per_position(self.model.get_layer("encoder"))
             ),
             "target_tokens": self.preprocessor.target_tokens(best),
             **self._remarks(raw),

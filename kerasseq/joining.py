@@ -71,12 +71,18 @@ def check_parts(encoder, bridge, decoder):
             [tensor.shape[1:] for tensor in keras.tree.flatten(tensors)]
             for tensors in (decoder.input[name], given[name])
         )
-        if expected != received:
+        if len(expected) != len(received) or not all(map(same_sizes, expected, received)):
             raise ValueError(
                 f"The decoder's input {name!r} has the shapes {expected}, encoder and bridge give {received}. Build "
                 "bridge and decoder with the same cell, units, num_layers, attention and placement, and the decoder "
                 "with memory_dim=encoder.output['memory'].shape[-1]."
             )
+
+
+def same_sizes(expected, received):
+    """Whether two shapes agree where both are known: the places of an image are, while a decoder leaves them open."""
+    pairs = zip(expected, received, strict=False)
+    return len(expected) == len(received) and all(None in pair or pair[0] == pair[1] for pair in pairs)
 
 
 def decoder_outputs(model, name="decoder_outputs"):

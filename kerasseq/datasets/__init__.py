@@ -1,9 +1,11 @@
-"""Data sets: lists of `(source, target)` strings, verified, split and ready for a preprocessor."""
+"""Data sets: lists of `(source, target)` tuples, of strings, or for images of bytes and strings; verified and split."""
 
 from kerasseq.datasets.aeslc import load_aeslc
 from kerasseq.datasets.an4 import load_an4
 from kerasseq.datasets.anki import load_anki
 from kerasseq.datasets.dates import load_dates
+from kerasseq.datasets.drawn_scenes import load_drawn_scenes
+from kerasseq.datasets.flickr8k import load_flickr8k
 from kerasseq.datasets.multi30k import load_multi30k
 from kerasseq.datasets.pairs import read_pairs
 from kerasseq.datasets.sentence_compression import load_sentence_compression
@@ -15,6 +17,8 @@ __all__ = [
     "load_an4",
     "load_anki",
     "load_dates",
+    "load_drawn_scenes",
+    "load_flickr8k",
     "load_multi30k",
     "load_sentence_compression",
     "load_spoken_digits",

@@ -7,8 +7,10 @@ from kerasseq.layers.cells import CELLS
 from kerasseq.layers.content_selection_loss import ContentSelectionLoss
 from kerasseq.layers.coverage_loss import CoverageLoss
 from kerasseq.layers.ctc_loss import CTCLoss
+from kerasseq.layers.doubly_stochastic_loss import DoublyStochasticLoss
+from kerasseq.layers.image_normalization import ImageNormalization
 from kerasseq.layers.input_feeding import InputFeeding
-from kerasseq.layers.masking import PaddingMask, PairSteps
+from kerasseq.layers.masking import FullMask, PaddingMask, PairSteps
 from kerasseq.layers.mean_probability import MeanProbability
 from kerasseq.layers.multi_head_attention import MultiHeadAttention
 from kerasseq.layers.pointer_generator import PointerGenerator
@@ -26,6 +28,9 @@ __all__ = [
     "ConvolutionalSubsampling",
     "CoverageAttention",
     "CoverageLoss",
+    "DoublyStochasticLoss",
+    "FullMask",
+    "ImageNormalization",
     "InputFeeding",
     "LocationAttention",
     "LuongAttention",

@@ -30,6 +30,30 @@ class PaddingMask(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="kerasseq")
+class FullMask(keras.layers.Layer):
+    """Marks every position as real: the mask of a memory without padding, such as the places of an image.
+
+    Call arguments:
+        memory: any tensor `(batch, source, ...)`.
+
+    Returns:
+        bool `(batch, source)`, true.
+
+    Example:
+
+    >>> import keras, kerasseq
+    >>> keras.ops.convert_to_numpy(kerasseq.layers.FullMask()(keras.ops.zeros((1, 3, 8)))).tolist()
+    [[True, True, True]]
+    """
+
+    def call(self, memory):
+        return ops.ones(ops.shape(memory)[:2], dtype="bool")
+
+    def compute_output_spec(self, memory):
+        return keras.KerasTensor(memory.shape[:2], dtype="bool")
+
+
+@keras.saving.register_keras_serializable(package="kerasseq")
 class PairSteps(keras.layers.Layer):
     """Halves a sequence: puts each two steps side by side, Chan et al. 2016, equation 5.
 

@@ -1,6 +1,7 @@
 """Builders of encoder-decoder models: functions that return a plain functional `keras.Model`."""
 
 from kerasseq.models.attention import AttentionSeq2Seq
+from kerasseq.models.captioning import CaptioningSeq2Seq, with_backbone
 from kerasseq.models.ensemble import Ensemble
 from kerasseq.models.gru import GRUSeq2Seq
 from kerasseq.models.lstm import LSTMSeq2Seq
@@ -10,10 +11,12 @@ from kerasseq.models.vanilla import VanillaSeq2Seq
 
 __all__ = [
     "AttentionSeq2Seq",
+    "CaptioningSeq2Seq",
     "Ensemble",
     "GRUSeq2Seq",
     "LSTMSeq2Seq",
     "PointerGeneratorSeq2Seq",
     "SpeechSeq2Seq",
     "VanillaSeq2Seq",
+    "with_backbone",
 ]

@@ -139,14 +139,14 @@ class AudioPreprocessor(TargetTexts):
         unreadable = "Not a WAV file, or damaged: expected RIFF/WAVE with samples of PCM or floats."
         return {"problem": tf.where(seconds < 0, unreadable, problem)}
 
-    def source_tokens(self, encoder_inputs, steps=1):
+    def source_tokens(self, context, steps=1):
         """When each position of the memory begins, in seconds: string `(batch, positions)`, empty for padding.
 
         Args:
-            encoder_inputs: what `encode_source` gives.
+            context: dict with what `encode_source` gives.
             steps: int, frames of a position.
         """
-        mask = encoder_inputs["encoder_mask"][:, ::steps]
+        mask = context["encoder_mask"][:, ::steps]
         begins = tf.range(tf.shape(mask)[1]) * steps
         seconds = tf.strings.as_string(tf.cast(begins, tf.float32) * STEP_SECONDS, precision=2)
         return tf.where(mask, seconds[tf.newaxis], "")

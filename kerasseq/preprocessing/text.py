@@ -203,14 +203,14 @@ class TextPreprocessor(TargetTexts):
         ids = np.random.default_rng(1).integers(first, self.source_vocabulary_size, (count, length), dtype=np.int32)
         return self.tokenizers[0].detokenize(ids).numpy().tolist()
 
-    def source_tokens(self, encoder_inputs, steps=1):
-        """The subwords of encoder inputs, for the axes of plots: string `(batch, positions)`, empty for padding.
+    def source_tokens(self, context, steps=1):
+        """The subwords of sources, for the axes of plots: string `(batch, positions)`, empty for padding.
 
         Args:
-            encoder_inputs: what `encode_source` gives.
+            context: dict with what `encode_source` gives.
             steps: int, subwords of a position of the memory; they are joined.
         """
-        return together(tokens(self.tokenizers[0], encoder_inputs["encoder_token_ids"]), steps)
+        return together(tokens(self.tokenizers[0], context["encoder_token_ids"]), steps)
 
     # === Raw sources from Python ===
 

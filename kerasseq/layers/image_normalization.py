@@ -1,0 +1,60 @@
+"""Pixels in the ranges that pretrained networks expect."""
+
+import keras
+from keras import ops
+
+# Order of the channels, and what is taken off and divided by; the means and deviations of ImageNet.
+NORMALIZATIONS = {
+    None: ("RGB", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+    "tf": ("RGB", (127.5, 127.5, 127.5), (127.5, 127.5, 127.5)),
+    "torch": ("RGB", (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
+    "caffe": ("BGR", (103.939, 116.779, 123.68), (1.0, 1.0, 1.0)),
+}
+
+
+@keras.saving.register_keras_serializable(package="kerasseq")
+class ImageNormalization(keras.layers.Layer):
+    """Turns RGB from 0 to 255 into what a pretrained network expects, as `preprocess_input` of its module does.
+
+    Args:
+        mode: `"tf"` scales to -1 to 1; `"torch"` to means of 0 and deviations of 1; `"caffe"` gives BGR with means of
+            0, unscaled; `None` leaves pixels as they are. Of `keras.applications`, `"caffe"` is for VGG and the first
+            ResNets, `"torch"` for DenseNet, `None` for EfficientNet, ConvNeXt and MobileNetV3, `"tf"` for the others.
+
+    Call arguments:
+        images: float `(batch, height, width, 3)`, RGB from 0 to 255.
+
+    Returns:
+        float `(batch, height, width, 3)`.
+
+    Raises:
+        ValueError: for an unknown mode.
+
+    Example:
+
+    >>> import keras, kerasseq
+    >>> white = 255 * keras.ops.ones((1, 1, 1, 3))
+    >>> keras.ops.convert_to_numpy(kerasseq.layers.ImageNormalization("tf")(white)).ravel().tolist()
+    [1.0, 1.0, 1.0]
+    """
+
+    def __init__(self, mode=None, **kwargs):
+        super().__init__(**kwargs)
+        if not isinstance(mode, (str, type(None))) or mode not in NORMALIZATIONS:
+            raise ValueError(
+                f"normalization must be one of {', '.join(map(repr, NORMALIZATIONS))}. Received: {mode!r}."
+            )
+        self.mode = mode
+
+    def call(self, images):
+        channels, mean, deviation = NORMALIZATIONS[self.mode]
+        if channels == "BGR":
+            images = ops.flip(images, axis=-1)
+        mean, deviation = (ops.convert_to_tensor(values, dtype=images.dtype) for values in (mean, deviation))
+        return (images - mean) / deviation
+
+    def compute_output_spec(self, images):
+        return keras.KerasTensor(images.shape, dtype=self.compute_dtype)
+
+    def get_config(self):
+        return {**super().get_config(), "mode": self.mode}

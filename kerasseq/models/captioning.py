@@ -1,0 +1,174 @@
+"""Texts for images: Show, Attend and Tell."""
+
+from kerasseq.arguments import check_number
+from kerasseq.bridges import attention_bridge
+from kerasseq.decoders import attention_decoder
+from kerasseq.encoders import image_encoder
+from kerasseq.joining import connect
+from kerasseq.layers import DoublyStochasticLoss, PaddingMask
+from kerasseq.models.arguments import check_arguments
+
+LOSS = "doubly_stochastic_loss"
+
+
+def CaptioningSeq2Seq(
+    target_vocabulary_size,
+    backbone,
+    image_size=None,
+    normalization=None,
+    feature_shape=None,
+    cell="lstm",
+    embedding_dim=256,
+    units=512,
+    num_layers=1,
+    attention="bahdanau",
+    placement=None,
+    num_heads=4,
+    bridge="dense",
+    dropout=0.0,
+    tie_embeddings=False,
+    doubly_stochastic_loss=0.0,
+    name="captioning_seq2seq",
+):
+    """A decoder that looks at the places of an image while it writes a text.
+
+    The backbone trains with the rest unless `backbone.trainable = False`, which also holds the statistics of its batch
+    normalizations. A frozen backbone gives the same features in every epoch, so most of the time can be saved: build
+    the model on features that were computed once, and put the backbone in front of it in the end.
+
+    ```python
+    backbone = kerasseq.backbones.SqueezeNet((160, 160, 3))
+    backbone.trainable = False
+    extractor = kerasseq.encoders.image_features(backbone, normalization="caffe")
+    model = kerasseq.models.CaptioningSeq2Seq(
+        preprocessor.target_vocabulary_size, backbone=None, feature_shape=extractor.output_shape[1:])
+    model.compile("adam", kerasseq.losses.MaskedCrossentropy())
+    pairs = preprocessor.feature_pairs(train, extractor)
+    model.fit(preprocessor.dataset(pairs, batch_size=64, shuffle=True), epochs=10, shuffle=False)
+    model = kerasseq.models.with_backbone(model, backbone, normalization="caffe")
+    captioner = kerasseq.TextGenerator(model, preprocessor)
+    ```
+
+    Args:
+        target_vocabulary_size: int, number of target token ids.
+        backbone: `keras.Model` from images to a grid of features, such as a model of `keras.applications` with
+            `include_top=False`, or `kerasseq.backbones.SqueezeNet`; `None` for a model on features.
+        image_size: int, or height and width, as that of the preprocessor. Default: that of the backbone's own input.
+        normalization: what the backbone expects of pixels: `None`, `"tf"`, `"torch"` or `"caffe"`, see
+            `kerasseq.layers.ImageNormalization`.
+        feature_shape: tuple `(rows, columns, channels)`, where there is no backbone.
+        cell, embedding_dim, units, num_layers, attention, placement, num_heads, dropout, tie_embeddings: as in
+            `AttentionSeq2Seq`, of the decoder.
+        bridge: what the decoder starts from: a `"dense"` layer over the mean of all places, or `"zero"`.
+        doubly_stochastic_loss: float of at least 0, the weight of the loss that makes the attention look everywhere in
+            the course of a text, see `kerasseq.layers.DoublyStochasticLoss`; the paper has 1. It is part of what `fit`
+            minimises, and of the loss that `evaluate` gives.
+        name: str.
+
+    Returns:
+        a functional `keras.Model` from `{"encoder_images": (batch, height, width, 3), "decoder_token_ids": (batch,
+        target)}`, float32 from 0 to 255 and int32, to logits `(batch, target, target_vocabulary)`, float32; without a
+        backbone `encoder_features (batch, rows, columns, channels)` stand in the place of the images. The sub-model
+        `"decoder"` also returns `attention (batch, target, places)`, places row by row.
+
+    Raises:
+        ValueError: as `AttentionSeq2Seq` and `kerasseq.encoders.image_encoder`, and for a negative weight of the loss.
+
+    Example:
+
+    >>> import keras, kerasseq
+    >>> backbone = kerasseq.backbones.SqueezeNet((64, 64, 3), weights=None)
+    >>> model = kerasseq.models.CaptioningSeq2Seq(
+    ...     100, backbone, normalization="caffe", units=32, embedding_dim=16, doubly_stochastic_loss=1.0)
+    >>> images, ids = keras.ops.ones((2, 64, 64, 3)), keras.ops.ones((2, 5), dtype="int32")
+    >>> keras.ops.shape(model({"encoder_images": images, "decoder_token_ids": ids}))
+    (2, 5, 100)
+
+    Source: Xu et al. 2015, with soft attention, without its gate. There attention is inside the cell, as it is here by
+    default for `"bahdanau"`.
+    """
+    check_arguments(
+        dropout,
+        target_vocabulary_size=target_vocabulary_size,
+        embedding_dim=embedding_dim,
+        units=units,
+        num_layers=num_layers,
+        num_heads=num_heads,
+    )
+    check_number("doubly_stochastic_loss", doubly_stochastic_loss)
+    encoder = image_encoder(backbone, image_size, normalization, feature_shape)
+    bridge = attention_bridge(
+        encoder,
+        units,
+        cell,
+        attention=attention,
+        placement=placement,
+        num_layers=num_layers,
+        attentional_units=embedding_dim if tie_embeddings else units,
+        bridge=bridge,
+    )
+    decoder = attention_decoder(
+        target_vocabulary_size,
+        embedding_dim,
+        units,
+        memory_dim=encoder.output["memory"].shape[-1],
+        cell=cell,
+        attention=attention,
+        placement=placement,
+        num_heads=num_heads,
+        num_layers=num_layers,
+        dropout=dropout,
+        tie_embeddings=tie_embeddings,
+    )
+    return connect(encoder, bridge, decoder, name, add_loss(doubly_stochastic_loss))
+
+
+def with_backbone(model, backbone, image_size=None, normalization=None, name=None):
+    """Puts a backbone in front of a model that was trained on its features.
+
+    Args:
+        model: functional `keras.Model`, built by `CaptioningSeq2Seq` with `backbone=None`.
+        backbone, image_size, normalization: as in `CaptioningSeq2Seq`, and as the features were made with.
+        name: str. Default: that of `model`.
+
+    Returns:
+        a functional `keras.Model` as `CaptioningSeq2Seq` returns with a backbone. It shares all weights of `model` and
+        of the backbone: what one of them learns, the other knows.
+
+    Raises:
+        ValueError: if `model` does not read features, or those of another shape than the backbone gives.
+
+    Example:
+
+    >>> import keras, kerasseq
+    >>> model = kerasseq.models.CaptioningSeq2Seq(100, None, feature_shape=(3, 3, 512), units=32, embedding_dim=16)
+    >>> backbone = kerasseq.backbones.SqueezeNet((64, 64, 3), weights=None)
+    >>> sorted(kerasseq.models.with_backbone(model, backbone, normalization="caffe").input)
+    ['decoder_token_ids', 'encoder_images']
+    """
+    if "encoder_features" not in getattr(model, "input", ()):
+        raise ValueError(
+            "with_backbone takes a model that reads features, such as CaptioningSeq2Seq(..., backbone=None, "
+            f"feature_shape=(rows, columns, channels)). Received: {model!r}."
+        )
+    encoder = image_encoder(backbone, image_size, normalization)
+    expected = tuple(model.input["encoder_features"].shape[1:])
+    received = tuple(encoder.get_layer("image_features").output_shape[1:])
+    if expected != received:
+        raise ValueError(
+            f"The model reads features of the shape {expected}. Received: a backbone that gives {received}. Take the "
+            "backbone and the image_size that the features were made with."
+        )
+    weight = model.get_layer(LOSS).weight
+    bridge, decoder = model.get_layer("bridge"), model.get_layer("decoder")
+    return connect(encoder, bridge, decoder, name or model.name, add_loss(weight))
+
+
+def add_loss(weight):
+    """What `connect` takes to add the doubly stochastic loss to a model."""
+
+    def add_losses(logits, context):
+        target_mask = PaddingMask(name="target_mask")(context["decoder_token_ids"])
+        return DoublyStochasticLoss(weight, name=LOSS)(logits, context["attention"], target_mask=target_mask)
+
+    return add_losses

@@ -1,0 +1,123 @@
+"""The contents of image files to pixels, in the graph; what is no image, or damaged, fails no batch."""
+
+import tensorflow as tf
+
+JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"  # What files begin with.
+PNG_SIZE = 16  # Where a PNG file has its width and height, four bytes each.
+MOST_PIXELS = 50_000_000  # A small file may claim to be a picture that no memory holds.
+PARALLEL_CALLS = 4
+MID_GRAY = 127.5
+
+NOT_AN_IMAGE = "not a JPEG or PNG image"
+DAMAGED = f"damaged, or of more than {MOST_PIXELS:,} pixels"
+
+
+def begins_as_image(content):
+    """Whether bytes begin as JPEG or PNG files do."""
+    return content.startswith((JPEG, PNG))
+
+
+def decode_images(contents, size):
+    """Decodes JPEG and PNG files, and squashes them to one size.
+
+    Args:
+        contents: string `(batch,)`.
+        size: tuple of int, height and width.
+
+    Returns:
+        float32 `(batch, height, width, 3)`, RGB from 0 to 255, mid gray where there is no image; and bool `(batch,)`,
+        true where there is one.
+    """
+
+    def decode(row, content):
+        image = tf.cond(is_png(content), lambda: squashed_png(content, size), lambda: squashed_jpeg(content, size))
+        return row, tf.ensure_shape(image, (*size, 3))
+
+    rows, images = decodable(contents, decode, tf.zeros((*size, 3)))
+    number = tf.shape(contents)[0]
+    good = tf.scatter_nd(rows[:, tf.newaxis], tf.ones_like(rows), [number]) > 0
+    scattered = tf.scatter_nd(rows[:, tf.newaxis], images, [number, *size, 3])
+    return tf.where(good[:, tf.newaxis, tf.newaxis, tf.newaxis], scattered, MID_GRAY), good
+
+
+def image_problems(contents):
+    """What is wrong with files: string `(batch,)`, empty where they are images that `decode_images` decodes."""
+
+    def decode(row, content):
+        # Every byte is read all the same; JPEG blocks become single pixels.
+        image = tf.cond(is_png(content), lambda: read_png(content), lambda: read_jpeg(content, ratio=8))
+        return row, tf.shape(image)[0]
+
+    rows, _ = decodable(contents, decode, tf.constant(0))
+    good = tf.scatter_nd(rows[:, tf.newaxis], tf.ones_like(rows), tf.shape(contents)[:1]) > 0
+    return tf.where(good, "", tf.where(is_jpeg(contents) | is_png(contents), DAMAGED, NOT_AN_IMAGE))
+
+
+def decodable(contents, decode, like):
+    """The rows that can be decoded, and what they are decoded to.
+
+    Errors in a graph stop it, but a data set can leave out the elements that have raised one.
+
+    Args:
+        contents: string `(batch,)`.
+        decode: function from a row, int32, and its content, a string, to the row and a tensor.
+        like: a tensor of the shape and type of what `decode` gives.
+
+    Returns:
+        int32 `(good,)`, and the decoded tensors `(good, ...)`.
+    """
+    rows = tf.where(is_jpeg(contents) | is_png(contents))[:, 0]
+    dataset = tf.data.Dataset.from_tensor_slices((tf.cast(rows, tf.int32), tf.gather(contents, rows)))
+    dataset = dataset.map(decode, num_parallel_calls=PARALLEL_CALLS, deterministic=True).ignore_errors()
+    # A data set that is asked for its one batch must have an element.
+    dataset = dataset.concatenate(tf.data.Dataset.from_tensors((tf.constant(-1), like)))
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    rows, decoded = dataset.batch(tf.size(rows, tf.int64) + 1).with_options(options).get_single_element()
+    return rows[:-1], decoded[:-1]
+
+
+def is_jpeg(content):
+    return tf.strings.substr(content, 0, len(JPEG)) == JPEG
+
+
+def is_png(content):
+    return tf.strings.substr(content, 0, len(PNG)) == PNG
+
+
+# === One file ===
+
+
+def read_jpeg(content, ratio=1):
+    """The pixels of a JPEG file, uint8 `(height / ratio, width / ratio, 3)`, once its size is known to be bearable."""
+    height, width, _ = tf.unstack(tf.io.extract_jpeg_shape(content))
+    with tf.control_dependencies([bearable(height, width)]):
+        return tf.io.decode_jpeg(content, channels=3, ratio=ratio)
+
+
+def read_png(content):
+    """The pixels of a PNG file with their opacity, uint8 `(height, width, 4)`."""
+    size = tf.strings.substr(content, PNG_SIZE, 8)
+    width, height = tf.unstack(tf.ensure_shape(tf.io.decode_raw(size, tf.int32, little_endian=False), [2]))
+    with tf.control_dependencies([bearable(height, width)]):
+        return tf.io.decode_png(content, channels=4)
+
+
+def bearable(height, width):
+    """An operation that fails for images of too many pixels."""
+    pixels = tf.cast(height, tf.int64) * tf.cast(width, tf.int64)
+    return tf.debugging.assert_less_equal(pixels, tf.constant(MOST_PIXELS, tf.int64))
+
+
+def squashed_jpeg(content, size):
+    return tf.image.resize(read_jpeg(content), size, antialias=True)
+
+
+def squashed_png(content, size):
+    """What is transparent shows white paper behind it."""
+    pixels = read_png(content)
+    opacity = pixels[..., 3:]
+    # 255 * 255 fits into 16 bits, a third of the memory of floats.
+    colours = tf.cast(pixels[..., :3], tf.uint16) * tf.cast(opacity, tf.uint16)
+    colours, opacity = (tf.image.resize(image, size, antialias=True) for image in (colours, opacity))
+    return colours / 255.0 + (255.0 - opacity)
