@@ -41,7 +41,7 @@ def load_an4():
 
     >>> train, validation, test = load_an4()
     >>> len(train), len(validation), len(test)
-    (872, 76, 130)
+    (859, 89, 130)
     >>> test[0][1]
     'rubout g m e f three nine'
     """

@@ -63,6 +63,10 @@ class AudioPreprocessor(TargetTexts):
         self.num_bins = num_bins
         self.max_seconds = float(max_seconds)
         self._wavs_to_waveforms = tf.function(self.waveforms, input_signature=[self.source_signature])
+        self._wavs_to_seconds = tf.function(
+            lambda raw: decode_wavs(raw, self.sample_rate, self.max_seconds)[1:],
+            input_signature=[self.source_signature],
+        )
         self._waveforms_to_frames = tf.function(
             self.frames,
             input_signature=[tf.TensorSpec([None, None], tf.float32), tf.TensorSpec([None], tf.int32)],
@@ -108,7 +112,7 @@ class AudioPreprocessor(TargetTexts):
 
     def waveforms(self, raw):
         """Contents of WAV files to float32 `(batch, samples)` and their lengths, int32 `(batch,)`, 0 if unreadable."""
-        waveforms, lengths, _ = decode_wavs(tf.convert_to_tensor(raw), self.sample_rate, self.max_seconds)
+        waveforms, lengths, _ = decode_wavs(tf.convert_to_tensor(raw, tf.string), self.sample_rate, self.max_seconds)
         return waveforms, lengths
 
     def frames(self, waveforms, lengths):
@@ -130,7 +134,7 @@ class AudioPreprocessor(TargetTexts):
 
     def remarks(self, raw):
         """`problem`, string `(batch,)`: what is wrong with each sound; empty if nothing is."""
-        _, _, seconds = decode_wavs(tf.convert_to_tensor(raw), self.sample_rate, self.max_seconds)
+        _, _, seconds = decode_wavs(tf.convert_to_tensor(raw, tf.string), self.sample_rate, self.max_seconds)
         lasts = tf.strings.as_string(seconds, precision=1)
         too_long = tf.strings.join(["The sound lasts ", lasts, f" s. The first {self.max_seconds:g} s were heard."])
         frame = frame_sizes(self.sample_rate)[0] / self.sample_rate
@@ -186,7 +190,7 @@ class AudioPreprocessor(TargetTexts):
                     f"index {index}: a {type(sound).__name__}."
                 )
         for start in range(0, len(sounds), SOUNDS_AT_ONCE):
-            _, lengths = self._wavs_to_waveforms(tf.constant(sounds[start : start + SOUNDS_AT_ONCE]))
+            lengths, _ = self._wavs_to_seconds(tf.constant(sounds[start : start + SOUNDS_AT_ONCE]))
             self._check_readable(sounds, start, lengths.numpy())
         return tf.constant(sounds, tf.string, shape=[len(sounds)])
 
@@ -262,13 +266,9 @@ class AudioPreprocessor(TargetTexts):
 
     def _seconds(self, sounds):
         """The seconds of each sound, checked: float array `(sounds,)`."""
-        decode = tf.function(
-            lambda raw: decode_wavs(raw, self.sample_rate, self.max_seconds)[1:],
-            input_signature=[self.source_signature],
-        )
         all_seconds = []
         for start in range(0, len(sounds), SOUNDS_AT_ONCE):
-            lengths, seconds = decode(tf.constant(sounds[start : start + SOUNDS_AT_ONCE]))
+            lengths, seconds = self._wavs_to_seconds(tf.constant(sounds[start : start + SOUNDS_AT_ONCE]))
             self._check_readable(sounds, start, lengths.numpy())
             all_seconds.append(seconds.numpy())
         return np.concatenate(all_seconds)

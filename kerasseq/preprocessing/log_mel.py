@@ -40,7 +40,8 @@ def log_mel_frames(waveforms, lengths, sample_rate, num_bins):
     """
     length, step, transform = frame_sizes(sample_rate)
     missing = tf.maximum(length - tf.shape(waveforms)[1], 0)
-    waveforms = tf.pad(waveforms, [[0, 0], [0, missing]])
+    # One row more, for there is no Fourier transform of no rows.
+    waveforms, lengths = tf.pad(waveforms, [[0, 1], [0, missing]]), tf.pad(lengths, [[0, 1]])
     spectra = tf.signal.stft(waveforms, length, step, transform)  # (batch, frames, transform / 2 + 1)
     filters = tf.signal.linear_to_mel_weight_matrix(
         num_bins, transform // 2 + 1, sample_rate, LOWEST_FREQUENCY, sample_rate / 2
@@ -52,4 +53,4 @@ def log_mel_frames(waveforms, lengths, sample_rate, num_bins):
     count = tf.reduce_sum(real, axis=1, keepdims=True)
     centred = (frames - tf.reduce_sum(frames * real, axis=1, keepdims=True) / count) * real
     deviation = tf.sqrt(tf.reduce_sum(tf.square(centred), axis=1, keepdims=True) / count)
-    return centred / tf.maximum(deviation, LEAST_DEVIATION), mask
+    return (centred / tf.maximum(deviation, LEAST_DEVIATION))[:-1], mask[:-1]

@@ -196,6 +196,6 @@ def kept_pairs(fits, limits, too_long):
     if number_too_long:
         message = f"{number_too_long} of {len(fits)} pairs are longer than {limits}"
         if too_long == "error" or (too_long == "drop" and not any(fits)):
-            raise ValueError(f"{message}. Raise max_source_length and max_target_length, or pass too_long='truncate'.")
+            raise ValueError(f"{message}. Raise the limits of the preprocessor, or pass too_long='truncate'.")
         logger.warning("%s: %s.", message, {"drop": "dropped", "truncate": "truncated"}[too_long])
     return [index for index, fit in enumerate(fits) if fit or too_long == "truncate"]

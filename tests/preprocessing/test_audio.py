@@ -19,7 +19,10 @@ def noise(seconds, seed=1, scale=0.1):
     return np.random.default_rng(seed).normal(scale=scale, size=int(seconds * RATE))
 
 
-PAIRS = [(encode_wav(noise(0.1 * length, length), RATE), "one two three four"[: 3 + length]) for length in range(1, 9)]
+PAIRS = [
+    (encode_wav(noise(0.1 * length, length), RATE), "one two three four"[: 3 + length].strip())
+    for length in range(1, 9)
+]
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +95,7 @@ def test_counted_frames(samples):
 
 def test_silence_is_finite(preprocessor):
     frames, _ = preprocessor.frames(tf.zeros([1, 2_000]), tf.constant([2_000]))
-    assert not frames.numpy().any()
+    assert np.abs(frames).max() < 1e-4
 
 
 # === The preprocessor ===
@@ -203,7 +206,7 @@ def test_bad_pairs(preprocessor):
         preprocessor.dataset([("sound.wav", "one")], batch_size=1)
     with pytest.raises(ValueError, match="index 1: 4 bytes that begin with b'RIFF'"):
         preprocessor.dataset([PAIRS[0], (b"RIFF", "one")], batch_size=1)
-    with pytest.raises(ValueError, match="8 of 8 pairs are longer than 0.6 s or 2 target"):
+    with pytest.raises(ValueError, match="7 of 8 pairs are longer than 0.6 s or 2 target"):
         AudioPreprocessor(preprocessor._vocabularies[0], RATE, 20, 0.6, 2).dataset(PAIRS, 2, too_long="error")
 
 
