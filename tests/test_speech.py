@@ -183,7 +183,8 @@ def test_served_as_in_process(served, signature):
     scores = np.array(answer["score"]["values"]).reshape(len(NASTY), -1)
     for row, generation in zip(rows, generator.generate(good, sampler, details=True), strict=True):
         count = scores.shape[1]
-        np.testing.assert_allclose(scores[row], [score for _, score in generation.alternatives[:count]], atol=1e-3)
+        expected = [score for _, score in generation.alternatives[:count]]
+        np.testing.assert_allclose(scores[row], expected, rtol=1e-4, atol=1e-3)
         gaps = -np.diff([score for _, score in generation.alternatives])
         if len(gaps) == 0 or gaps[0] > 1e-3:
             assert decoded(np.ravel(answer["text"]["values"][row]))[0] == generation.text
@@ -205,7 +206,7 @@ def test_loaded_and_fitted_on(served):
     loaded = TextGenerator.load(folder)
     assert loaded.generate(SOUNDS) == generator.generate(SOUNDS)
     loaded.model.compile("sgd", kerasseq.losses.MaskedCrossentropy())
-    history = loaded.model.fit(loaded.preprocessor.dataset(PAIRS, batch_size=20), verbose=0)
+    history = loaded.model.fit(loaded.preprocessor.dataset(PAIRS, batch_size=20), verbose=0, shuffle=False)
     assert np.isfinite(history.history["loss"]).all()
 
 
