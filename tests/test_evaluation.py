@@ -1,5 +1,6 @@
 import doctest
 import importlib.metadata
+import math
 import os
 import pathlib
 import subprocess
@@ -9,7 +10,17 @@ import pytest
 import sacrebleu
 
 from kerasseq.datasets import read_pairs
-from kerasseq.evaluation import bleu, chrf, compression_rate, new_words, rouge, token_f1, word_error_rate
+from kerasseq.evaluation import (
+    bleu,
+    caption_bleu,
+    chrf,
+    cider,
+    compression_rate,
+    new_words,
+    rouge,
+    token_f1,
+    word_error_rate,
+)
 
 PREDICTIONS = ["the cat sat on a mat", "there is a dog in the garden", "hello"]
 REFERENCES = [
@@ -315,3 +326,36 @@ def test_nothing_heard_is_all_wrong():
 def test_a_reference_without_words_is_refused():
     with pytest.raises(ValueError, match="index 1: ' '. Leave such pairs out"):
         word_error_rate(["a", "b"], ["a", " "])
+
+
+# === Captions ===
+
+
+def test_hand_computed_caption_bleu():
+    """4 of 5 words are in a reference, 2 of 4 pairs; the reference of the same length leaves no penalty."""
+    scores = caption_bleu(["A dog, runs fast today."], [["a dog runs very fast .", "The cat sleeps"]])
+    assert scores["bleu1"] == 80.0
+    assert scores["bleu2"] == round(100 * (4 / 5 * 2 / 4) ** 0.5, 2)
+    assert scores["bleu3"] == round(100 * (4 / 5 * 2 / 4 * 1 / 3) ** (1 / 3), 2) and scores["bleu4"] == 0.0
+
+
+def test_case_and_punctuation_of_captions_do_not_count():
+    one = caption_bleu(["a man 's dog runs in the snow"], ["A man 's dog runs , in the snow ."])
+    assert one["bleu4"] == 100.0
+
+
+def test_hand_computed_cider():
+    """Two images with one reference of one word each: the words of an image are in one of two documents."""
+    assert cider(["red", "green"], ["red", "blue"])["scores"] == [250.0, 0.0]  # One of four lengths of n-grams.
+    # "red" beside a word that no reference has: its rareness is log 2 as well, so the cosine is 1 / sqrt(2), and the
+    # caption has a word more than the reference.
+    expected = 1000 / 4 / 2**0.5 * math.exp(-1 / (2 * 6.0**2))
+    assert cider(["red thing", "green"], ["red", "blue"])["scores"][0] == pytest.approx(expected, abs=0.01)
+    # What all images' references have tells nothing.
+    assert cider(["a", "a"], ["a", "a"])["score"] == 0.0
+
+
+def test_cider_has_the_mean_over_references_and_images():
+    one = cider(["red dog", "blue cat"], [["red dog", "grey mouse"], ["blue cat"]])
+    assert one["scores"][0] == pytest.approx(one["scores"][1] / 2) and one["scores"][1] == pytest.approx(500.0)
+    assert one["score"] == pytest.approx(375.0)
