@@ -21,8 +21,10 @@ def squeezenet():
 def test_sizes_of_the_authors():
     """722,496 parameters without the classifier: convolutions of 3x3x3x64, and eight fire modules."""
     model = backbones.SqueezeNet((227, 227, 3), weights=None)
-    fires = [(64, 16, 64), (128, 16, 64), (128, 32, 128), (256, 32, 128), (256, 48, 192), (384, 48, 192), (384, 64, 256),
-             (512, 64, 256)]  # fmt: skip
+    fires = [
+        (64, 16, 64), (128, 16, 64), (128, 32, 128), (256, 32, 128), (256, 48, 192), (384, 48, 192), (384, 64, 256),
+        (512, 64, 256),
+    ]  # fmt: skip
     expected = 3 * 3 * 3 * 64 + 64
     for channels, squeeze, expand in fires:
         expected += channels * squeeze + squeeze + (1 + 9) * squeeze * expand + 2 * expand

@@ -139,7 +139,10 @@ def test_served_as_in_process(generator, exported):
     """With rows that are no image, or damaged, which change nothing in the others."""
     answers = run_served(
         exported,
-        [("serving_default", RAW), ("greedy", RAW), ("attention", RAW), ("nbest", IMAGES[:1]), ("greedy", []), ("greedy", [b""])],
+        [
+            ("serving_default", RAW), ("greedy", RAW), ("attention", RAW), ("nbest", IMAGES[:1]), ("greedy", []),
+            ("greedy", [b""]),
+        ],
     )  # fmt: skip
     good = [row for row, problem in enumerate(PROBLEMS) if not problem]
     images = [RAW[row] for row in good]
