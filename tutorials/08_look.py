@@ -1,0 +1,168 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 8. Look
+#
+# A picture goes in, a sentence comes out: "a large blue square above a small red circle".
+#
+# This is *Show, Attend and Tell* (Xu et al. 2015). A convolutional network makes a grid of features of the picture; the
+# grid is the memory; and for each word the decoder looks at the places of the grid where the word is to be seen.
+
+# %% tags=["parameters"]
+NUM_SCENES = 8_000
+IMAGE_SIZE = 48  # pixels
+EPOCHS = 10
+SEED = 1
+
+# %%
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reports a missing GPU as an error; none is needed here.
+
+import keras
+import matplotlib.pyplot as plt
+import numpy as np
+from keras import layers
+
+import kerasseq
+
+keras.utils.set_random_seed(SEED)
+
+# %% [markdown]
+# ## The data, looked at first
+#
+# Photographs need a large network and a long training. Drawn scenes need neither, and one sees at once what is right:
+# one or two shapes, in six colours and two sizes, one above the other or to its left. The two-shape descriptions of the
+# test are in no training pair: the model has to look, it cannot remember. Sources are the contents of PNG files, bytes.
+
+# %%
+train, validation, test = kerasseq.datasets.load_drawn_scenes(NUM_SCENES, image_size=IMAGE_SIZE)
+preprocessor = kerasseq.preprocessing.ImagePreprocessor.from_pairs(train, vocabulary_size=320, image_size=IMAGE_SIZE)
+pictures = preprocessor.encode_source([image for image, _ in train[:4]])["encoder_images"]
+figure, axes = plt.subplots(1, 4, figsize=(9, 2.6), layout="constrained")
+for axis, picture, (_, text) in zip(axes, pictures, train, strict=False):
+    axis.imshow(picture / 255)
+    axis.set_axis_off()
+    axis.set_title(text.replace(" above ", "\nabove\n").replace(" to the left of ", "\nto the left of\n"), fontsize=8)
+plt.show()
+
+# %% [markdown]
+# ## The model
+#
+# | part | what it does | shape |
+# |---|---|---|
+# | input | pixels from 0 to 255 | `(batch, 48, 48, 3)` |
+# | backbone | a grid of features | `(batch, 6, 6, 64)` |
+# | memory | the places of the grid, row by row | `(batch, 36, 64)` |
+# | bridge | the decoder's first state, from the mean of all places | `(batch, units)` |
+# | attention | where to look for the next token | `(batch, tokens, 36)` |
+# | GRU decoder | the next token | `(batch, tokens, vocabulary)` |
+#
+# The score of place $j$ for token $i$ is $e_{ij} = v^T \tanh(W s_{i-1} + V a_j)$, the weights are
+# $\alpha_i = \mathrm{softmax}(e_i)$, and the decoder reads the context $z_i = \sum_j \alpha_{ij} a_j$.
+#
+# The backbone is small enough to be trained from nothing. For photographs, put a network in its place that has seen
+# many: `kerasseq.backbones.SqueezeNet((160, 160, 3))`, or any of `keras.applications`.
+
+# %%
+images = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3))
+features = images
+for filters in (24, 48, 64):
+    features = layers.Conv2D(filters, 3, strides=2, padding="same", kernel_initializer="he_normal")(features)
+    features = layers.ReLU()(layers.GroupNormalization(8)(features))
+features = layers.Conv2D(64, 3, padding="same", activation="relu", kernel_initializer="he_normal")(features)
+backbone = keras.Model(images, features, name="small_backbone")
+
+model = kerasseq.models.CaptioningSeq2Seq(
+    preprocessor.target_vocabulary_size, backbone, normalization="tf", cell="gru", units=96, embedding_dim=32
+)
+batches = preprocessor.dataset(train, batch_size=64, shuffle=True, seed=SEED)
+rate = keras.optimizers.schedules.CosineDecay(3e-3, EPOCHS * len(batches), alpha=0.02)
+model.compile(
+    keras.optimizers.Adam(rate, clipnorm=1.0),
+    kerasseq.losses.MaskedCrossentropy(),
+    weighted_metrics=[kerasseq.metrics.TokenAccuracy()],
+)
+history = model.fit(
+    batches, validation_data=preprocessor.dataset(validation, batch_size=64), epochs=EPOCHS, shuffle=False
+)
+
+# %%
+kerasseq.plotting.plot_history(history, title="Learning to look")
+
+# %% [markdown]
+# ## What it sees
+
+# %%
+captioner = kerasseq.TextGenerator(model, preprocessor, sampler="greedy")
+test_images, descriptions = zip(*test, strict=True)
+texts = captioner.generate(test_images)
+exact = np.mean([text == description for text, description in zip(texts, descriptions, strict=True)])
+print(f"{exact:.1%} of {len(test)} descriptions are right to the last word")
+print(kerasseq.evaluation.caption_bleu(texts, descriptions))
+
+# %% [markdown]
+# Where it looked: bright places had the most attention for a word.
+
+# %%
+longest = max(range(len(test)), key=lambda index: len(descriptions[index]))
+generation = captioner.generate(test_images[longest], details=True)
+kerasseq.plotting.plot_image_attention(test_images[longest], generation)
+
+# %% [markdown]
+# ## What it gets wrong
+
+# %%
+wrong = [row for row, text in enumerate(texts) if text != descriptions[row]][:4]
+for row in wrong:
+    print(f"is:   {descriptions[row]}\nsees: {texts[row]}\n")
+
+# %% [markdown]
+# Most mistakes are about what differs by a few pixels: small or large, circle or square. Larger pictures help.
+#
+# ## Photographs
+#
+# `kerasseq.datasets.load_flickr8k()` has 8,000 photographs with five captions each (1 GB, for research only). A backbone
+# that is frozen gives the same features in every epoch, so compute them once:
+#
+# ```python
+# backbone = kerasseq.backbones.SqueezeNet((160, 160, 3))
+# backbone.trainable = False
+# extractor = kerasseq.encoders.image_features(backbone, normalization="caffe")
+# pairs = preprocessor.feature_pairs(train, extractor)
+# model = kerasseq.models.CaptioningSeq2Seq(
+#     preprocessor.target_vocabulary_size, backbone=None, feature_shape=extractor.output_shape[1:])
+# ...
+# model = kerasseq.models.with_backbone(model, backbone, normalization="caffe")
+# ```
+#
+# `benchmarks/flickr8k.py` does it from beginning to end.
+#
+# ## Serve it
+#
+# `captioner.export("saved_models/scenes")` writes a SavedModel whose input `image_bytes` are the contents of JPEG or PNG
+# files. What is no image has an answer as well, and an output `problem` that says what is wrong.
+#
+# ## Exercises
+#
+# 1. `attention="luong"` stands after the recurrence, and trains faster. Does it look at the same places?
+# 2. Give the model a picture without any shape: `np.full((48, 48, 3), 255)`, encoded by `tf.io.encode_png`. What does it
+#    say, and why?
+# 3. Make the pictures 96 pixels wide. Which mistakes go away?
+#
+# **Solutions**
+#
+# 1. Pass `attention="luong"` to `CaptioningSeq2Seq`. It looks *after* the state knows the last token, so its places
+#    belong to the token of the row; Bahdanau's belong to it as well, but were chosen before the token was read.
+# 2. `captioner.generate(tf.io.encode_png(np.full((48, 48, 3), 255, "uint8")).numpy())`: a description like any other. The
+#    model has never learned to say that there is nothing; it says what is likely.
+# 3. `IMAGE_SIZE = 96` in the cell of parameters. Count the kinds of mistakes before and after.
