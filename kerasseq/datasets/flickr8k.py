@@ -41,7 +41,7 @@ def load_flickr8k():
 
     The official splits: 6,000 images for training, 1,000 for validation and 1,000 for the test. (91 more images are in
     no split, and the captions of `2258277193_586949ec62.jpg.1`, whose image is missing, are left out.) No image is in
-    two splits.
+    two splits; one photograph is in training twice, under two names.
 
     Captions are returned as written, in tokens with a space between them: 9 in 10 begin with a capital letter and end
     in `" ."`, the others in lower case or without a full stop; commas, apostrophes and quotation marks too stand by

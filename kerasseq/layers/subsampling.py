@@ -48,8 +48,10 @@ class ConvolutionalSubsampling(keras.layers.Layer):
         frames = ops.where(mask[:, :, None, None], frames, ops.zeros_like(frames))
         # Not padding="same", which lies to the left or to the right of an even or an odd length.
         frames = ops.pad(frames, ((0, 0), (1, 1), (1, 1), (0, 0)))
-        halved = ops.relu(ops.conv(frames, self.kernel, strides=2, padding="valid") + self.bias)
+        halved = ops.conv(frames, self.kernel, strides=2, padding="valid")
+        # TensorFlow's oneDNN convolution of an empty batch has the wrong shape.
         halved = ops.reshape(halved, (batch, (time + 1) // 2, (bins + 1) // 2, self.filters))
+        halved = ops.relu(halved + self.bias)
         halved_mask = mask[:, ::2]
         return ops.where(halved_mask[:, :, None, None], halved, ops.zeros_like(halved)), halved_mask
 
