@@ -18,9 +18,9 @@ COLOURS = {
     "blue": (31, 80, 200),
     "yellow": (240, 200, 20),
     "purple": (130, 50, 170),
-    "black": (25, 25, 25),
+    "orange": (255, 127, 14),
 }
-SIZES = {"small": (0.08, 0.11), "large": (0.16, 0.2)}  # Least and greatest radius, as shares of the image.
+SIZES = {"small": (0.1, 0.12), "large": (0.18, 0.21)}  # Least and greatest radius, as shares of the image.
 
 # Distances to the outlines of shapes of radius 1, negative inside, at `x` and `y`, which points down.
 SHAPES = {
@@ -57,7 +57,7 @@ def load_drawn_scenes(num_examples=5_000, image_size=64, seed=0):
 
     The task needs no download, and a small model learns it. A third of the scenes has one shape, anywhere, such as `"a
     small red circle"`; the others have two, such as `"a large blue square above a small red circle"` or `"a small green
-    triangle to the left of a large black square"`. Shapes are circles, squares and triangles, small or large, in six
+    triangle to the left of a large orange square"`. Shapes are circles, squares and triangles, small or large, in six
     colours, on paper of varying brightness; they neither touch nor leave the picture. A scene has one description only:
     it begins with what is above or to the left, and two shapes are more or less upright or level.
 
@@ -84,7 +84,7 @@ def load_drawn_scenes(num_examples=5_000, image_size=64, seed=0):
     (90, 5, 5)
     >>> image, description = train[0]
     >>> image[:4], description
-    (b'\x89PNG', 'a large red circle to the left of a small black triangle')
+    (b'\x89PNG', 'a large red circle to the left of a small orange triangle')
     """
     for name, value in (("num_examples", num_examples), ("image_size", image_size)):
         least, most = BOUNDS[name]

@@ -146,13 +146,14 @@ def with_backbone(model, backbone, image_size=None, normalization=None, name=Non
     >>> sorted(kerasseq.models.with_backbone(model, backbone, normalization="caffe").input)
     ['decoder_token_ids', 'encoder_images']
     """
-    if "encoder_features" not in getattr(model, "input", ()):
+    inputs = getattr(model, "input", None)
+    if not isinstance(inputs, dict) or "encoder_features" not in inputs:
         raise ValueError(
             "with_backbone takes a model that reads features, such as CaptioningSeq2Seq(..., backbone=None, "
             f"feature_shape=(rows, columns, channels)). Received: {model!r}."
         )
     encoder = image_encoder(backbone, image_size, normalization)
-    expected = tuple(model.input["encoder_features"].shape[1:])
+    expected = tuple(inputs["encoder_features"].shape[1:])
     received = tuple(encoder.get_layer("image_features").output_shape[1:])
     if expected != received:
         raise ValueError(

@@ -1,10 +1,12 @@
 """The contents of image files to pixels, in the graph; what is no image, or damaged, fails no batch."""
 
+import numpy as np
 import tensorflow as tf
 
 JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"  # What files begin with.
-PNG_SIZE = 16  # Where a PNG file has its width and height, four bytes each.
+PNG_SIZE, PNG_DEPTH = 16, 24  # Where a PNG file has its width and height, four bytes each, and its bits a sample.
 MOST_PIXELS = 50_000_000  # A small file may claim to be a picture that no memory holds.
+OPAQUE = np.uint8(255)
 PARALLEL_CALLS = 4
 MID_GRAY = 127.5
 
@@ -45,7 +47,7 @@ def image_problems(contents):
 
     def decode(row, content):
         # Every byte is read all the same; JPEG blocks become single pixels.
-        image = tf.cond(is_png(content), lambda: read_png(content), lambda: read_jpeg(content, ratio=8))
+        image = tf.cond(is_png(content), lambda: read_png(content)[0], lambda: read_jpeg(content, ratio=8))
         return row, tf.shape(image)[0]
 
     rows, _ = decodable(contents, decode, tf.constant(0))
@@ -96,11 +98,18 @@ def read_jpeg(content, ratio=1):
 
 
 def read_png(content):
-    """The pixels of a PNG file with their opacity, uint8 `(height, width, 4)`."""
+    """The colours of a PNG file, uint8 `(height, width, 3)`, and its opacity, uint8 `(height, width, 1)`."""
     size = tf.strings.substr(content, PNG_SIZE, 8)
     width, height = tf.unstack(tf.ensure_shape(tf.io.decode_raw(size, tf.int32, little_endian=False), [2]))
     with tf.control_dependencies([bearable(height, width)]):
-        return tf.io.decode_png(content, channels=4)
+        pixels = tf.io.decode_png(content, channels=4)
+    colours, opacity = pixels[..., :3], pixels[..., 3:]
+    # TensorFlow 2.21 makes files without transparency of less than 8 bits as opaque as their largest value.
+    depth = tf.io.decode_raw(tf.strings.substr(content, PNG_DEPTH, 1), tf.uint8)[0]
+    filler = tf.cast(2 ** tf.cast(depth, tf.int32) - 1, tf.uint8)
+    return colours, tf.cond(
+        tf.reduce_all(opacity == filler), lambda: tf.fill(tf.shape(opacity), OPAQUE), lambda: opacity
+    )
 
 
 def bearable(height, width):
@@ -110,14 +119,22 @@ def bearable(height, width):
 
 
 def squashed_jpeg(content, size):
-    return tf.image.resize(read_jpeg(content), size, antialias=True)
+    return squashed(read_jpeg(content), size)
 
 
 def squashed_png(content, size):
     """What is transparent shows white paper behind it."""
-    pixels = read_png(content)
-    opacity = pixels[..., 3:]
-    # 255 * 255 fits into 16 bits, a third of the memory of floats.
-    colours = tf.cast(pixels[..., :3], tf.uint16) * tf.cast(opacity, tf.uint16)
-    colours, opacity = (tf.image.resize(image, size, antialias=True) for image in (colours, opacity))
-    return colours / 255.0 + (255.0 - opacity)
+    colours, opacity = read_png(content)
+
+    def on_paper():
+        # 255 * 255 fits into 16 bits, half of the memory of floats.
+        covering = tf.cast(colours, tf.uint16) * tf.cast(opacity, tf.uint16)
+        return squashed(covering, size) / 255.0 + (255.0 - squashed(opacity, size))
+
+    return tf.cond(tf.reduce_all(opacity == OPAQUE), lambda: squashed(colours, size), on_paper)
+
+
+def squashed(image, size):
+    """float32 `(height, width, channels)`; an image that has the size already, as those of data sets may, is quick."""
+    fits = tf.reduce_all(tf.shape(image)[:2] == size)
+    return tf.cond(fits, lambda: tf.cast(image, tf.float32), lambda: tf.image.resize(image, size, antialias=True))
