@@ -84,7 +84,7 @@ def load_drawn_scenes(num_examples=5_000, image_size=64, seed=0):
     (90, 5, 5)
     >>> image, description = train[0]
     >>> image[:4], description
-    (b'\x89PNG', 'a large red circle to the left of a small orange triangle')
+    (b'\x89PNG', 'a large red circle above a large red circle')
     """
     for name, value in (("num_examples", num_examples), ("image_size", image_size)):
         least, most = BOUNDS[name]
