@@ -4,6 +4,8 @@ import keras
 from keras import layers
 
 from kerasseq.layers import (
+    AsManyRows,
+    AtLeastOneRow,
     ConvolutionalSubsampling,
     FullMask,
     ImageNormalization,
@@ -267,13 +269,14 @@ def image_features(backbone, image_size=None, normalization=None, name="image_fe
             f"image_size must be known, for the backbone leaves it open: {taken}. Received: image_size={image_size!r}."
         )
     images = keras.Input(shape, name="images")
-    features = backbone(ImageNormalization(normalization, name="normalization")(images))
+    normalized = ImageNormalization(normalization, name="normalization")(images)
+    features = backbone(AtLeastOneRow(name="at_least_one_row")(normalized))
     if len(getattr(features, "shape", ())) != 4 or None in features.shape[1:]:
         raise ValueError(
             "backbone must give a grid of features (batch, rows, columns, channels). Received: "
             f"{getattr(features, 'shape', features)}. Build it with include_top=False and pooling=None."
         )
-    return keras.Model(images, features, name=name)
+    return keras.Model(images, AsManyRows(name="as_many_rows")(features, images), name=name)
 
 
 def image_encoder(backbone=None, image_size=None, normalization=None, feature_shape=None, name="encoder"):

@@ -1,57 +1,133 @@
-"""SqueezeNet against the description of its authors, and its weights against what they know."""
-
+import doctest
 import os
 import pathlib
 
+import h5py
+import keras
 import numpy as np
 import pytest
 
 from kerasseq import backbones
+from kerasseq.backbones import FILE, SqueezeNet
+from kerasseq.datasets import load_flickr8k
 from kerasseq.encoders import image_features
+from kerasseq.preprocessing import ImagePreprocessor
+
+PARTS = ("squeeze1x1", "expand1x1", "expand3x3")
 
 
-@pytest.fixture(scope="module")
-def squeezenet():
-    folder = pathlib.Path(os.environ.get("KERASSEQ_DATA_DIR") or "missing").expanduser()
-    if not (folder / backbones.FILE).is_file():
-        pytest.skip(f"no {backbones.FILE} in a folder that KERASSEQ_DATA_DIR names")
-    return backbones.SqueezeNet((160, 160, 3))
+def needs_mirror(*files):
+    folder = os.environ.get("KERASSEQ_DATA_DIR")
+    if not folder:
+        pytest.skip("KERASSEQ_DATA_DIR is not set")
+    for file in files:
+        if not (pathlib.Path(folder).expanduser() / file).is_file():
+            pytest.skip(f"the folder in KERASSEQ_DATA_DIR has no {file}")
 
 
-def test_sizes_of_the_authors():
-    """722,496 parameters without the classifier: convolutions of 3x3x3x64, and eight fire modules."""
-    model = backbones.SqueezeNet((227, 227, 3), weights=None)
-    fires = [
-        (64, 16, 64), (128, 16, 64), (128, 32, 128), (256, 32, 128), (256, 48, 192), (384, 48, 192), (384, 64, 256),
-        (512, 64, 256),
-    ]  # fmt: skip
-    expected = 3 * 3 * 3 * 64 + 64
-    for channels, squeeze, expand in fires:
-        expected += channels * squeeze + squeeze + (1 + 9) * squeeze * expand + 2 * expand
-    assert model.count_params() == expected == 722_496
-    assert model.output.shape == (None, 13, 13, 512)
+# === In NumPy: kernels are (rows, columns, channels, filters), images (rows, columns, channels) ===
 
 
-def test_pretrained_features_tell_places_apart(squeezenet):
-    """A bright square moves through a dark picture: the features that it lights up move with it."""
-    extractor = image_features(squeezenet, normalization="caffe")
-    images = np.full((2, 160, 160, 3), 40.0, "float32")
-    images[0, 16:64, 16:64] = [220, 30, 30]
-    images[1, 96:144, 96:144] = [220, 30, 30]
-    background = extractor.predict(np.full((1, 160, 160, 3), 40.0, "float32"), verbose=0)
-    change = np.abs(extractor.predict(images, verbose=0) - background).sum(axis=-1)
-    (first, second) = (np.unravel_index(np.argmax(grid), grid.shape) for grid in change)
-    assert max(first) <= 4 and min(second) >= 4
+def convolved(image, kernel, bias, stride=1, padded=False):
+    size = kernel.shape[0]
+    if padded:
+        image = np.pad(image, ((size // 2, size // 2), (size // 2, size // 2), (0, 0)))
+    rows, columns = ((length - size) // stride + 1 for length in image.shape[:2])
+    result = np.zeros((rows, columns, kernel.shape[3]))
+    for i in range(size):
+        for j in range(size):
+            part = image[i : i + stride * rows : stride, j : j + stride * columns : stride][:rows, :columns]
+            result += part @ kernel[i, j]
+    return np.maximum(result + bias, 0.0)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"weights": "places"}, "weights must be 'imagenet' or None. Received: weights='places'"),
-        ({"input_shape": (16, 16, 3)}, r"at least \(31, 31, 3\). Received: input_shape=\(16, 16, 3\)"),
-        ({"input_shape": (64, 64)}, "input_shape must be"),
-    ],
-)
-def test_bad_arguments(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        backbones.SqueezeNet(**{"weights": None, **arguments})
+def pooled(image):
+    rows, columns = ((length - 3) // 2 + 1 for length in image.shape[:2])
+    parts = [image[i : i + 2 * rows : 2, j : j + 2 * columns : 2][:rows, :columns] for i in range(3) for j in range(3)]
+    return np.max(parts, axis=0)
+
+
+def squeezenet(image, weights):
+    """The network as the authors' v1.1 lists it; `weights` are kernels and biases by name."""
+    features = pooled(convolved(image, *weights["conv1"], stride=2))
+    for number in range(2, 10):
+        squeezed = convolved(features, *weights[f"fire{number}/squeeze1x1"])
+        features = np.concatenate(
+            [convolved(squeezed, *weights[f"fire{number}/expand{size}x{size}"], padded=True) for size in (1, 3)],
+            axis=-1,
+        )
+        if number in (3, 5):
+            features = pooled(features)
+    return features
+
+
+def test_random_weights_against_numpy():
+    model = SqueezeNet((47, 63, 3), weights=None)
+    weights = {
+        layer.name.replace("_", "/"): layer.get_weights()
+        for layer in model.layers
+        if isinstance(layer, keras.layers.Conv2D)
+    }
+    assert len(weights) == 1 + 3 * 8 and model.count_params() == 722_496
+    image = np.random.default_rng(0).normal(size=(47, 63, 3)) * 50
+    expected = squeezenet(image, weights)
+    np.testing.assert_allclose(model(image[None])[0], expected, rtol=1e-3, atol=1e-3)
+    assert model.output.shape == (None, *expected.shape) == (None, 2, 3, 512)
+
+
+def test_imagenet_weights_against_numpy():
+    needs_mirror(FILE)
+    weights = {}
+    with h5py.File(pathlib.Path(os.environ["KERASSEQ_DATA_DIR"]).expanduser() / FILE) as file:
+        for layer in ["conv1", *(f"fire{i}/{part}" for i in range(2, 10) for part in PARTS)]:
+            arrays = []
+            file[layer].visititems(
+                lambda _, item, arrays=arrays: arrays.append(item[()]) if isinstance(item, h5py.Dataset) else None
+            )
+            weights[layer] = sorted(arrays, key=np.ndim, reverse=True)  # The kernel, then the bias.
+    image = np.random.default_rng(0).uniform(-120, 130, size=(63, 63, 3))
+    np.testing.assert_allclose(
+        SqueezeNet((63, 63, 3))(image[None])[0], squeezenet(image, weights), rtol=1e-3, atol=1e-2
+    )
+
+
+def test_likeness_of_photographs():
+    """The nearest of 300 photographs, by mean features, has captions with more words in common than a random one."""
+    needs_mirror(FILE, "flickr8k/Flickr8k_Dataset_160px.tar")
+    _, _, test = load_flickr8k()
+    test = test[:300]
+    preprocessor = ImagePreprocessor(image_size=160)
+    extractor = image_features(SqueezeNet((160, 160, 3)), normalization="caffe")
+    pairs = preprocessor.feature_pairs(test, extractor)
+    means = np.stack([features.astype("float32").mean(axis=(0, 1)) for features, _ in pairs])
+    means = (means - means.mean(axis=0)) / (means.std(axis=0) + 1e-6)
+    means /= np.linalg.norm(means, axis=1, keepdims=True)
+    nearest = np.argmax(means @ means.T - 2 * np.eye(len(means)), axis=1)
+    words = [set(" ".join(captions).lower().split()) for _, captions in pairs]
+
+    def common(others):
+        return np.mean(
+            [len(mine & words[other]) / len(mine | words[other]) for mine, other in zip(words, others, strict=True)]
+        )
+
+    assert common(nearest) > 1.2 * common(np.roll(np.arange(len(words)), 7))
+
+
+@pytest.mark.parametrize("input_shape", [(30, 64, 3), (64, 64, 1), (64, 64), (64, 30, 3)])
+def test_bad_shapes(input_shape):
+    with pytest.raises(ValueError, match=r"input_shape must be \(height, width, 3\), at least \(31, 31, 3\)"):
+        SqueezeNet(input_shape, weights=None)
+
+
+def test_the_smallest_and_open_shapes():
+    assert SqueezeNet((31, 31, 3), weights=None).output.shape == (None, 1, 1, 512)
+    assert SqueezeNet((None, None, 3), weights=None)(np.zeros((2, 160, 96, 3))).shape == (2, 9, 5, 512)
+
+
+def test_bad_weights():
+    with pytest.raises(ValueError, match="weights must be 'imagenet' or None. Received: weights='places'"):
+        SqueezeNet(weights="places")
+
+
+def test_examples_of_the_documentation():
+    assert doctest.testmod(backbones).failed == 0

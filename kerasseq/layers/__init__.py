@@ -8,6 +8,7 @@ from kerasseq.layers.content_selection_loss import ContentSelectionLoss
 from kerasseq.layers.coverage_loss import CoverageLoss
 from kerasseq.layers.ctc_loss import CTCLoss
 from kerasseq.layers.doubly_stochastic_loss import DoublyStochasticLoss
+from kerasseq.layers.empty_batch import AsManyRows, AtLeastOneRow
 from kerasseq.layers.image_normalization import ImageNormalization
 from kerasseq.layers.input_feeding import InputFeeding
 from kerasseq.layers.masking import FullMask, PaddingMask, PairSteps
@@ -22,6 +23,8 @@ from kerasseq.layers.zero_state import ZeroState
 __all__ = [
     "CELLS",
     "AdditiveNoise",
+    "AsManyRows",
+    "AtLeastOneRow",
     "BahdanauAttention",
     "CTCLoss",
     "ContentSelectionLoss",

@@ -153,7 +153,8 @@ def lit(image, weights):
     """The image, dark where weights `(rows, columns)` are small."""
     height, width, _ = image.shape
     rows, columns = (interpolation(*lengths) for lengths in zip((height, width), weights.shape, strict=True))
-    brightness = np.clip(rows @ weights @ columns.T / max(np.max(weights), 1e-9), 0.0, 1.0)
+    looked = rows @ weights @ columns.T  # (height, width)
+    brightness = looked / max(np.max(looked), 1e-9)
     return image * (DARKEST + (1 - DARKEST) * brightness)[:, :, None]
 
 

@@ -119,13 +119,22 @@ def bearable(height, width):
 
 
 def squashed_jpeg(content, size):
-    return tf.image.resize(read_jpeg(content), size, antialias=True)
+    return squashed(read_jpeg(content), size)
 
 
 def squashed_png(content, size):
     """What is transparent shows white paper behind it."""
     colours, opacity = read_png(content)
-    # 255 * 255 fits into 16 bits, half of the memory of floats.
-    colours = tf.cast(colours, tf.uint16) * tf.cast(opacity, tf.uint16)
-    colours, opacity = (tf.image.resize(image, size, antialias=True) for image in (colours, opacity))
-    return colours / 255.0 + (255.0 - opacity)
+
+    def on_paper():
+        # 255 * 255 fits into 16 bits, half of the memory of floats.
+        covering = tf.cast(colours, tf.uint16) * tf.cast(opacity, tf.uint16)
+        return squashed(covering, size) / 255.0 + (255.0 - squashed(opacity, size))
+
+    return tf.cond(tf.reduce_all(opacity == OPAQUE), lambda: squashed(colours, size), on_paper)
+
+
+def squashed(image, size):
+    """float32 `(height, width, channels)`; an image that has the size already, as those of data sets may, is quick."""
+    fits = tf.reduce_all(tf.shape(image)[:2] == size)
+    return tf.cond(fits, lambda: tf.cast(image, tf.float32), lambda: tf.image.resize(image, size, antialias=True))

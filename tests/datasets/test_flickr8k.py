@@ -3,102 +3,169 @@ import hashlib
 import io
 import os
 import pathlib
+import re
 import tarfile
 import zipfile
 
 import pytest
 
 from kerasseq.datasets import flickr8k, load_flickr8k
+from kerasseq.datasets.flickr8k import IMAGES, SMALL_IMAGES, TEXTS
+
+NAMES = ["1_aa.jpg", "2_bb.jpg", "3_cc.jpg", "4_dd.jpg"]
+PICTURES = {name: b"content of " + name.encode() for name in NAMES}
+TOKENS = "".join(
+    f"{name}#{number}\t{number} of  {name[0]} .\n" for name in [*NAMES, "5_ee.jpg.1"] for number in range(5)
+)
+FILES = {
+    "Flickr8k.token.txt": TOKENS,
+    "Flickr_8k.trainImages.txt": "3_cc.jpg\n1_aa.jpg\n",
+    "Flickr_8k.devImages.txt": "2_bb.jpg\n",
+    "Flickr_8k.testImages.txt": "4_dd.jpg\n",
+}
 
 
-@pytest.fixture
-def mirror():
-    folder = pathlib.Path(os.environ.get("KERASSEQ_DATA_DIR") or "missing").expanduser()
-    if not (folder / flickr8k.TEXTS).is_file() or not (folder / flickr8k.SMALL_IMAGES).is_file():
-        pytest.skip(f"no {flickr8k.TEXTS} and {flickr8k.SMALL_IMAGES} in a folder that KERASSEQ_DATA_DIR names")
+def zipped(files):
+    written = io.BytesIO()
+    with zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return written.getvalue()
 
 
-NAMES = [f"{number}_abc.jpg" for number in range(1, 5)]
-SIDES = {"train": NAMES[:2], "dev": NAMES[2:3], "test": NAMES[3:]}
-
-
-@pytest.fixture
-def small(tmp_path, monkeypatch):
-    """A mirror with four images and their captions, and nothing else within reach."""
-    folder = tmp_path / "flickr8k"
-    folder.mkdir()
-    captions = "".join(f"{name}#{index}\tA  dog ,\t{name} {index} .\n" for name in NAMES for index in range(5))
-    captions += "".join(f"9_abc.jpg.1#{index}\tNo image .\n" for index in range(5))
-    with zipfile.ZipFile(tmp_path / flickr8k.TEXTS, "w") as archive:
-        archive.writestr(flickr8k.CAPTIONS_FILE, captions)
-        for side, names in SIDES.items():
-            archive.writestr(flickr8k.SPLIT_FILE.format(side), "\n".join(names) + "\n")
-    monkeypatch.setenv("KERASSEQ_DATA_DIR", str(tmp_path))
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
-    monkeypatch.setattr(flickr8k, "URL", (tmp_path / "nowhere").as_uri())
-    monkeypatch.setattr(flickr8k, "SPLITS", {side: len(names) for side, names in SIDES.items()})
-    monkeypatch.setattr(flickr8k, "NUMBER_OF_IMAGES", len(NAMES))
-    monkeypatch.setattr(flickr8k, "TEXTS_SHA256", flickr8k._digest_of_texts(tmp_path / flickr8k.TEXTS))
-    return tmp_path
-
-
-def write_published(path):
-    with zipfile.ZipFile(path, "w") as archive:
-        for name in NAMES:
-            archive.writestr(f"Flicker8k_Dataset/{name}", name.encode())
-
-
-def expected():
-    captions = {name: [f"A dog , {name} {index} ." for index in range(5)] for name in NAMES}
-    train = [(name.encode(), caption) for name in SIDES["train"] for caption in captions[name]]
-    return (train, *([(name.encode(), captions[name]) for name in SIDES[side]] for side in ("dev", "test")))
-
-
-def test_the_published_archive(small, monkeypatch):
-    path = small / flickr8k.IMAGES
-    write_published(path)
-    monkeypatch.setattr(flickr8k, "NAMES_SHA256", flickr8k._digest_of_images(path).split(" over ")[0])
-    assert load_flickr8k() == expected()
-
-
-def test_the_small_archive(small, monkeypatch):
-    path = small / flickr8k.SMALL_IMAGES
-    with tarfile.open(path, "w") as archive:
-        for name in NAMES:
+def tarred(pictures):
+    written = io.BytesIO()
+    with tarfile.open(fileobj=written, mode="w") as archive:
+        for name, content in pictures.items():
             member = tarfile.TarInfo(f"Flicker8k_Dataset/{name}")
-            member.size = len(name)
-            archive.addfile(member, io.BytesIO(name.encode()))
-
-    monkeypatch.setattr(flickr8k, "SMALL_SHA256", hashlib.sha256(path.read_bytes()).hexdigest())
-    assert load_flickr8k() == expected()
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return written.getvalue()
 
 
-@pytest.mark.parametrize("damage", ["a missing image", "half of it", "a byte of an image"])
-def test_a_damaged_archive_is_refused(small, monkeypatch, damage):
-    path = small / flickr8k.IMAGES
-    write_published(path)
-    monkeypatch.setattr(flickr8k, "NAMES_SHA256", flickr8k._digest_of_images(path).split(" over ")[0])
-    content = path.read_bytes()
-    if damage == "half of it":
-        path.write_bytes(content[: len(content) // 2])
-    elif damage == "a byte of an image":
-        path.write_bytes(content.replace(b"1_abc.jpgP", b"1_abd.jpgP", 1))
-    else:
-        with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr(f"Flicker8k_Dataset/{NAMES[0]}", b"alone")
-    with pytest.raises(ValueError, match="damaged"):
+def originals(pictures):
+    others = {"Flicker8k_Dataset/": b"", "__MACOSX/Flicker8k_Dataset/._1_aa.jpg": b"of another system"}
+    return zipped({**others, **{f"Flicker8k_Dataset/{name}": content for name, content in pictures.items()}})
+
+
+def sha256(content):
+    return hashlib.sha256(content).hexdigest()
+
+
+@pytest.fixture
+def mirror(tmp_path, monkeypatch):
+    """The mirror's folder, with the texts. The four pictures above are the whole data set; nothing is downloaded."""
+    monkeypatch.setenv("KERASSEQ_DATA_DIR", str(tmp_path / "mirror"))
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.setattr(flickr8k, "URL", (tmp_path / "published").as_uri())
+    monkeypatch.setattr(flickr8k, "SPLITS", {"train": 2, "dev": 1, "test": 1})
+    monkeypatch.setattr(flickr8k, "NUMBER_OF_IMAGES", 4)
+    monkeypatch.setattr(flickr8k, "NAMES_SHA256", sha256("".join(f"{name}\n" for name in NAMES).encode()))
+    monkeypatch.setattr(flickr8k, "SMALL_SHA256", sha256(tarred(PICTURES)))
+    listing = "".join(f"{sha256(FILES[name].encode())}  {name}\n" for name in sorted(FILES))
+    monkeypatch.setattr(flickr8k, "TEXTS_SHA256", sha256(listing.encode()))
+    (tmp_path / "mirror" / "flickr8k").mkdir(parents=True)
+    (tmp_path / "mirror" / TEXTS).write_bytes(zipped({**FILES, "readme.txt": "of the authors"}))
+    return tmp_path / "mirror"
+
+
+def captions(number):
+    return [f"{index} of {number} ." for index in range(5)]
+
+
+EXPECTED = (
+    [(PICTURES[name], caption) for name in ("3_cc.jpg", "1_aa.jpg") for caption in captions(name[0])],
+    [(PICTURES["2_bb.jpg"], captions(2))],
+    [(PICTURES["4_dd.jpg"], captions(4))],
+)
+
+
+@pytest.mark.parametrize(("path", "archive"), [(SMALL_IMAGES, tarred), (IMAGES, originals)], ids=["small", "originals"])
+def test_pairs_of_either_archive(mirror, path, archive):
+    (mirror / path).write_bytes(archive(PICTURES))
+    train, validation, test = load_flickr8k()
+    assert (train, validation, test) == EXPECTED
+    assert train[0][0] is train[4][0]
+
+
+def test_the_small_archive_comes_first(mirror):
+    (mirror / SMALL_IMAGES).write_bytes(tarred(PICTURES))
+    (mirror / IMAGES).write_bytes(b"never looked at")
+    assert load_flickr8k() == EXPECTED
+
+
+def test_downloaded(mirror, tmp_path, capsys):
+    published = tmp_path / "published"
+    published.mkdir()
+    (published / "Flickr8k_Dataset.zip").write_bytes(originals(PICTURES))
+    (published / "Flickr8k_text.zip").write_bytes((mirror / TEXTS).read_bytes())
+    (mirror / TEXTS).unlink()
+    assert load_flickr8k() == EXPECTED
+    (published / "Flickr8k_Dataset.zip").unlink()
+    assert load_flickr8k() == EXPECTED  # From the cache.
+
+
+@pytest.mark.parametrize("damage", ["a byte", "half", "a name", "no image"])
+def test_damaged_originals(mirror, damage):
+    content = originals(PICTURES)
+    start = content.index(b"Flicker8k_Dataset/1_aa.jpg") + 27
+    damaged = {
+        "a byte": content[:start] + bytes([content[start] ^ 255]) + content[start + 1 :],
+        "half": content[: len(content) // 2],
+        "a name": originals({**PICTURES, "6_ff.jpg": b""}),
+        "no image": originals({name: PICTURES[name] for name in NAMES[1:]}),
+    }
+    (mirror / IMAGES).write_bytes(damaged[damage])
+    with pytest.raises(ValueError, match="of another release. Expected sha256 .* over the names of 4 images"):
         load_flickr8k()
 
 
-def test_real_data(mirror):
+@pytest.mark.parametrize("damage", [tarred({**PICTURES, "1_aa.jpg": b""}), b""])
+def test_damaged_small_archive(mirror, damage):
+    (mirror / SMALL_IMAGES).write_bytes(damage)
+    with pytest.raises(ValueError, match="damaged or of another release"):
+        load_flickr8k()
+
+
+@pytest.mark.parametrize("texts", [{**FILES, "Flickr8k.token.txt": TOKENS + "6_ff.jpg#0\ta"}, {}], ids=["more", "none"])
+def test_damaged_texts(mirror, texts):
+    (mirror / SMALL_IMAGES).write_bytes(tarred(PICTURES))
+    (mirror / TEXTS).write_bytes(zipped(texts))
+    with pytest.raises(ValueError, match="Flickr8k_text.zip in the offline mirror is damaged"):
+        load_flickr8k()
+
+
+# === The data themselves ===
+
+
+def needs_mirror():
+    folder = os.environ.get("KERASSEQ_DATA_DIR")
+    if not folder:
+        pytest.skip("KERASSEQ_DATA_DIR is not set")
+    for file in (SMALL_IMAGES, TEXTS):
+        if not (pathlib.Path(folder).expanduser() / file).is_file():
+            pytest.skip(f"the folder in KERASSEQ_DATA_DIR has no {file}")
+
+
+def test_what_the_documentation_says():
+    needs_mirror()
     train, validation, test = load_flickr8k()
     assert (len(train), len(validation), len(test)) == (30_000, 1_000, 1_000)
-    sides = [{image for image, _ in side} for side in (train, validation, test)]
-    assert [len(images) for images in sides] == [5_999, 1_000, 1_000] and len(set.union(*sides)) == 7_999
-    assert all(len(captions) == 5 for _, captions in validation + test)
-    assert all(image.startswith(b"\xff\xd8\xff") for images in sides for image in images)
+    assert {len(captions) for side in (validation, test) for _, captions in side} == {5}
+    images = [{image for image, _ in side} for side in (train, validation, test)]
+    # Two of the training images are the same picture.
+    assert [len(side) for side in images] == [5_999, 1_000, 1_000]
+    assert not (images[0] & images[1] | images[0] & images[2] | images[1] & images[2])
+    assert all(image.startswith(b"\xff\xd8\xff") for side in images for image in side)
+    texts = [caption for _, caption in train]
+    texts += [caption for side in (validation, test) for _, captions in side for caption in captions]
+    assert all(text.isascii() and text == " ".join(text.split()) for text in texts)
+    assert 0.89 < sum(text.endswith(" .") for text in texts) / len(texts) < 0.92
+    assert 0.9 < sum(text[0].isupper() for text in texts) / len(texts) < 0.95
+    assert max(len(text.split()) for text in texts) == 38
+    assert sum(bool(re.search(r"\w[,.\"]|[,\"]\w", text)) for text in texts) < 0.01 * len(texts)
 
 
-def test_examples(mirror):
-    result = doctest.testmod(flickr8k)
-    assert result.attempted and not result.failed
+def test_examples_of_the_documentation():
+    needs_mirror()
+    assert doctest.testmod(flickr8k).failed == 0

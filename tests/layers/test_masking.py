@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasseq.layers import PaddingMask, PairSteps, Recurrent
+from kerasseq.layers import FullMask, PaddingMask, PairSteps, Recurrent
 from kerasseq.layers import masking as masking_module
 
 
@@ -24,6 +24,16 @@ def test_config():
     config = keras.saving.serialize_keras_object(PaddingMask(name="memory_mask"))
     assert config["registered_name"] == "kerasseq>PaddingMask"
     assert keras.saving.deserialize_keras_object(config).name == "memory_mask"
+
+
+# === FullMask ===
+
+
+def test_every_position_is_real():
+    mask = FullMask()(np.zeros((2, 3, 5)))
+    assert mask.numpy().tolist() == [[True] * 3] * 2
+    symbolic = FullMask()(keras.Input((7, 5)))
+    assert (symbolic.shape, symbolic.dtype) == ((None, 7), "bool")
 
 
 # === PairSteps ===

@@ -1,60 +1,113 @@
 import doctest
+import io
 
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from PIL import Image
 
 import kerasseq
 from kerasseq.plotting import image_attention, plot_image_attention
+from kerasseq.plotting.image_attention import DARKEST, attention_of_words, interpolation, lit, pixels
 
-TOKENS = ["▁a", "▁red", "▁cir", "cle", "</s>"]
+PICTURE = np.random.default_rng(0).integers(256, size=(20, 30, 3), dtype="uint8")
+TOKENS = ["▁two", "▁cat", "s", "▁$5", "</s>"]
 PLACES = [f"{row},{column}" for row in range(2) for column in range(3)]
 
 
-def generation(attention, source_tokens=PLACES):
-    return kerasseq.Generation(
-        text="a red circle", score=-1.0, alternatives=[], source_tokens=source_tokens, target_tokens=TOKENS,
-        attention=attention,
-    )  # fmt: skip
+def generation(**changes):
+    attention = np.random.default_rng(1).dirichlet(np.ones(6), size=5).astype("float32")
+    described = {
+        "text": "two cats $5", "score": -0.5, "alternatives": [], "source_tokens": PLACES, "target_tokens": TOKENS,
+        "attention": attention,
+    }  # fmt: skip
+    return kerasseq.Generation(**{**described, **changes})
 
 
-def looking_at(*places):
-    weights = np.zeros((len(TOKENS), len(PLACES)))
-    weights[range(len(places)), places] = 1.0
-    weights[len(places) :, 0] = 1.0
-    return weights
+def shown(axis):
+    (image,) = axis.images
+    return np.asarray(image.get_array())
 
 
-def panels(figure):
-    return {axis.get_title(): axis.images[0].get_array() for axis in figure.axes if axis.images}
+def written(form):
+    file = io.BytesIO()
+    Image.fromarray(PICTURE).save(file, form)
+    return file.getvalue()
 
 
-def test_bright_where_the_decoder_looked():
-    """White paper of two rows and three columns of places; a word's place is bright, those far from it are dark."""
-    image = np.full((40, 60, 3), 255, "uint8")
-    figure = plot_image_attention(image, generation(looking_at(0, 2, 3, 3)))
-    shown = panels(figure)
-    assert list(shown) == ["", "a", "red", "circle"]  # Two tokens of a word are one panel; END is none.
-    np.testing.assert_allclose(shown[""], image / 255)
-    corners = {"a": (10, 10), "red": (10, 50), "circle": (30, 10)}
-    for word, (row, column) in corners.items():
-        pixels = np.asarray(shown[word])
-        assert pixels[row, column].min() > 0.95
-        others = [pixels[r, c].max() for other, (r, c) in corners.items() if other != word]
-        assert max(others) < 0.4
+def test_one_panel_a_word_behind_the_image():
+    figure = plot_image_attention(PICTURE, generation(), columns=3)
+    assert [axis.get_title() for axis in figure.axes] == ["", "two", "cats", "$5"]
+    assert figure.get_suptitle() == "two cats $5"
+    np.testing.assert_allclose(shown(figure.axes[0]), PICTURE / 255)
+    first, second, third, _, _ = generation().attention
+    for axis, weights in zip(figure.axes[1:], [first, (second + third) / 2], strict=False):
+        np.testing.assert_allclose(shown(axis), lit(PICTURE / 255, weights.reshape(2, 3)), atol=1e-6)
+    assert plot_image_attention(PICTURE, generation(), title="Cats").get_suptitle() == "Cats"
     FigureCanvasAgg(figure).draw()
+    assert len({round(axis.get_position().y0, 3) for axis in figure.axes}) == 2  # Two rows of panels.
 
 
-def test_no_attention():
-    with pytest.raises(ValueError, match="attention"):
-        plot_image_attention(np.zeros((4, 4, 3), "uint8"), generation(None))
+def test_image_files():
+    figure = plot_image_attention(written("PNG"), generation())
+    np.testing.assert_allclose(shown(figure.axes[0]), PICTURE / 255)
+    assert shown(plot_image_attention(written("JPEG"), generation()).axes[0]).shape == (20, 30, 3)
+    gray = PICTURE[:, :, 0] / 255
+    np.testing.assert_array_equal(pixels(gray), np.stack([gray] * 3, axis=-1))
 
 
-def test_places_of_a_text():
-    with pytest.raises(ValueError, match="row,column|image"):
-        plot_image_attention(np.zeros((4, 4, 3), "uint8"), generation(looking_at(0), ["▁le", "▁chat", "", "", "", ""]))
+def test_light_falls_where_the_attention_is():
+    weights = np.zeros((4, 6))
+    weights[1, 4] = 0.7
+    light = lit(np.ones((40, 60, 3)), weights)[:, :, 0]
+    assert np.unravel_index(np.argmax(light), light.shape) in {(i, j) for i in (14, 15) for j in (44, 45)}
+    assert light.max() == 1 and light[35, 5] == pytest.approx(DARKEST, abs=1e-3)
+    np.testing.assert_allclose(lit(np.ones((40, 60, 3)), np.full((4, 6), 1 / 24)), 1.0)
+    np.testing.assert_allclose(lit(np.ones((40, 60, 3)), np.zeros((4, 6))), DARKEST)
 
 
-def test_examples():
-    result = doctest.testmod(image_attention)
-    assert result.attempted and not result.failed
+def test_interpolation_is_even():
+    weights = interpolation(50, 5)
+    np.testing.assert_allclose(weights.sum(axis=1), 1.0)
+    np.testing.assert_allclose(weights, weights[::-1, ::-1])
+    assert np.argmax(weights, axis=1).tolist() == [place for place in range(5) for _ in range(10)]
+
+
+def test_words():
+    attention = np.arange(6.0)[:, None]
+    words = attention_of_words(["s", "▁a", "▁", "b", "</s>", "▁c"], attention)
+    assert [(word, float(weights[0])) for word, weights in words] == [("s", 0), ("a", 1), ("b", 2.5), ("c", 5)]
+
+
+def test_nothing_but_the_end():
+    figure = plot_image_attention(PICTURE, generation(text="", target_tokens=["</s>"], attention=np.ones((1, 6)) / 6))
+    assert len(figure.axes) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"attention": None}, "no attention. Use a model with attention, such as kerasseq.models.CaptioningSeq2Seq"),
+        ({"source_tokens": ["▁the", "</s>"]}, "must be places of an image.*plot_attention"),
+        ({"source_tokens": []}, "must be places of an image"),
+        ({"source_tokens": PLACES[:5]}, "must be places of an image"),
+        ({"attention": np.ones((5, 5))}, r"Expected: \(5, 6\). Received: \(5, 5\)"),
+    ],
+)
+def test_generations_without_a_picture(changes, message):
+    with pytest.raises(ValueError, match=message):
+        plot_image_attention(PICTURE, generation(**changes))
+
+
+def test_bad_arguments():
+    with pytest.raises(ValueError, match=r"objects that TextGenerator.generate\(images, details=True\)"):
+        plot_image_attention(PICTURE, "two cats")
+    with pytest.raises(ValueError, match="columns must be a positive integer. Received: columns=0"):
+        plot_image_attention(PICTURE, generation(), columns=0)
+    for bad in (PICTURE.astype("float32"), PICTURE[None], PICTURE[:, :, :2]):
+        with pytest.raises(ValueError, match="image must be the content of an image file, or an array"):
+            plot_image_attention(bad, generation())
+
+
+def test_examples_of_the_documentation():
+    assert doctest.testmod(image_attention).failed == 0

@@ -1,0 +1,57 @@
+"""Batches without a row, which some networks cannot take."""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="kerasseq")
+class AtLeastOneRow(keras.layers.Layer):
+    """Adds a row of zeros to an empty batch, before layers that fail on one; `AsManyRows` takes it off behind them.
+
+    A server may be sent a request without a row, and TensorFlow 2.21 gives a convolution of none a wrong shape.
+
+    Call arguments:
+        inputs: any tensor `(batch, ...)`.
+
+    Returns:
+        a tensor `(max(batch, 1), ...)`.
+
+    Example:
+
+    >>> import keras, kerasseq
+    >>> keras.ops.shape(kerasseq.layers.AtLeastOneRow()(keras.ops.ones((0, 5))))
+    (1, 5)
+    """
+
+    def call(self, inputs):
+        rows, *others = ops.shape(inputs)
+        missing = max(1 - rows, 0) if isinstance(rows, int) else ops.maximum(1 - rows, 0)
+        return ops.concatenate([inputs, ops.zeros((missing, *others), dtype=inputs.dtype)], axis=0)
+
+    def compute_output_spec(self, inputs):
+        return keras.KerasTensor(inputs.shape, dtype=inputs.dtype)
+
+
+@keras.saving.register_keras_serializable(package="kerasseq")
+class AsManyRows(keras.layers.Layer):
+    """Cuts a tensor to as many rows as another one has.
+
+    Call arguments:
+        inputs: any tensor `(rows, ...)`.
+        reference: any tensor `(batch, ...)`, of no more rows.
+
+    Returns:
+        a tensor `(batch, ...)`, the first rows.
+
+    Example:
+
+    >>> import keras, kerasseq
+    >>> keras.ops.shape(kerasseq.layers.AsManyRows()(keras.ops.ones((3, 5)), keras.ops.ones((2, 4))))
+    (2, 5)
+    """
+
+    def call(self, inputs, reference):
+        return inputs[: ops.shape(reference)[0]]
+
+    def compute_output_spec(self, inputs, reference):
+        return keras.KerasTensor((reference.shape[0], *inputs.shape[1:]), dtype=inputs.dtype)
