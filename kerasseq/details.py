@@ -19,7 +19,8 @@ class Generation:
         score: float, the sampler's score of it.
         alternatives: list of (text, score), all hypotheses, the best first.
         source_tokens: list of str, END included. Where an encoder shortens the source, those of each position of the
-            memory together. Of sounds, when each position begins, in seconds.
+            memory together. Of sounds, when each position begins, in seconds; of
+            images, the row and column of each place.
         target_tokens: list of str, END included where the hypothesis has ended.
         attention: float32 array `(target tokens, source tokens)`, or `None` for a model without attention; the mean
             over its heads where there are several.

@@ -127,7 +127,8 @@ for row in wrong:
     print(f"is:   {descriptions[row]}\nsees: {texts[row]}\n")
 
 # %% [markdown]
-# Most mistakes are about what differs by a few pixels: small or large, circle or square. Larger pictures help.
+# What do the mistakes have in common: the colour, the size, the shape, or how the two things stand? At 48 pixels a small
+# circle and a small square differ by a few of them only.
 #
 # ## Photographs
 #
