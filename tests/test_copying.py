@@ -125,9 +125,9 @@ def test_all_hypotheses_hold_words_of_the_source_alone(generator, make):
     generations = generator.generate(SOURCES, sampler, details=True)
     texts = set()
     for source, generation in zip(SOURCES, generations, strict=True):
-        assert len(generation.alternatives) == sampler.rows_per_sequence
+        assert len(generation.alternatives) == (sampler.rows_per_sequence if source else 1)
         for text, score in generation.alternatives:
-            assert not foreign(source, text) and (score > -1e8 or text == "")
+            assert not foreign(source, text) and score > -1e8
             texts.add(text)
         # An empty source allows END alone, which comes too early.
         assert len(generation.target_tokens) >= 7 and ended(generation) if source else generation.text == ""
