@@ -71,9 +71,11 @@ def test_short_sources(released, signature):
     sampler = greedy_with_rules(generator) if signature == "greedy" else None
     for row, generation in enumerate(generator.generate(SHORT, sampler, details=True)):
         expected = generation.alternatives if signature == "nbest" else generation.alternatives[:1]
-        np.testing.assert_allclose(scores[row], [score for _, score in expected], atol=TOLERANCE)
+        found_count = len(expected)
+        np.testing.assert_allclose(scores[row][:found_count], [score for _, score in expected], atol=TOLERANCE)
+        assert (scores[row][found_count:] < -1e8).all()  # A search may find fewer hypotheses than it could.
         if not near_tie([score for _, score in generation.alternatives]):
-            assert texts[row] == [text for text, _ in expected]
+            assert texts[row][:found_count] == [text for text, _ in expected]
         if signature == "attention":
             tokens = [
                 [decoded(token) for token in found[side]["values"][row]] for side in ("target_tokens", "source_tokens")
