@@ -27,9 +27,11 @@ PROBLEMS = ["", "not a JPEG or PNG image", "", "damaged", "not a JPEG or PNG ima
 
 MODELS = {
     "lstm": {},
-    "gru, luong, tied": {"cell": "gru", "attention": "luong", "tie_embeddings": True, "num_layers": 2},
-    "lstm, multi_head": {"attention": "multi_head", "num_heads": 2, "bridge": "zero"},
-}
+    "gru, multi_head, tied": {
+        "cell": "gru", "attention": "multi_head", "num_heads": 2, "bridge": "zero", "tie_embeddings": True,
+        "num_layers": 2,
+    },
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from kerasseq.plotting.fonts import covering_fonts
 
 END = "</s>"
 DARKEST = 0.15  # Of the image's brightness, where there is no attention at all.
+LIGHT = 0.25  # What is added to black where the attention is largest.
 PANEL = 1.6  # inches
 
 
@@ -72,7 +73,7 @@ def plot_image_attention(image, generation, title=None, columns=6):
     columns = min(columns, len(words) + 1)
     lines = math.ceil((len(words) + 1) / columns)
     height, width = image.shape[:2]
-    size = (columns * PANEL, lines * (PANEL * height / width + 0.3) + 0.4)
+    size = (columns * PANEL, lines * (PANEL * height / width + 0.15) + 0.4)
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(lines, columns, squeeze=False).ravel()
     axes[0].imshow(image)
@@ -155,11 +156,13 @@ def lit(image, weights):
     rows, columns = (interpolation(*lengths) for lengths in zip((height, width), weights.shape, strict=True))
     looked = rows @ weights @ columns.T  # (height, width)
     brightness = looked / max(np.max(looked), 1e-9)
-    return image * (DARKEST + (1 - DARKEST) * brightness)[:, :, None]
+    brightness = brightness[:, :, None]
+    # Light shows on black things too.
+    return image * (DARKEST + (1 - DARKEST) * brightness) + LIGHT * brightness * (1 - image)
 
 
 def interpolation(length, count):
     """Gaussian weights `(length, count)` of `count` even places for each of `length` pixels."""
     pixel_centres = (np.arange(length)[:, None] + 0.5) / length * count
-    weights = np.exp(-2.0 * (pixel_centres - (np.arange(count) + 0.5)) ** 2)
+    weights = np.exp(-1.2 * (pixel_centres - (np.arange(count) + 0.5)) ** 2)
     return weights / weights.sum(axis=1, keepdims=True)

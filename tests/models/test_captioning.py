@@ -51,8 +51,7 @@ def grids(extractor):
         {},
         {"cell": "gru", "num_layers": 2, "tie_embeddings": True, "dropout": 0.2},
         {"cell": "simple_rnn", "bridge": "zero", "attention": "multi_head", "num_heads": 2},
-        {"attention": "luong", "placement": "input_feeding"},
-        {"attention": "coverage", "bridge": None},
+        {"attention": "coverage", "placement": "input_feeding", "bridge": None},
     ],
     ids=str,
 )
