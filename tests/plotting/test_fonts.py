@@ -6,7 +6,8 @@ from kerasseq.plotting.fonts import covering_fonts
 
 def test_fonts_that_are_gone_are_passed_over(monkeypatch):
     gone = font_manager.FontEntry(fname="/nowhere/gone.ttf", name="A Sans", weight=400)
-    monkeypatch.setattr(font_manager.fontManager, "ttflist", [gone])
+    installed = [entry for entry in font_manager.fontManager.ttflist if entry.name == "DejaVu Sans"]  # without 好
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", [gone, *installed])
     assert covering_fonts("好")[1] == ["好"]
 
 

@@ -180,7 +180,7 @@ def test_impossible_moves_change_nothing(folder, moves, message):
         (lambda folder: shutil.rmtree(folder / "b"), "not in the folder: b"),
         (
             lambda folder: shutil.rmtree(folder / "a/2"),
-            "of a point to versions that are gone: canary (2), stable (2). There are: 1",
+            r"of a point to versions that are gone: canary \(2\)\. There are: 1",
         ),
         (lambda folder: edit(folder, "model_config_list", "model_config"), "is no ModelServerConfig"),
         (lambda folder: edit(folder, "/models/a", "/elsewhere/a"), 'must have base_path: "/models/a"'),
