@@ -18,8 +18,8 @@ import kerasseq
 
 SEED = 1
 BATCH_SIZE = 64
-EPOCHS = 6
-PEAK_LEARNING_RATE = 1e-3
+EPOCHS = 10
+PEAK_LEARNING_RATE = 2e-3
 VOCABULARY_SIZE = 4_000
 IMAGE_SIZE = 160
 SAMPLERS = {
@@ -32,7 +32,7 @@ SAMPLERS = {
 def build(preprocessor, feature_shape):
     return kerasseq.models.CaptioningSeq2Seq(
         preprocessor.target_vocabulary_size, backbone=None, feature_shape=feature_shape, units=384, embedding_dim=192,
-        dropout=0.4, tie_embeddings=True, doubly_stochastic_loss=0.02,
+        dropout=0.3, tie_embeddings=True, doubly_stochastic_loss=0.002,
     )  # fmt: skip
 
 

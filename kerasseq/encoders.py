@@ -291,8 +291,9 @@ def image_encoder(backbone=None, image_size=None, normalization=None, feature_sh
     Returns:
         a functional `keras.Model` from `{"encoder_images": (batch, height, width, 3)}`, RGB from 0 to 255, or
         `{"encoder_features": (batch, rows, columns, channels)}`, to `{"memory": (batch, places, channels),
-        "memory_mask": (batch, places), "states": [(batch, channels)]}`. Places go row by row, and all are real; the
-        state is their mean (section 3.1.2). The backbone is in its layer `"image_features"`.
+        "memory_mask": (batch, places), "states": [(batch, channels)]}`. Places go row by row, each normalized over its
+        channels, and all are real; the state is their mean (section 3.1.2). The backbone is in its layer
+        `"image_features"`.
 
     Raises:
         ValueError: as `image_features`, and unless there is either a backbone or a shape of features.
@@ -319,7 +320,9 @@ def image_encoder(backbone=None, image_size=None, normalization=None, feature_sh
         images = keras.Input(extractor.input_shape[1:], name="encoder_images")
         inputs, features = {"encoder_images": images}, extractor(images)
     _, rows, columns, channels = features.shape
-    memory = layers.Reshape((rows * columns, channels), name="memory")(features)
+    # What a backbone's last activation lets through has no bounds: SqueezeNet's reach 600, and would saturate the cells.
+    normalized = layers.LayerNormalization(name="feature_normalization")(features)
+    memory = layers.Reshape((rows * columns, channels), name="memory")(normalized)
     outputs = {
         "memory": memory,
         "memory_mask": FullMask(name="memory_mask")(memory),

@@ -57,15 +57,15 @@ COPYING = {
 }
 
 
-ENSEMBLE = pytest.param("ensemble that copies", marks=pytest.mark.slow)
+# An export takes half a minute: fast tests serve one each of a recurrence of its own, of heads, and of copies.
+SERVED = ["gru, luong, tied", "lstm, multi_head, input feeding, tied", "lstm, pointer-generator"]
 
 
-@pytest.fixture(scope="module", params=[*BUILDERS, "lstm, pointer-generator", ENSEMBLE])
-def generator(request, preprocessor, joint_preprocessor):
+def make_generator(name, preprocessor, joint_preprocessor):
     """A generator with random weights, large enough that its outputs differ from source to source."""
-    if request.param in COPYING:
+    if name in COPYING:
         preprocessor = joint_preprocessor
-    model = {**BUILDERS, **COPYING}[request.param](
+    model = {**BUILDERS, **COPYING}[name](
         preprocessor.source_vocabulary_size, preprocessor.target_vocabulary_size, units=12, embedding_dim=8
     )
     random = np.random.default_rng(5)
@@ -73,9 +73,20 @@ def generator(request, preprocessor, joint_preprocessor):
     return TextGenerator(model, preprocessor, sampler="beam", max_length=LENGTH)
 
 
-@pytest.fixture(scope="module")
-def exported(generator, tmp_path_factory):
-    return generator.export(tmp_path_factory.mktemp("exported"))
+@pytest.fixture(scope="module", params=[*BUILDERS, *COPYING])
+def generator(request, preprocessor, joint_preprocessor):
+    return make_generator(request.param, preprocessor, joint_preprocessor)
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=() if name in SERVED else pytest.mark.slow) for name in [*BUILDERS, *COPYING]],
+)
+def served(request, preprocessor, joint_preprocessor, tmp_path_factory):
+    """A generator, its export's folder, and the loaded SavedModel."""
+    generator = make_generator(request.param, preprocessor, joint_preprocessor)
+    exported = generator.export(tmp_path_factory.mktemp("exported"))
+    return generator, exported, tf.saved_model.load(exported)
 
 
 def greedy_by_predict(model, encoder_token_ids):
@@ -116,16 +127,16 @@ def test_generate_is_a_loop_of_predict(generator):
             assert generation.generation_probability is None
 
 
-def test_served_as_in_process(generator, exported):
-    loaded = tf.saved_model.load(exported)
+def test_served_as_in_process(served):
+    generator, _, loaded = served
     for signature, sampler in {"serving_default": "beam", "greedy": "greedy"}.items():
-        served = loaded.signatures[signature](text=tf.constant(SOURCES))
+        answers = loaded.signatures[signature](text=tf.constant(SOURCES))
         expected = generator.generate(SOURCES, sampler=sampler, details=True)
-        assert [text.decode() for text in served["text"].numpy()] == [generation.text for generation in expected]
-        np.testing.assert_allclose(served["score"], [generation.score for generation in expected], atol=1e-3)
+        assert [text.decode() for text in answers["text"].numpy()] == [generation.text for generation in expected]
+        np.testing.assert_allclose(answers["score"], [generation.score for generation in expected], atol=1e-3)
     if copies(generator):
-        served = loaded.signatures["attention"](text=tf.constant(SOURCES))["generation_probability"].numpy()
-        for row, generation in zip(served, generator.generate(SOURCES, details=True), strict=True):
+        answers = loaded.signatures["attention"](text=tf.constant(SOURCES))["generation_probability"].numpy()
+        for row, generation in zip(answers, generator.generate(SOURCES, details=True), strict=True):
             probability = generation.generation_probability
             np.testing.assert_allclose(row[: len(probability)], probability, atol=1e-4)
 
@@ -139,14 +150,15 @@ def test_sources_one_by_one(generator):
         np.testing.assert_allclose(scores[0], scores[1], atol=1e-3)
 
 
-def test_an_empty_batch_is_answered(exported):
-    loaded = tf.saved_model.load(exported)
+def test_an_empty_batch_is_answered(served):
+    _, _, loaded = served
     for signature in loaded.signatures:
-        served = loaded.signatures[signature](text=tf.constant([], tf.string))
-        assert served["text"].shape == served["score"].shape == ((0, 5) if signature == "nbest" else (0,))
+        answers = loaded.signatures[signature](text=tf.constant([], tf.string))
+        assert answers["text"].shape == answers["score"].shape == ((0, 5) if signature == "nbest" else (0,))
 
 
-def test_loaded_from_the_export(generator, exported):
+def test_loaded_from_the_export(served):
+    generator, exported, _ = served
     loaded = TextGenerator.load(exported)
     assert loaded.generate(SOURCES) == generator.generate(SOURCES)
 

@@ -1,9 +1,11 @@
 """Texts for images: Show, Attend and Tell."""
 
+import keras
+
 from kerasseq.arguments import check_number
 from kerasseq.bridges import attention_bridge
 from kerasseq.decoders import attention_decoder
-from kerasseq.encoders import image_encoder
+from kerasseq.encoders import image_encoder, image_features
 from kerasseq.joining import connect
 from kerasseq.layers import DoublyStochasticLoss, PaddingMask
 from kerasseq.models.arguments import check_arguments
@@ -152,9 +154,9 @@ def with_backbone(model, backbone, image_size=None, normalization=None, name=Non
             "with_backbone takes a model that reads features, such as CaptioningSeq2Seq(..., backbone=None, "
             f"feature_shape=(rows, columns, channels)). Received: {model!r}."
         )
-    encoder = image_encoder(backbone, image_size, normalization)
+    extractor = image_features(backbone, image_size, normalization)
     expected = tuple(inputs["encoder_features"].shape[1:])
-    received = tuple(encoder.get_layer("image_features").output_shape[1:])
+    received = tuple(extractor.output_shape[1:])
     if expected != received:
         raise ValueError(
             f"The model reads features of the shape {expected}. Received: a backbone that gives {received}. Take the "
@@ -162,6 +164,9 @@ def with_backbone(model, backbone, image_size=None, normalization=None, name=Non
         )
     weight = model.get_layer(LOSS).weight
     bridge, decoder = model.get_layer("bridge"), model.get_layer("decoder")
+    images = keras.Input(extractor.input_shape[1:], name="encoder_images")
+    context = model.get_layer("encoder")({"encoder_features": extractor(images)})
+    encoder = keras.Model({"encoder_images": images}, context, name="encoder")
     return connect(encoder, bridge, decoder, name or model.name, add_loss(weight))
 
 
