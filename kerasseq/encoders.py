@@ -320,7 +320,7 @@ def image_encoder(backbone=None, image_size=None, normalization=None, feature_sh
         images = keras.Input(extractor.input_shape[1:], name="encoder_images")
         inputs, features = {"encoder_images": images}, extractor(images)
     _, rows, columns, channels = features.shape
-    # What a backbone's last activation lets through has no bounds: SqueezeNet's reach 600, and would saturate the cells.
+    # What a backbone's last activation lets through has no bounds: SqueezeNet's reaches 600, which saturates cells.
     normalized = layers.LayerNormalization(name="feature_normalization")(features)
     memory = layers.Reshape((rows * columns, channels), name="memory")(normalized)
     outputs = {

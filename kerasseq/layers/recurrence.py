@@ -1,9 +1,11 @@
 """A cell run over time, with backpropagation through time written out."""
 
+import functools
+
 from keras import ops
 
 
-def recurrence(cell, projected, mask, kernel, bias, states, reverse=False):
+def recurrence(cell, projected, mask, kernel, bias, states, reverse=False, training=True):
     """Runs a cell over time.
 
     The gradient that a framework derives for such a loop multiplies and adds up a gradient of the kernel in every step.
@@ -19,6 +21,8 @@ def recurrence(cell, projected, mask, kernel, bias, states, reverse=False):
         bias: float `(num_gates * units,)`, added to the recurrent share.
         states: list of float `(batch, units)`, before the first step.
         reverse: bool, whether to run from the last step to the first.
+        training: bool, whether to have the gradient described above. TensorFlow keeps what has a gradient of its own
+            for the life of the process, so graphs that only predict do without: they have the framework's.
 
     Returns:
         list of float `(time, batch, units)`, the states after every step.
@@ -26,7 +30,8 @@ def recurrence(cell, projected, mask, kernel, bias, states, reverse=False):
     Source: Werbos 1990 (backpropagation through time).
     """
     # keras.ops.scan takes one sequence of unknown length, and outputs like the carry: tensors travel side by side.
-    trajectory = scan_with_gradient(cell, reverse)(projected, mask, kernel, bias, ops.concatenate(states, axis=-1))
+    run = scan_with_gradient(cell, reverse) if training else functools.partial(scan, cell, reverse)
+    trajectory = run(projected, mask, kernel, bias, ops.concatenate(states, axis=-1))
     return split(trajectory, cell.num_states)
 
 
@@ -34,22 +39,28 @@ def split(tensor, count):
     return list(ops.split(tensor, count, axis=-1)) if count else []
 
 
+def scan(cell, reverse, projected, mask, kernel, bias, states):
+    """`(projected, mask, kernel, bias, states) -> (time, batch, num_states * units)`."""
+    width = kernel.shape[1]
+
+    def step(states, inputs):
+        projected, real = inputs[:, :width], inputs[:, width:]
+        before = split(states, cell.num_states)
+        recurrent = ops.matmul(before[0], kernel) + bias
+        after = ops.concatenate(cell.step(projected, before, recurrent), axis=-1)
+        after = ops.where(real > 0, after, states)
+        return after, after
+
+    return ops.scan(step, states, ops.concatenate([projected, mask], axis=-1), reverse=reverse)[1]
+
+
 def scan_with_gradient(cell, reverse):
-    """The function `(projected, mask, kernel, bias, states) -> (time, batch, num_states * units)` of a cell."""
+    """`scan` of a cell, with a gradient of its own."""
 
     @ops.custom_gradient
     def run(projected, mask, kernel, bias, states):
         units, width = kernel.shape
-
-        def step(states, inputs):
-            projected, real = inputs[:, :width], inputs[:, width:]
-            before = split(states, cell.num_states)
-            recurrent = ops.matmul(before[0], kernel) + bias
-            after = ops.concatenate(cell.step(projected, before, recurrent), axis=-1)
-            after = ops.where(real > 0, after, states)
-            return after, after
-
-        _, trajectory = ops.scan(step, states, ops.concatenate([projected, mask], axis=-1), reverse=reverse)
+        trajectory = scan(cell, reverse, projected, mask, kernel, bias, states)
 
         def gradient(*arguments, upstream=None):
             upstream = arguments[0] if upstream is None else upstream  # (time, batch, num_states * units)

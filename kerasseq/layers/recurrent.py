@@ -35,6 +35,7 @@ class Recurrent(keras.layers.Layer):
         initial_states: list of float `(batch, units)`, one for SimpleRNN and GRU, hidden and memory for LSTM.
             Default: zeros.
         sequence_mask: bool `(batch, time)`, true for real steps. Default: all are real.
+        training: bool; `False` leaves the gradient to the framework, which is slower but holds no memory.
 
     Returns:
         outputs `(batch, time, units)`, and the list of final states, each `(batch, units)`.
@@ -127,7 +128,7 @@ class Recurrent(keras.layers.Layer):
         """The states before the first step."""
         return [ops.zeros((batch_size, self.units), dtype=self.compute_dtype) for _ in range(self._cell.num_states)]
 
-    def call(self, sequences, initial_states=None, sequence_mask=None):
+    def call(self, sequences, initial_states=None, sequence_mask=None, training=None):
         states = list(initial_states) if initial_states is not None else self.zero_states(ops.shape(sequences)[0])
         if sequences.shape[1] == 1:
             after = self.step(self.project(sequences[:, 0]), states)
@@ -150,7 +151,9 @@ class Recurrent(keras.layers.Layer):
             bias = ops.zeros((kernel.shape[1],), dtype=kernel.dtype)
         else:
             bias = ops.copy(self.recurrent_bias)
-        trajectories = recurrence(self._cell, projected, mask, kernel, bias, states, reverse=self.reverse)
+        trajectories = recurrence(
+            self._cell, projected, mask, kernel, bias, states, reverse=self.reverse, training=training is not False
+        )
         return ops.transpose(trajectories[0], (1, 0, 2)), [trajectory[last] for trajectory in trajectories]
 
     def loop(self, projected, mask, states):
@@ -164,7 +167,7 @@ class Recurrent(keras.layers.Layer):
 
         return ops.scan(step, states, ops.concatenate([projected, mask], axis=-1), reverse=self.reverse)[1]
 
-    def compute_output_spec(self, sequences, initial_states=None, sequence_mask=None):
+    def compute_output_spec(self, sequences, initial_states=None, sequence_mask=None, training=None):
         batch, time, _ = sequences.shape
         outputs = keras.KerasTensor((batch, time, self.units), dtype=self.compute_dtype)
         # Not one tensor many times: a functional model tells its tensors apart by identity.
