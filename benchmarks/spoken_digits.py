@@ -7,12 +7,10 @@ search were chosen on validation; each test is scored once.
     python benchmarks/spoken_digits.py
 """
 
-import os
 import pathlib
-import time
 
-import keras
 import timing
+from fitting import fit
 
 import kerasseq
 from kerasseq import layers
@@ -35,38 +33,16 @@ def build(preprocessor):
 
 def train_model(work, build, preprocessor, train, validation, epochs, batch_size, peak_learning_rate):
     """Fits, or loads what an earlier call has fitted: a `TextGenerator` and the minutes that it took."""
-    finished, minutes = work / "finished.keras", work / "minutes.txt"
-    if finished.exists():
-        return kerasseq.TextGenerator.load(finished), float(minutes.read_text())
-    work.mkdir(parents=True, exist_ok=True)
-    keras.utils.set_random_seed(SEED)
-    shuffle = kerasseq.preprocessing.EpochShuffle(SEED)
-    augmentation = [layers.SpeedPerturbation(seed=SEED), layers.AdditiveNoise(seed=SEED)]
-    batches = preprocessor.dataset(
-        train, batch_size, shuffle=shuffle, pad_to_multiple=16, augmentation=augmentation, too_long="truncate"
-    )
-    model = build(preprocessor)
-    steps = epochs * len(batches)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        peak_learning_rate / 10, steps, warmup_target=peak_learning_rate, warmup_steps=steps // 20, alpha=0.01
-    )
-    model.compile(
-        keras.optimizers.Adam(schedule, clipnorm=1.0), kerasseq.losses.MaskedCrossentropy(label_smoothing=0.1)
-    )
-    begin = time.perf_counter()
-    model.fit(
-        batches,
-        validation_data=preprocessor.dataset(validation, batch_size),
-        epochs=epochs,
-        shuffle=False,  # The data set shuffles itself.
-        verbose=2,
-        callbacks=[shuffle, keras.callbacks.BackupAndRestore(work / "backup")],
-    )
-    minutes.write_text(f"{(time.perf_counter() - begin) / 60:.1f}")
-    generator = kerasseq.TextGenerator(model, preprocessor)
-    generator.save(work / "unfinished.keras")
-    os.replace(work / "unfinished.keras", finished)
-    return generator, float(minutes.read_text())
+
+    def make_data(shuffle):
+        augmentation = [layers.SpeedPerturbation(seed=SEED), layers.AdditiveNoise(seed=SEED)]
+        batches = preprocessor.dataset(
+            train, batch_size, shuffle=shuffle, pad_to_multiple=16, augmentation=augmentation, too_long="truncate"
+        )
+        return batches, preprocessor.dataset(validation, batch_size)
+
+    model, minutes = fit(work, lambda: build(preprocessor), make_data, epochs, peak_learning_rate, SEED)
+    return kerasseq.TextGenerator(model, preprocessor), minutes
 
 
 def errors(generator, pairs, sampler):
