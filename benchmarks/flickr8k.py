@@ -32,7 +32,7 @@ SAMPLERS = {
 def build(preprocessor, feature_shape):
     return kerasseq.models.CaptioningSeq2Seq(
         preprocessor.target_vocabulary_size, backbone=None, feature_shape=feature_shape, attention="multi_head",
-        units=512, embedding_dim=256, dropout=0.3, tie_embeddings=True, doubly_stochastic_loss=0.002,
+        units=512, embedding_dim=256, dropout=0.3, tie_embeddings=True, doubly_stochastic_loss=0.02,
     )  # fmt: skip
 
 

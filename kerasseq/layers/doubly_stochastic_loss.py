@@ -11,8 +11,10 @@ class DoublyStochasticLoss(keras.layers.Layer):
     """Adds the doubly stochastic regularisation of Xu et al. 2015 to the model that it is part of.
 
     `sum_i (1 - sum_t a_ti)^2` (the second term of equation 14): the weights of each step sum up to 1 over the places,
-    and those of each place should sum up to 1 over the real target steps. The mean over a batch, times `weight`, is
-    added to what `fit` minimises and to the loss that `evaluate` reports.
+    and those of each place should sum up to 1 over the real target steps, as they can where a text has as many steps as
+    the image has places. Like the cross-entropy of `kerasseq.losses.MaskedCrossentropy`, the sum over a batch is taken
+    over its real steps, so `weight` balances the two as in the paper. It is added to what `fit` minimises and to the
+    loss that `evaluate` reports.
 
     Args:
         weight: float of at least 0, the lambda of equation 14. May be set anew before `compile`:
@@ -32,8 +34,8 @@ class DoublyStochasticLoss(keras.layers.Layer):
     >>> attention = keras.ops.array([[[0.8, 0.2], [0.6, 0.4]]])
     >>> layer = kerasseq.layers.DoublyStochasticLoss()
     >>> _ = layer(keras.ops.zeros((1, 2, 5)), attention, target_mask=keras.ops.ones((1, 2), dtype="bool"))
-    >>> round(float(layer.losses[0]), 4)  # (1 - 1.4)^2 + (1 - 0.6)^2
-    0.32
+    >>> round(float(layer.losses[0]), 4)  # (1 - 1.4)^2 + (1 - 0.6)^2, over 2 steps
+    0.16
     """
 
     def __init__(self, weight=1.0, **kwargs):
@@ -55,7 +57,7 @@ class DoublyStochasticLoss(keras.layers.Layer):
 
 
 def doubly_stochastic_loss(attention, target_mask):
-    """The mean loss of a batch, a float32 scalar."""
-    real = ops.cast(target_mask, "float32")[:, :, None]
-    looked = ops.sum(ops.cast(attention, "float32") * real, axis=1)  # (batch, places)
-    return ops.mean(ops.sum(ops.square(1.0 - looked), axis=-1))
+    """The loss of a batch over its real steps, a float32 scalar."""
+    real = ops.cast(target_mask, "float32")
+    looked = ops.sum(ops.cast(attention, "float32") * real[:, :, None], axis=1)  # (batch, places)
+    return ops.sum(ops.square(1.0 - looked)) / ops.maximum(ops.sum(real), 1.0)

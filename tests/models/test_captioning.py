@@ -208,9 +208,9 @@ def test_with_backbone_refuses_what_does_not_fit():
 def test_doubly_stochastic_loss_is_that_of_the_paper():
     mask = DECODER_TOKEN_IDS != 0
     attention = RANDOM.dirichlet(np.full(24, 0.3), size=mask.shape).astype("float32")
-    expected = np.mean(
-        [sum((1 - sum(attention[b, t, i] for t in np.flatnonzero(mask[b]))) ** 2 for i in range(24)) for b in range(3)]
-    )
+    expected = sum(
+        (1 - sum(attention[b, t, i] for t in np.flatnonzero(mask[b]))) ** 2 for i in range(24) for b in range(3)
+    ) / np.sum(mask)
     assert float(doubly_stochastic_loss(attention, mask)) == pytest.approx(expected, rel=1e-5)
     everywhere = np.full((1, 24, 24), 1 / 24)
     assert float(doubly_stochastic_loss(everywhere, np.ones((1, 24), bool))) == pytest.approx(0, abs=1e-9)
