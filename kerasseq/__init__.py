@@ -3,6 +3,7 @@
 from kerasseq import (
     backbones,
     bridges,
+    callbacks,
     datasets,
     decoders,
     encoders,
@@ -27,6 +28,7 @@ __all__ = [
     "TextGenerator",
     "backbones",
     "bridges",
+    "callbacks",
     "datasets",
     "decoders",
     "encoders",

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasseq import samplers
+from kerasseq import evaluation, samplers
 from kerasseq.arguments import check_positive_integer
 from kerasseq.details import DECODER_DETAILS, describe
 from kerasseq.encoders import source_vocabulary_size, steps_per_position
@@ -150,6 +150,39 @@ class TextGenerator(keras.Model):
                     results[row] = describe(result) if details else result["text"][0].decode("utf-8")
                 progress.update(len(rows))
         return results
+
+    def evaluate_text(
+        self, pairs, metrics=("bleu", "chrf"), sampler=None, max_length=None, batch_size=64, resamples=1_000
+    ):
+        """Generates from the sources of pairs, and scores the outputs against the targets.
+
+        Args:
+            pairs: list of (raw source, target), the target a str, or a list of str where there are several references.
+            metrics: list of names, see `kerasseq.evaluation.score_texts`.
+            sampler, max_length, batch_size: as in `generate`.
+            resamples: int, of the pairs, for 95 % confidence intervals; 0 for none.
+
+        Returns:
+            dict by the names of the metrics: of `"bleu"` and `"chrf"` each a dict of `score`, `signature` and
+            `intervals`.
+
+        Raises:
+            ValueError: as `generate` and `score_texts`, and if there are no pairs.
+
+        Example:
+
+        ```python
+        translator.evaluate_text(test)["bleu"]["intervals"]["score"]
+        ```
+        """
+        pairs = [tuple(pair) for pair in pairs]
+        if not pairs or any(len(pair) != 2 for pair in pairs):
+            number = next((index for index, pair in enumerate(pairs) if len(pair) != 2), None)
+            received = "none" if number is None else f"{len(pairs[number])} entries at index {number}"
+            raise ValueError(f"pairs must be a list of (source, target). Received: {received}.")
+        sources, targets = zip(*pairs, strict=True)
+        outputs = self.generate(sources, sampler=sampler, max_length=max_length, batch_size=batch_size)
+        return evaluation.score_texts(outputs, targets, metrics, resamples)
 
     def _prefix_ids(self, prefixes, count, max_length):
         """Token ids `(count, prefix)` of forced starts, checked."""

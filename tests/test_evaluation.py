@@ -3,6 +3,7 @@ import importlib.metadata
 import math
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -16,6 +17,7 @@ from kerasseq.evaluation import (
     chrf,
     cider,
     compression_rate,
+    exact_match,
     new_words,
     rouge,
     token_f1,
@@ -298,8 +300,9 @@ def test_errors_of_one_text_a_prediction(score, name, predictions, others, messa
         score(predictions, others)
 
 
-def test_examples():
-    result = doctest.testmod(sys.modules["kerasseq.evaluation"])
+@pytest.mark.parametrize("name", ["texts", "captions", "compression"])
+def test_examples(name):
+    result = doctest.testmod(sys.modules[f"kerasseq.evaluation.{name}"])
     assert result.attempted and not result.failed
 
 
@@ -391,3 +394,43 @@ def test_captions_that_cannot_be_scored(score):
         score([], [])
     with pytest.raises(ValueError, match="Every prediction needs a reference. Received: none at index 1"):
         score(["a", "b"], [["a"], []])
+
+
+# === How sure a score is ===
+
+
+def test_intervals_of_sacrebleu():
+    """Half the width around the mean of the resamples, as sacreBLEU itself says it."""
+    predictions, references = PREDICTIONS * 5, [row[0] for row in REFERENCES] * 5
+    for score, metric in ((bleu, sacrebleu.metrics.BLEU()), (chrf, sacrebleu.metrics.CHRF())):
+        found = score(predictions, references, resamples=200)
+        said = str(metric.corpus_score(predictions, [references], n_bootstrap=200))
+        mean, half = map(float, re.search(r"μ = ([\d.]+) ± ([\d.]+)", said).groups())
+        assert found["intervals"]["score"] == pytest.approx([mean - half, mean + half], abs=0.011)
+        assert "bs:200|seed:12345" in found["signature"]
+    assert bleu(["a"], ["b"], resamples=10)["intervals"] == {"score": [0.0, 0.0]}
+
+
+def test_intervals_of_shares_are_those_of_the_binomial_distribution():
+    predictions = ["yes", "no"] * 200
+    low, high = exact_match(predictions, ["yes"] * 400, resamples=2_000)["intervals"]["score"]
+    deviation = 100 * math.sqrt(0.5 * 0.5 / 400)
+    assert (low, high) == pytest.approx((50 - 1.96 * deviation, 50 + 1.96 * deviation), abs=0.6)
+
+
+def test_intervals_of_error_rates():
+    """Where every text has the same rate, so has every resample; a longer text counts for more."""
+    same = word_error_rate(["one x", "a b x x"], ["one two", "a b c d"], resamples=50)
+    assert same["intervals"]["wer"] == [50.0, 50.0]
+    # All resamples of a right text of one word, and a text of three words that are all wrong, or left out, or added to.
+    for wrong, share in (("x y z", 75.0), ("", 75.0), ("a b c x y z", 75.0)):
+        found = word_error_rate(["one", wrong], ["one", "a b c"], resamples=400)
+        assert found["wer"] == share and found["intervals"]["wer"] == [0.0, 100.0]
+    assert exact_match(["a", "b"], [["a", "c"], ["d"]])["score"] == 50.0
+
+
+@pytest.mark.parametrize("resamples", [-1, 1, 2.0, True, None])
+@pytest.mark.parametrize("score", [bleu, chrf, rouge, word_error_rate, exact_match])
+def test_numbers_of_resamples(score, resamples):
+    with pytest.raises(ValueError, match="resamples must be 0, or an integer of at least 2. Received: resamples="):
+        score(["a"], ["a"], resamples=resamples)

@@ -14,14 +14,18 @@ logger = logging.getLogger(__name__)
 
 # Batches that are sorted by length together: enough for little padding, few enough to mix the data.
 BATCHES_PER_POOL = 100
+# More random numbers of one generator than an epoch takes, so that epochs do not repeat each other's.
+DRAWS_PER_EPOCH = 1 << 20
 TOO_LONG = ("drop", "truncate", "error")
 
 
 class EpochShuffle(keras.callbacks.Callback):
-    """A shuffle that follows the epoch number of `fit`, so that a resumed run sees the batches of an uninterrupted one.
+    """A shuffle that follows the epoch number of `fit`, so that a resumed run repeats an uninterrupted one.
 
     Give it to the data set and to `fit`. With `shuffle=True` alone, a data set counts its own passes, and after a
-    restart it begins again with the order of the first.
+    restart it begins again with the order of the first. Dropout, and what else in the model draws from a
+    `keras.random.SeedGenerator`, starts each epoch anew from this seed and the epoch's number, for Keras's backups do
+    not keep where it was. (What augments sounds and images within the data set is not part of the model, and does not.)
 
     Args:
         seed: int.
@@ -47,6 +51,9 @@ class EpochShuffle(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch = epoch
+        states = [variable for variable in self.model.variables if variable.name == "seed_generator_state"]
+        for index, state in enumerate(states):
+            state.assign([(self.seed * 1_000_003 + index) % 2**32, epoch * DRAWS_PER_EPOCH % 2**32])
 
     def next_epoch(self):
         """The epoch that a pass over the data begins now."""

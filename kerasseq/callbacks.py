@@ -1,0 +1,201 @@
+"""Real outputs and their scores while a model trains. For all else there are Keras's own callbacks."""
+
+import importlib.util
+import io
+import os
+
+import keras
+
+from kerasseq.arguments import check_positive_integer
+from kerasseq.evaluation import score_texts
+from kerasseq.generation import TextGenerator
+
+# What of a score goes into the logs, and under which name.
+LOGGED = {
+    "bleu": {"score": "bleu"},
+    "chrf": {"score": "chrf"},
+    "rouge": {"rouge1": "rouge1", "rouge2": "rouge2", "rougeL": "rougeL"},
+    "word_error_rate": {"wer": "wer", "cer": "cer"},
+    "exact_match": {"score": "exact_match"},
+}
+
+
+class GenerationScores(keras.callbacks.Callback):
+    """Scores of what a model generates from validation sources, after each epoch.
+
+    They go into the logs as `val_bleu`, `val_chrf` and so on, so callbacks behind this one can watch them, and `fit`
+    shows them and keeps them in its history.
+
+    ```python
+    scores = kerasseq.callbacks.GenerationScores(preprocessor, validation[:500], samples=3)
+    best = keras.callbacks.ModelCheckpoint("best.keras", monitor="val_bleu", mode="max", save_best_only=True)
+    model.fit(batches, epochs=10, callbacks=[scores, best], shuffle=False)
+    ```
+
+    With an optimizer that averages weights (`use_ema=True`), put `keras.callbacks.SwapEMAWeights(swap_on_epoch=True)`
+    in front of it: then the averages are scored.
+
+    Args:
+        preprocessor: that of the training data.
+        pairs: list of (raw source, target), the target a str, or a list of str where there are several references. A
+            few hundred do: they are all decoded in each of these epochs.
+        metrics: list of names, see `kerasseq.evaluation.score_texts`.
+        sampler: as of `kerasseq.TextGenerator`; `"greedy"` is fastest.
+        max_length: int, the most tokens of an output. Default: the preprocessor's `max_target_length`.
+        batch_size: int.
+        frequency: int, how many epochs it is from one scoring to the next. Epochs between have no such logs.
+        samples: int, of the pairs, whose source, target and output are printed, always the same ones.
+
+    Raises:
+        ValueError: if a number is not positive, there are no pairs, or a metric is unknown.
+
+    Example:
+
+    >>> import keras, kerasseq
+    >>> pairs = [("one two", "eins zwei"), ("three", "drei")]
+    >>> preprocessor = kerasseq.preprocessing.TextPreprocessor.from_pairs(pairs, vocabulary_size=270)
+    >>> sizes = preprocessor.source_vocabulary_size, preprocessor.target_vocabulary_size
+    >>> model = kerasseq.models.GRUSeq2Seq(*sizes, embedding_dim=8, units=8)
+    >>> model.compile("adam", kerasseq.losses.MaskedCrossentropy())
+    >>> scores = kerasseq.callbacks.GenerationScores(preprocessor, pairs, metrics=["chrf"])
+    >>> history = model.fit(preprocessor.dataset(pairs, 2), callbacks=[scores], verbose=0, shuffle=False)
+    >>> sorted(history.history)
+    ['loss', 'val_chrf']
+    """
+
+    def __init__(
+        self,
+        preprocessor,
+        pairs,
+        metrics=("bleu", "chrf"),
+        sampler="greedy",
+        max_length=None,
+        batch_size=64,
+        frequency=1,
+        samples=0,
+    ):
+        super().__init__()
+        check_positive_integer("frequency", frequency)
+        check_positive_integer("batch_size", batch_size)
+        if isinstance(samples, bool) or not isinstance(samples, int) or samples < 0:
+            raise ValueError(f"samples must be an integer of at least 0. Received: samples={samples!r}.")
+        self.preprocessor = preprocessor
+        self.pairs = list(pairs)
+        sources, self.targets = zip(*self.pairs, strict=True) if self.pairs else ((), ())
+        # An unknown metric, or a target that cannot be scored, should be known before an epoch is over.
+        score_texts([""] * len(self.targets), self.targets, metrics)
+        self.sources = list(sources)
+        self.metrics = [metrics] if isinstance(metrics, str) else list(metrics)
+        self.sampler = sampler
+        self.max_length = max_length
+        self.batch_size = batch_size
+        self.frequency = frequency
+        self.samples = samples
+
+    def set_model(self, model):
+        super().set_model(model)
+        self._generator = generator_of(model, self.preprocessor, self.sampler, self.max_length)
+
+    def on_epoch_end(self, epoch, logs=None):
+        if (epoch + 1) % self.frequency:
+            return
+        outputs = self._generator.generate(self.sources, batch_size=self.batch_size)
+        for name, scores in score_texts(outputs, self.targets, self.metrics).items():
+            for key, logged in LOGGED[name].items():
+                logs[f"val_{logged}"] = scores[key]
+        for (source, target), output in list(zip(self.pairs, outputs, strict=True))[: self.samples]:
+            shown = source if isinstance(source, str) else f"<{type(source).__name__}>"
+            print(f"\n  source: {shown}\n  target: {target}\n  output: {output}")
+
+
+class AttentionImages(keras.callbacks.Callback):
+    """Pictures of attention, and the outputs, for TensorBoard, after each epoch.
+
+    ```python
+    images = kerasseq.callbacks.AttentionImages("logs", preprocessor, [source for source, _ in validation[:4]])
+    model.fit(batches, epochs=10, callbacks=[images, keras.callbacks.TensorBoard("logs")], shuffle=False)
+    ```
+
+    Then `tensorboard --logdir logs` has them under Images and Text.
+
+    Args:
+        log_dir: path. They are written to its folder `generation`.
+        preprocessor: that of the training data.
+        sources: list of raw sources, a few.
+        sampler, max_length: as in `GenerationScores`.
+        plot: function of a source and its `Generation` that returns a matplotlib figure. Default:
+            `kerasseq.plotting.plot_attention` of the generation. For images, `kerasseq.plotting.plot_image_attention`.
+        frequency: int, how many epochs it is from one picture to the next.
+
+    Raises:
+        ImportError: if the package tensorboard is not there.
+        ValueError: if a number is not positive, there are no sources, or the model has no attention.
+    """
+
+    def __init__(self, log_dir, preprocessor, sources, sampler="greedy", max_length=None, plot=None, frequency=1):
+        super().__init__()
+        if importlib.util.find_spec("tensorboard") is None:
+            raise ImportError(
+                "AttentionImages writes by TensorFlow's summaries, which the package tensorboard is part of. Received: "
+                "none installed. Run: pip install tensorboard"
+            )
+        check_positive_integer("frequency", frequency)
+        if isinstance(sources, (str, bytes)) or not list(sources):
+            raise ValueError(f"sources must be a list of raw sources, at least one. Received: {sources!r}.")
+        self.log_dir = os.path.join(os.fspath(log_dir), "generation")
+        self.preprocessor = preprocessor
+        self.sources = list(sources)
+        self.sampler = sampler
+        self.max_length = max_length
+        self.plot = plot or plot_generation
+        self.frequency = frequency
+
+    def set_model(self, model):
+        super().set_model(model)
+        self._generator = generator_of(model, self.preprocessor, self.sampler, self.max_length)
+        decoder = self._generator.model.get_layer("decoder")
+        if "attention" not in decoder.output:
+            raise ValueError(
+                "AttentionImages shows where a model looks. Received: a model without attention. Leave the callback "
+                "out, or take one with it, such as kerasseq.models.AttentionSeq2Seq."
+            )
+
+    def on_train_begin(self, logs=None):
+        import tensorflow as tf  # Deferred: the writer alone needs it.
+
+        self._writer = tf.summary.create_file_writer(self.log_dir)
+
+    def on_epoch_end(self, epoch, logs=None):
+        if (epoch + 1) % self.frequency:
+            return
+        import tensorflow as tf  # As above.
+
+        generations = self._generator.generate(self.sources, details=True)
+        with self._writer.as_default(step=epoch):
+            for index, (source, generation) in enumerate(zip(self.sources, generations, strict=True)):
+                image = tf.io.decode_png(picture(self.plot(source, generation)), channels=3)
+                tf.summary.image(f"attention/{index}", image[tf.newaxis])
+                tf.summary.text(f"output/{index}", generation.text)
+        self._writer.flush()
+
+    def on_train_end(self, logs=None):
+        self._writer.close()
+
+
+def generator_of(model, preprocessor, sampler, max_length):
+    """What generates by a model that is being trained: its weights are the model's own."""
+    model = model.model if isinstance(model, TextGenerator) else model
+    return TextGenerator(model, preprocessor, sampler=sampler, max_length=max_length)
+
+
+def plot_generation(source, generation):
+    from kerasseq.plotting import plot_attention  # Deferred: it brings matplotlib.
+
+    return plot_attention(generation)
+
+
+def picture(figure):
+    """A figure as the bytes of a PNG file."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=100)
+    return file.getvalue()

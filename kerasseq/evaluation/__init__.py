@@ -1,0 +1,19 @@
+"""Scores of generated texts: BLEU, chrF, ROUGE, error rates, those of captions and of compressions."""
+
+from kerasseq.evaluation.captions import caption_bleu, cider
+from kerasseq.evaluation.compression import compression_rate, new_words, token_f1
+from kerasseq.evaluation.texts import bleu, chrf, exact_match, rouge, score_texts, word_error_rate
+
+__all__ = [
+    "bleu",
+    "caption_bleu",
+    "chrf",
+    "cider",
+    "compression_rate",
+    "exact_match",
+    "new_words",
+    "rouge",
+    "score_texts",
+    "token_f1",
+    "word_error_rate",
+]

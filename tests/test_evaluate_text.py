@@ -1,0 +1,43 @@
+import numpy as np
+import pytest
+
+from kerasseq import evaluation
+
+
+def test_scores_are_those_of_the_outputs(generator, number_pairs):
+    sources, targets = zip(*number_pairs, strict=True)
+    scores = generator.evaluate_text(number_pairs, ["bleu", "chrf", "rouge", "word_error_rate", "exact_match"])
+    outputs = generator.generate(sources)
+    assert scores["bleu"]["score"] == evaluation.bleu(outputs, targets)["score"]
+    assert scores["chrf"]["score"] == evaluation.chrf(outputs, targets)["score"]
+    assert scores["rouge"] == evaluation.rouge(outputs, targets, resamples=1_000)
+    assert scores["word_error_rate"]["cer"] == evaluation.word_error_rate(outputs, targets)["cer"]
+    assert scores["exact_match"]["score"] == evaluation.exact_match(outputs, targets)["score"] < 100
+    for metric, name in {"bleu": "score", "chrf": "score", "rouge": "rougeL", "word_error_rate": "wer"}.items():
+        low, high = scores[metric]["intervals"][name]
+        assert low < scores[metric][name] < high
+
+
+def test_sampler_length_and_references(generator, number_pairs):
+    sources, targets = zip(*number_pairs, strict=True)
+    pairs = [(source, [target, "no"]) for source, target in number_pairs]
+    scores = generator.evaluate_text(pairs, "exact_match", sampler="greedy", max_length=3, batch_size=5, resamples=0)
+    outputs = generator.generate(sources, sampler="greedy", max_length=3)
+    expected = 100 * np.mean([output in (target, "no") for output, target in zip(outputs, targets, strict=True)])
+    assert scores == {"exact_match": {"score": round(float(expected), 2)}}
+
+
+@pytest.mark.parametrize(
+    ("pairs", "metrics", "message"),
+    [
+        ([], ["bleu"], r"pairs must be a list of \(source, target\). Received: none"),
+        ([("one", "eins"), ("two",)], ["bleu"], "Received: 1 entries at index 1"),
+        ([("one", "eins")], [], "metrics must be among 'bleu'"),
+        ([("one", "eins")], ["ter"], r"metrics must be among .* Received: \['ter'\]"),
+        ([("one", None)], ["bleu"], "references must be strings. Received: None"),
+        ([("one", "")], ["word_error_rate"], "Every reference must have a word. Received at index 0"),
+    ],
+)
+def test_errors(generator, pairs, metrics, message):
+    with pytest.raises(ValueError, match=message):
+        generator.evaluate_text(pairs, metrics)
