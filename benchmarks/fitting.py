@@ -1,5 +1,7 @@
 """Fits a model once: what was fitted before is loaded, what was cut off goes on at its last epoch."""
 
+import csv
+import hashlib
 import os
 import time
 
@@ -12,7 +14,8 @@ def fit(folder, build, make_data, epochs, peak_learning_rate, seed, warmup=0.05)
     """Fits by Adam, its rate warmed up and brought down along a cosine, or loads what an earlier call has fitted.
 
     Args:
-        folder: pathlib.Path, for the backup of a fit and for its result.
+        folder: pathlib.Path, for the backup of a fit and for its result: in a folder of their own for each
+            architecture and each setting.
         build: function that returns the model.
         make_data: function of an `EpochShuffle` that returns the data sets of training and validation.
         epochs: int.
@@ -23,33 +26,52 @@ def fit(folder, build, make_data, epochs, peak_learning_rate, seed, warmup=0.05)
     Returns:
         the model, and the minutes that it took, float.
     """
-    finished, minutes = folder / "finished.keras", folder / "minutes.txt"
-    if finished.exists():
-        return keras.models.load_model(finished), float(minutes.read_text())
-    folder.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(seed)
+    model = build()
+    settings = f"{model.to_json()} {epochs} {peak_learning_rate} {seed} {warmup}"
+    folder = folder / hashlib.sha256(settings.encode()).hexdigest()[:12]
+    finished, log = folder / "finished.keras", folder / "epochs.csv"
+    if finished.exists():
+        return keras.models.load_model(finished), minutes(log)
+    folder.mkdir(parents=True, exist_ok=True)
     shuffle = kerasseq.preprocessing.EpochShuffle(seed)
     batches, validation = make_data(shuffle)
     steps = epochs * len(batches)
     schedule = keras.optimizers.schedules.CosineDecay(
         peak_learning_rate / 10, steps, warmup_target=peak_learning_rate, warmup_steps=int(warmup * steps), alpha=0.01
     )
-    model = build()
     model.compile(
         keras.optimizers.Adam(schedule, clipnorm=1.0),
         kerasseq.losses.MaskedCrossentropy(label_smoothing=0.1),
         metrics=[kerasseq.metrics.TokenAccuracy()],
     )
-    begin = time.perf_counter()
     model.fit(
         batches,
         validation_data=validation,
         epochs=epochs,
         shuffle=False,  # The data set shuffles itself.
         verbose=2,
-        callbacks=[shuffle, keras.callbacks.BackupAndRestore(folder / "backup")],
-    )
-    minutes.write_text(f"{(time.perf_counter() - begin) / 60:.1f}")
+        callbacks=[
+            shuffle, Seconds(), keras.callbacks.CSVLogger(log, append=True),
+            keras.callbacks.BackupAndRestore(folder / "backup"),
+        ],
+    )  # fmt: skip
     model.save(folder / "unfinished.keras")
     os.replace(folder / "unfinished.keras", finished)
-    return model, float(minutes.read_text())
+    return model, minutes(log)
+
+
+class Seconds(keras.callbacks.Callback):
+    """Puts into the logs how long each epoch took, validation included."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.begin = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["seconds"] = round(time.perf_counter() - self.begin, 1)
+
+
+def minutes(log):
+    """The minutes of all epochs, whether or not one process ran them."""
+    with open(log, newline="", encoding="utf-8") as file:
+        return round(sum(float(row["seconds"]) for row in csv.DictReader(file)) / 60, 1)

@@ -83,13 +83,13 @@ def main():
 
     def thawed():
         backbone.trainable = True
-        return kerasseq.models.with_backbone(model, backbone, normalization="caffe")
+        return kerasseq.models.with_backbone(model, extractor)
 
     model, minutes = fit(
         work / "frozen", lambda: build(preprocessor, extractor.output_shape[1:]), frozen_data,
         1 if quick else EPOCHS, PEAK_LEARNING_RATE, SEED,
     )  # fmt: skip
-    frozen = kerasseq.models.with_backbone(model, backbone, normalization="caffe")
+    frozen = kerasseq.models.with_backbone(model, extractor)
     results, rows, captioners = {}, [], {}
     (images, references), (test_images, test_references) = (zip(*pairs, strict=True) for pairs in (validation, test))
 

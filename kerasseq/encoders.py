@@ -8,6 +8,7 @@ from kerasseq.layers import (
     AtLeastOneRow,
     ConvolutionalSubsampling,
     FullMask,
+    GridPlaces,
     ImageNormalization,
     PaddingMask,
     PairSteps,
@@ -113,6 +114,11 @@ def frames_encoder(
     encoder_mask = keras.Input((None,), dtype="bool", name="encoder_mask")
     sequences, mask = encoder_frames, encoder_mask
     if spec_augment is not None:
+        if not isinstance(spec_augment, dict):
+            raise ValueError(
+                "spec_augment must be a dict of arguments of kerasseq.layers.SpecAugment, {} for its defaults, or None "
+                f"for none. Received: spec_augment={spec_augment!r}."
+            )
         sequences = SpecAugment(**spec_augment, name="spec_augment")(sequences, mask)
     if subsampling == "convolutional":
         sequences = layers.Reshape((-1, num_bins, 1), name="one_channel")(sequences)
@@ -291,7 +297,8 @@ def image_encoder(backbone=None, image_size=None, normalization=None, feature_sh
     Returns:
         a functional `keras.Model` from `{"encoder_images": (batch, height, width, 3)}`, RGB from 0 to 255, or
         `{"encoder_features": (batch, rows, columns, channels)}`, to `{"memory": (batch, places, channels),
-        "memory_mask": (batch, places), "states": [(batch, channels)]}`. Places go row by row, each normalized over its
+        "memory_mask": (batch, places), "places": int32 (batch, places, 2), their rows and columns, "states": [(batch,
+        channels)]}`. Places go row by row, each normalized over its
         channels, and all are real; the state is their mean (section 3.1.2). The backbone is in its layer
         `"image_features"`.
 
@@ -326,6 +333,7 @@ def image_encoder(backbone=None, image_size=None, normalization=None, feature_sh
     outputs = {
         "memory": memory,
         "memory_mask": FullMask(name="memory_mask")(memory),
+        "places": GridPlaces(name="places")(features),
         "states": [layers.GlobalAveragePooling1D(name="mean")(memory)],
     }
     return keras.Model(inputs, outputs, name=name)

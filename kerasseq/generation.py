@@ -11,8 +11,9 @@ import tensorflow as tf
 from kerasseq import evaluation, samplers
 from kerasseq.arguments import check_positive_integer
 from kerasseq.details import DECODER_DETAILS, describe
-from kerasseq.encoders import source_vocabulary_size, steps_per_position
+from kerasseq.encoders import steps_per_position
 from kerasseq.joining import select_inputs
+from kerasseq.matching import check_model, check_sampler
 from kerasseq.preprocessing.vocabulary import END_ID, START_ID
 from kerasseq.samplers.sampler import IMPOSSIBLE
 
@@ -452,53 +453,3 @@ def with_source_words(step, states, words):
         return {**outputs, "states": states, "allowed": functools.partial(words.allowed, following)}
 
     return following_step, {"decoder": states, "words": words.start()}
-
-
-def check_sampler(sampler, model, preprocessor):
-    """Raises a `ValueError` for a coverage penalty without attention, or words of the source in another vocabulary."""
-    # A preprocessor that is being loaded has no vocabularies yet, and so no `joint`.
-    joint = hasattr(preprocessor, "word_pieces") and getattr(preprocessor, "joint", True)
-    if sampler.source_words_only and not joint:
-        raise ValueError(
-            "source_words_only compares the tokens of source and target, so both need one vocabulary. Received: a "
-            f"{type(preprocessor).__name__} without. Train one with TextPreprocessor.from_pairs(pairs, joint=True)."
-        )
-    if getattr(sampler, "coverage_penalty", 0.0) and "attention" not in model.get_layer("decoder").output:
-        raise ValueError(
-            "A coverage penalty sums up attention, and this model has none. Received: "
-            f"coverage_penalty={sampler.coverage_penalty}. Choose 0, or a model with attention, such as "
-            "kerasseq.models.AttentionSeq2Seq."
-        )
-
-
-def check_model(model, preprocessor):
-    """Raises a `ValueError` unless the model has the three parts and the preprocessor's vocabularies."""
-    if not isinstance(model, keras.Model):
-        raise ValueError(
-            "TextGenerator takes a model and then its preprocessor: TextGenerator(model, preprocessor). "
-            f"Received as the model: a {type(model).__name__}."
-        )
-    names = [layer.name for layer in model.layers]
-    missing = [name for name in ("encoder", "bridge", "decoder") if name not in names]
-    if missing:
-        raise ValueError(
-            f"model must have sub-models named 'encoder', 'bridge' and 'decoder', as kerasseq.models builds them. "
-            f"Missing: {missing}. Received: layers {names}."
-        )
-    copies = any(name.startswith("source_token_ids") for name in model.get_layer("decoder").input)
-    if copies and not getattr(preprocessor, "joint", True):
-        raise ValueError(
-            "The model copies token ids from the source to the target, so both need one vocabulary. Received: a "
-            "preprocessor with two. Train one with TextPreprocessor.from_pairs(pairs, joint=True)."
-        )
-    sizes = {"target": model.get_layer("decoder").output["logits"].shape[-1]}
-    if source_size := source_vocabulary_size(model.get_layer("encoder")):
-        sizes["source"] = source_size
-    for side, size in sizes.items():
-        expected = getattr(preprocessor, f"{side}_vocabulary_size", size)
-        if size != expected:
-            raise ValueError(
-                f"The model's {side} vocabulary has {size} tokens, the preprocessor's has {expected}. Build the model "
-                f"with {side}_vocabulary_size=preprocessor.{side}_vocabulary_size, or take the preprocessor that the "
-                "model was trained with."
-            )

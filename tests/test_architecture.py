@@ -15,8 +15,8 @@ PACKAGE = pathlib.Path(kerasseq.__file__).parent
 # From the bottom to the top: each part imports only from parts listed above it here, and from itself.
 PARTS = [
     "arguments", "layers", "losses", "metrics", "preprocessing", "datasets", "backbones", "joining", "encoders",
-    "bridges", "decoders", "models", "pretraining", "samplers", "details", "evaluation", "generation", "graphs",
-    "servable", "warmup", "exported", "export", "plotting", "callbacks", "serving",
+    "bridges", "decoders", "models", "pretraining", "samplers", "details", "matching", "evaluation", "generation",
+    "graphs", "servable", "warmup", "exported", "export", "plotting", "callbacks", "serving",
 ]  # fmt: skip
 
 # Stricter than the order.

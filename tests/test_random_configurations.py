@@ -142,7 +142,7 @@ def preprocessors(preprocessor, joint_preprocessor):
     return preprocessor, joint_preprocessor
 
 
-@hypothesis.settings(parent=SETTINGS, max_examples=3)
+@hypothesis.settings(parent=SETTINGS, max_examples=1)
 @hypothesis.given(configuration=configurations)
 def test_random_configurations(preprocessors, number_pairs, configuration):
     check(preprocessors, number_pairs, configuration)

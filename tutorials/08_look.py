@@ -143,7 +143,7 @@ for row in wrong:
 # model = kerasseq.models.CaptioningSeq2Seq(
 #     preprocessor.target_vocabulary_size, backbone=None, feature_shape=extractor.output_shape[1:])
 # ...
-# model = kerasseq.models.with_backbone(model, backbone, normalization="caffe")
+# model = kerasseq.models.with_backbone(model, extractor)
 # ```
 #
 # `benchmarks/flickr8k.py` does it from beginning to end.

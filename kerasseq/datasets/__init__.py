@@ -1,4 +1,8 @@
-"""Data sets: lists of `(source, target)` tuples, of strings, or for images of bytes and strings; verified and split."""
+"""Data sets: lists of `(source, target)` tuples, verified and split.
+
+Sources are strings, or bytes of sound and image files; targets are strings, or lists of them where there are several
+references to score against.
+"""
 
 from kerasseq.datasets.aeslc import load_aeslc
 from kerasseq.datasets.an4 import load_an4

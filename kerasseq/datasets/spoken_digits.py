@@ -34,8 +34,8 @@ def load_spoken_digits(held_out=None, num_train=5_000, seed=0):
     The Free Spoken Digit Dataset has 3,000 recordings at 8 kHz: ten digits, six speakers, 50 times each. Its official
     test set are the recordings 0 to 4; here 5 to 9 are for validation and the rest for training. Recordings of one
     speaker are joined into strings of 1 to 8 digits, all lengths alike, with silences of 0.05 to 0.3 s before, between
-    and behind them. Every recording of a side is used as often as any other, but for one time, so the 500 test strings
-    hold each of the 300 test recordings about 7 times.
+    and behind them. Every recording of a speaker is used as often as his others, but for one time, so the 500 test
+    strings hold each of the 300 test recordings about 7 times.
 
     Source: Z. Jackson, https://github.com/Jakobovski/free-spoken-digit-dataset. Licence: CC BY-SA 4.0
     (https://creativecommons.org/licenses/by-sa/4.0/).

@@ -9,6 +9,7 @@ from kerasseq.layers.coverage_loss import CoverageLoss
 from kerasseq.layers.ctc_loss import CTCLoss
 from kerasseq.layers.doubly_stochastic_loss import DoublyStochasticLoss
 from kerasseq.layers.empty_batch import AsManyRows, AtLeastOneRow
+from kerasseq.layers.grid_places import GridPlaces
 from kerasseq.layers.image_normalization import ImageNormalization
 from kerasseq.layers.input_feeding import InputFeeding
 from kerasseq.layers.masking import FullMask, PaddingMask, PairSteps
@@ -33,6 +34,7 @@ __all__ = [
     "CoverageLoss",
     "DoublyStochasticLoss",
     "FullMask",
+    "GridPlaces",
     "ImageNormalization",
     "InputFeeding",
     "LocationAttention",

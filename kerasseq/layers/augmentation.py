@@ -5,12 +5,15 @@ import math
 import keras
 from keras import ops
 
+from kerasseq.arguments import check_number
+
 
 class SoundAugmentation(keras.layers.Layer):
     """A layer of waveforms with a seeded random state; without `training=True` it changes nothing."""
 
     def __init__(self, seed=None, **kwargs):
-        super().__init__(**kwargs)
+        # In half precision waveforms would be noisy.
+        super().__init__(**{**kwargs, "dtype": "float32"})
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 
@@ -26,11 +29,15 @@ class SoundAugmentation(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="kerasseq")
 class SpeedPerturbation(SoundAugmentation):
-    """Plays each sound a little faster or slower, which also moves its pitch (Ko et al. 2015).
+    """Plays each sound a little faster or slower, which also moves its pitch, after Ko et al. 2015.
+
+    The paper plays all sounds at three speeds, 0.9, 1 and 1.1; here each sound has a speed of its own, drawn evenly.
+    Between samples it is interpolated linearly, which dampens the highest frequencies. The number of samples must be
+    known, so the layer is for eager use, as within `AudioPreprocessor.dataset`.
 
     Args:
-        least: float, the lowest speed; the paper has 0.9.
-        most: float, the highest speed; the paper has 1.1.
+        least: float, the lowest speed.
+        most: float, the highest speed.
         seed: int.
 
     Call arguments:
@@ -159,6 +166,12 @@ class SpecAugment(keras.layers.Layer):
 
     def __init__(self, frequency_masks=2, frequency_width=8, time_masks=2, time_share=0.1, seed=None, **kwargs):
         super().__init__(**kwargs)
+        for name, value in {"frequency_masks": frequency_masks, "time_masks": time_masks}.items():
+            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+                raise ValueError(f"{name} must be an integer of at least 0. Received: {name}={value!r}.")
+        check_number("frequency_width", frequency_width)
+        if check_number("time_share", time_share) > 1:
+            raise ValueError(f"time_share must be in [0, 1]. Received: time_share={time_share!r}.")
         self.frequency_masks = frequency_masks
         self.frequency_width = frequency_width
         self.time_masks = time_masks

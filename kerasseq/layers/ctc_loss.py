@@ -18,7 +18,8 @@ class CTCLoss(keras.layers.Layer):
 
     Args:
         vocabulary_size: int, number of target token ids.
-        weight: float of at least 0. May be set anew before `compile`. With 0 the layer does nothing.
+        weight: float of at least 0; 1 counts both losses alike, as the paper's lambda of 0.5. May be set anew before
+            `compile`. With 0 the layer does nothing.
 
     Call arguments:
         outputs: any tensor.
@@ -57,10 +58,11 @@ class CTCLoss(keras.layers.Layer):
             targets = ops.pad(decoder_token_ids[:, 1:], ((0, 0), (0, 1)))
             lengths = ops.sum(ops.cast(ops.not_equal(targets, 0), "int32"), axis=1)
             positions = ops.sum(ops.cast(memory_mask, "int32"), axis=1)
-            losses = ops.ctc_loss(targets, self.scores(memory), lengths, positions, mask_index=0)
-            # A sound with fewer positions than its text needs has no reading, and no finite loss.
+            # A sound with fewer positions than its text needs has no reading, and no finite loss or gradient.
             repeats = ops.logical_and(ops.equal(targets[:, 1:], targets[:, :-1]), ops.not_equal(targets[:, 1:], 0))
             possible = ops.less_equal(lengths + ops.sum(ops.cast(repeats, "int32"), axis=1), positions)
+            readable = ops.where(possible, lengths, 0)
+            losses = ops.ctc_loss(targets, self.scores(memory), readable, positions, mask_index=0)
             losses = ops.where(possible, losses, ops.zeros_like(losses))
             count = ops.cast(ops.maximum(ops.sum(lengths), 1), "float32")
             self.add_loss(self.weight * ops.sum(losses) / count)

@@ -41,9 +41,7 @@ class ImageNormalization(keras.layers.Layer):
     def __init__(self, mode=None, **kwargs):
         super().__init__(**kwargs)
         if not isinstance(mode, (str, type(None))) or mode not in NORMALIZATIONS:
-            raise ValueError(
-                f"normalization must be one of {', '.join(map(repr, NORMALIZATIONS))}. Received: {mode!r}."
-            )
+            raise ValueError(f"mode must be one of {', '.join(map(repr, NORMALIZATIONS))}. Received: mode={mode!r}.")
         self.mode = mode
 
     def call(self, images):

@@ -5,7 +5,7 @@ import keras
 from kerasseq.arguments import check_number
 from kerasseq.bridges import attention_bridge
 from kerasseq.decoders import attention_decoder
-from kerasseq.encoders import image_encoder, image_features
+from kerasseq.encoders import image_encoder
 from kerasseq.joining import connect
 from kerasseq.layers import DoublyStochasticLoss, PaddingMask
 from kerasseq.models.arguments import check_arguments
@@ -47,7 +47,7 @@ def CaptioningSeq2Seq(
     model.compile("adam", kerasseq.losses.MaskedCrossentropy())
     pairs = preprocessor.feature_pairs(train, extractor)
     model.fit(preprocessor.dataset(pairs, batch_size=64, shuffle=True), epochs=10, shuffle=False)
-    model = kerasseq.models.with_backbone(model, backbone, normalization="caffe")
+    model = kerasseq.models.with_backbone(model, extractor)
     captioner = kerasseq.TextGenerator(model, preprocessor)
     ```
 
@@ -125,12 +125,12 @@ def CaptioningSeq2Seq(
     return connect(encoder, bridge, decoder, name, add_loss(doubly_stochastic_loss))
 
 
-def with_backbone(model, backbone, image_size=None, normalization=None, name=None):
+def with_backbone(model, extractor, name=None):
     """Puts a backbone in front of a model that was trained on its features.
 
     Args:
         model: functional `keras.Model`, built by `CaptioningSeq2Seq` with `backbone=None`.
-        backbone, image_size, normalization: as in `CaptioningSeq2Seq`, and as the features were made with.
+        extractor: what made the features, see `kerasseq.encoders.image_features`.
         name: str. Default: that of `model`.
 
     Returns:
@@ -138,14 +138,16 @@ def with_backbone(model, backbone, image_size=None, normalization=None, name=Non
         of the backbone: what one of them learns, the other knows.
 
     Raises:
-        ValueError: if `model` does not read features, or those of another shape than the backbone gives.
+        ValueError: if `model` does not read features, or those of another shape than `extractor` gives, or that is not
+            from `image_features`.
 
     Example:
 
     >>> import keras, kerasseq
     >>> model = kerasseq.models.CaptioningSeq2Seq(100, None, feature_shape=(3, 3, 512), units=32, embedding_dim=16)
     >>> backbone = kerasseq.backbones.SqueezeNet((64, 64, 3), weights=None)
-    >>> sorted(kerasseq.models.with_backbone(model, backbone, normalization="caffe").input)
+    >>> extractor = kerasseq.encoders.image_features(backbone, normalization="caffe")
+    >>> sorted(kerasseq.models.with_backbone(model, extractor).input)
     ['decoder_token_ids', 'encoder_images']
     """
     inputs = getattr(model, "input", None)
@@ -154,15 +156,19 @@ def with_backbone(model, backbone, image_size=None, normalization=None, name=Non
             "with_backbone takes a model that reads features, such as CaptioningSeq2Seq(..., backbone=None, "
             f"feature_shape=(rows, columns, channels)). Received: {model!r}."
         )
-    extractor = image_features(backbone, image_size, normalization)
+    if not isinstance(extractor, keras.Model) or "normalization" not in [layer.name for layer in extractor.layers]:
+        raise ValueError(
+            "with_backbone takes what made the features, extractor = kerasseq.encoders.image_features(backbone, "
+            f"normalization=...). Received: {extractor!r}."
+        )
     expected = tuple(inputs["encoder_features"].shape[1:])
     received = tuple(extractor.output_shape[1:])
     if expected != received:
         raise ValueError(
-            f"The model reads features of the shape {expected}. Received: a backbone that gives {received}. Take the "
-            "backbone and the image_size that the features were made with."
+            f"The model reads features of the shape {expected}. Received: an extractor that gives {received}. Take the "
+            "one that made the features."
         )
-    weight = model.get_layer(LOSS).weight
+    weight = next((layer.weight for layer in model.layers if layer.name == LOSS), 0.0)
     bridge, decoder = model.get_layer("bridge"), model.get_layer("decoder")
     images = keras.Input(extractor.input_shape[1:], name="encoder_images")
     context = model.get_layer("encoder")({"encoder_features": extractor(images)})

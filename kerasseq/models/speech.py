@@ -1,5 +1,6 @@
 """The encoder-decoder that listens."""
 
+from kerasseq.arguments import check_number
 from kerasseq.bridges import attention_bridge
 from kerasseq.decoders import attention_decoder
 from kerasseq.encoders import frames_encoder
@@ -91,6 +92,7 @@ def SpeechSeq2Seq(
         filters=filters,
         num_heads=num_heads,
     )
+    check_number("ctc_loss", ctc_loss)
     encoder = frames_encoder(
         num_bins,
         units,

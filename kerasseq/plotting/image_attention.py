@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 
+from kerasseq.arguments import check_positive_integer
 from kerasseq.plotting.attention import MISSING_GLYPH, WORD_START, shown_token
 from kerasseq.plotting.fonts import covering_fonts
 
@@ -57,8 +58,7 @@ def plot_image_attention(image, generation, title=None, columns=6):
     from matplotlib.figure import Figure  # Deferred: importing kerasseq stays cheap.
 
     rows, places = check_places(generation)
-    if not isinstance(columns, int) or columns < 1:
-        raise ValueError(f"columns must be a positive integer. Received: columns={columns!r}.")
+    check_positive_integer("columns", columns)
     image = pixels(image)
     words = attention_of_words(generation.target_tokens, generation.attention)
     title = generation.text if title is None else title
@@ -121,8 +121,16 @@ def pixels(image):
     if isinstance(image, bytes):
         from PIL import Image  # Matplotlib needs it too.
 
-        with Image.open(io.BytesIO(image)) as file:
-            image = np.asarray(file.convert("RGB"))
+        try:
+            with Image.open(io.BytesIO(image)) as file:
+                drawn = file.convert("RGBA")
+        except OSError as error:  # PIL's own are of it.
+            raise ValueError(
+                f"image must be the content of an image file. Received: {len(image)} bytes that begin with "
+                f"{image[:8]!r}, which cannot be read: {error}."
+            ) from error
+        # What is transparent shows white paper, as it did to the model.
+        image = np.asarray(Image.alpha_composite(Image.new("RGBA", drawn.size, "white"), drawn).convert("RGB"))
     image = np.asarray(image)
     if image.dtype == np.uint8:
         image = image / 255.0

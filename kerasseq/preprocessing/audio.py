@@ -1,16 +1,20 @@
 """Sounds to log-mel frames; their transcripts to token ids and back."""
 
+import logging
+
 import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasseq.arguments import check_positive_integer
+from kerasseq.arguments import check_number, check_positive_integer
 from kerasseq.preprocessing.batching import batched, check_pairs, data_set_options, pad
 from kerasseq.preprocessing.ids import shift_right
 from kerasseq.preprocessing.log_mel import STEP_SECONDS, count_frames, frame_sizes, log_mel_frames
 from kerasseq.preprocessing.target_texts import TargetTexts, cut, kept_pairs
 from kerasseq.preprocessing.vocabulary import train_vocabulary
 from kerasseq.preprocessing.wav import LEAST_RATE, decode_wavs, encode_wav
+
+logger = logging.getLogger(__name__)
 
 SOUNDS_AT_ONCE = 64  # decoded in one call, for a bounded memory
 
@@ -57,14 +61,14 @@ class AudioPreprocessor(TargetTexts):
             raise ValueError(
                 f"sample_rate must be at least {LEAST_RATE} a second. Received: sample_rate={sample_rate}."
             )
-        if isinstance(max_seconds, bool) or not isinstance(max_seconds, (int, float)) or not 0 < max_seconds <= 600:
-            raise ValueError(f"max_seconds must be a number in (0, 600]. Received: max_seconds={max_seconds!r}.")
+        if not 0 < check_number("max_seconds", max_seconds) <= 600:
+            raise ValueError(f"max_seconds must be in (0, 600]. Received: max_seconds={max_seconds!r}.")
         self.sample_rate = sample_rate
         self.num_bins = num_bins
         self.max_seconds = float(max_seconds)
         self._wavs_to_waveforms = tf.function(self.waveforms, input_signature=[self.source_signature])
         self._wavs_to_seconds = tf.function(
-            lambda raw: decode_wavs(raw, self.sample_rate, self.max_seconds)[1:],
+            lambda raw: decode_wavs(raw, self.sample_rate, self.max_seconds)[2],
             input_signature=[self.source_signature],
         )
         self._waveforms_to_frames = tf.function(
@@ -169,6 +173,11 @@ class AudioPreprocessor(TargetTexts):
         noise = np.random.default_rng(1).normal(scale=0.1, size=samples)
         return [encode_wav(noise, LEAST_RATE)] * count
 
+    @property
+    def encoder_inputs(self):
+        """The shapes of what `encode_source` gives, without the batch."""
+        return {"encoder_frames": (None, self.num_bins), "encoder_mask": (None,)}
+
     # === Raw sources from Python ===
 
     def raw_batch(self, sounds):
@@ -189,13 +198,16 @@ class AudioPreprocessor(TargetTexts):
                     "Sources must be the contents of WAV files, as pathlib.Path('sound.wav').read_bytes(). Received at "
                     f"index {index}: a {type(sound).__name__}."
                 )
-        for start in range(0, len(sounds), SOUNDS_AT_ONCE):
-            lengths, _ = self._wavs_to_seconds(tf.constant(sounds[start : start + SOUNDS_AT_ONCE]))
-            self._check_readable(sounds, start, lengths.numpy())
+        seconds = self._seconds(sounds) if sounds else np.zeros(0)
+        if too_long := np.sum(seconds > self.max_seconds):
+            logger.warning(
+                "%d of %d sounds are longer than %g s: truncated. The longest has %.1f s.",
+                too_long, len(sounds), self.max_seconds, np.max(seconds),
+            )  # fmt: skip
         return tf.constant(sounds, tf.string, shape=[len(sounds)])
 
-    def _check_readable(self, sounds, start, lengths):
-        for index in np.flatnonzero(lengths == 0) + start:
+    def _check_readable(self, sounds, start, seconds):
+        for index in np.flatnonzero(seconds < 0) + start:
             raise ValueError(
                 "Sources must be WAV files with samples of PCM or floats. Received at index "
                 f"{index}: {len(sounds[index])} bytes that begin with {sounds[index][:12]!r}. Other formats become WAV "
@@ -216,8 +228,8 @@ class AudioPreprocessor(TargetTexts):
                 `"truncate"` them, or raise an `"error"`. Default: drop when shuffled, else truncate.
             pad_to_multiple: int, numbers of frames and tokens are rounded up to its multiples, for few distinct shapes.
                 Default: 4 when shuffled, else 1.
-            augmentation: list of layers of waveforms, such as `kerasseq.layers.SpeedPerturbation`: what they do to each
-                batch differs from pass to pass.
+            augmentation: a layer of waveforms, such as `kerasseq.layers.SpeedPerturbation()`, or a list of them: what
+                they do to each batch differs from pass to pass.
 
         Returns:
             a data set of `({"encoder_frames": float32 (batch, frames, bins), "encoder_mask": bool (batch, frames),
@@ -229,6 +241,12 @@ class AudioPreprocessor(TargetTexts):
         pairs = list(pairs)
         check_pairs(pairs, bytes)
         too_long, pad_to_multiple = data_set_options(batch_size, shuffle, too_long, pad_to_multiple)
+        augmentation = [augmentation] if callable(augmentation) else augmentation
+        if not isinstance(augmentation, (tuple, list)) or not all(map(callable, augmentation)):
+            raise ValueError(
+                "augmentation must be layers of waveforms, such as [kerasseq.layers.SpeedPerturbation()]. Received: "
+                f"augmentation={augmentation!r}."
+            )
         sounds, texts = zip(*pairs, strict=True)
         seconds = self._seconds(sounds)
         targets = self._tokenize_all(texts, "target")
@@ -268,8 +286,8 @@ class AudioPreprocessor(TargetTexts):
         """The seconds of each sound, checked: float array `(sounds,)`."""
         all_seconds = []
         for start in range(0, len(sounds), SOUNDS_AT_ONCE):
-            lengths, seconds = self._wavs_to_seconds(tf.constant(sounds[start : start + SOUNDS_AT_ONCE]))
-            self._check_readable(sounds, start, lengths.numpy())
+            seconds = self._wavs_to_seconds(tf.constant(sounds[start : start + SOUNDS_AT_ONCE]))
+            self._check_readable(sounds, start, seconds.numpy())
             all_seconds.append(seconds.numpy())
         return np.concatenate(all_seconds)
 

@@ -1,7 +1,7 @@
 """Pairs of images and texts to tensors and back."""
 
 import logging
-import math
+import reprlib
 
 import keras
 import numpy as np
@@ -105,18 +105,14 @@ class ImagePreprocessor(TargetTexts):
         """The places of the memory, for the axes of plots.
 
         Args:
-            context: dict with `encoder_images (batch, height, width, 3)` and what the encoder gives for them, of which
-                `memory_mask (batch, places)` says how many places there are. Their rows and columns are taken to have
-                the proportions of the image.
+            context: dict of what the encoder gives; its `places`, int32 `(batch, places, 2)`, are rows and columns.
             steps: int, without meaning for images.
 
         Returns:
             string `(batch, places)`, `"row,column"` from `"0,0"` on, row by row.
         """
-        masks = [tensor for name, tensor in sorted(context.items()) if name.startswith("memory_mask")]
-        rows, columns = grid_shape(masks[0].shape[1], self.image_size)
-        names = tf.constant([[f"{row},{column}" for row in range(rows) for column in range(columns)]])
-        return tf.repeat(names, tf.shape(context["encoder_images"])[0], axis=0)
+        places = next(tensor for name, tensor in sorted(context.items()) if name.startswith("places"))  # an ensemble's
+        return tf.strings.reduce_join(tf.strings.as_string(places), axis=-1, separator=",")
 
     def example_sources(self, count, share):
         """Image files of coloured blocks, for warming up.
@@ -134,10 +130,15 @@ class ImagePreprocessor(TargetTexts):
         encoders = (tf.io.encode_jpeg, tf.io.encode_png)
         return [encoders[index % 2](image).numpy() for index, image in enumerate(images)]
 
+    @property
+    def encoder_inputs(self):
+        """The shapes of what `encode_source` gives, without the batch."""
+        return {"encoder_images": (*self.image_size, 3)}
+
     # === Raw sources from Python ===
 
     def raw_batch(self, images):
-        """Checks the contents of image files and makes a string tensor of them; says aloud which are damaged.
+        """Checks the contents of image files and makes a string tensor of them.
 
         Args:
             images: list of bytes.
@@ -146,7 +147,7 @@ class ImagePreprocessor(TargetTexts):
             string tensor `(batch,)`.
 
         Raises:
-            ValueError: if an element is not bytes, or neither JPEG nor PNG.
+            ValueError: if an element is not bytes, neither JPEG nor PNG, or damaged.
         """
         for index, image in enumerate(images):
             check_image(image, index)
@@ -154,10 +155,10 @@ class ImagePreprocessor(TargetTexts):
         parts = [raw[start : start + CHECKED_TOGETHER] for start in range(0, len(images), CHECKED_TOGETHER)]
         damaged = [index for part in parts for index in image_problems(part).numpy() == DAMAGED.encode()]
         if any(damaged):
-            logger.warning(
-                "%d of %d images are %s, and read as mid gray: those at index %s.",
-                sum(damaged), len(damaged), DAMAGED, ", ".join(map(str, np.flatnonzero(damaged))),
-            )  # fmt: skip
+            raise ValueError(
+                f"Images must be JPEG or PNG files that can be decoded. Received: {sum(damaged)} of {len(damaged)} "
+                f"are {DAMAGED}, those at index {', '.join(map(str, np.flatnonzero(damaged)))}. Leave them out."
+            )
         return raw
 
     # === Data sets ===
@@ -196,6 +197,11 @@ class ImagePreprocessor(TargetTexts):
         of_features = bool(pairs) and isinstance(pairs[0], (tuple, list)) and isinstance(pairs[0][0], np.ndarray)
         check_pairs(pairs, np.ndarray if of_features else bytes)
         too_long, pad_to_multiple = data_set_options(batch_size, shuffle, too_long, pad_to_multiple)
+        if augmentation is not None and not callable(augmentation):
+            raise ValueError(
+                "augmentation must be a function of images, such as keras.layers.RandomFlip('horizontal'). Received: "
+                f"augmentation={augmentation!r}. Several become one in a keras.Sequential."
+            )
         sources, targets = zip(*pairs, strict=True)
         if of_features:
             shape = check_features(sources, augmentation)
@@ -260,8 +266,12 @@ class ImagePreprocessor(TargetTexts):
 
         check_positive_integer("batch_size", batch_size)
         pairs = list(pairs)
-        for index, (image, _) in enumerate(pairs):
-            check_image(image, index)
+        for index, pair in enumerate(pairs):
+            if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+                raise ValueError(
+                    f"pairs must be tuples (image, text). Received at index {index}: {reprlib.repr(pair)}."
+                )
+            check_image(pair[0], index)
         images = list(dict.fromkeys(image for image, _ in pairs))
         encode, features = self._encoded(augmentation=None), {}
         with tqdm.tqdm(total=len(images), desc="features", unit="image", delay=2) as progress:
@@ -319,10 +329,3 @@ def check_features(features, augmentation):
 def stacked(features):
     """A batch of features, float32."""
     return np.stack(features).astype("float32")
-
-
-def grid_shape(places, image_size):
-    """The rows and columns of that many places whose proportions are nearest to those of the image."""
-    height, width = image_size
-    grids = [(rows, places // rows) for rows in range(1, places + 1) if places % rows == 0]
-    return min(grids, key=lambda grid: abs(math.log(grid[0] / grid[1] * width / height)))

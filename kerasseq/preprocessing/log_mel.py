@@ -4,7 +4,7 @@ import tensorflow as tf
 
 FRAME_SECONDS, STEP_SECONDS = 0.025, 0.010
 LOWEST_FREQUENCY = 20.0  # Hz
-FLOOR = 1e-6  # below the square of 16-bit noise: logarithms of silence stay finite
+FLOOR = 1e-6  # About the energy of white noise at -60 dB of full scale: what is below counts as silence.
 LEAST_DEVIATION = 0.1  # of logarithms; a bin that hardly varies is not blown up
 
 
@@ -25,8 +25,9 @@ def log_mel_frames(waveforms, lengths, sample_rate, num_bins):
     """Logarithms of the energy in mel bins, normalized over each sound.
 
     Frames of 25 ms, every 10 ms, with Hann windows; triangular filters from 20 Hz to half the sample rate, evenly
-    spaced on the mel scale. Each bin has mean 0 and deviation 1 over the frames of a sound, so that neither loudness
-    nor the microphone matters. What is padded changes nothing.
+    spaced on the mel scale. Each bin has mean 0 and deviation 1 over the frames of a sound, so that loudness and
+    microphone matter little, as long as what is to be heard is well above -60 dB of full scale. What is padded changes
+    nothing.
 
     Args:
         waveforms: float32 `(batch, samples)`, zeros behind.

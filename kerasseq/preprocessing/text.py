@@ -105,6 +105,11 @@ class TextPreprocessor(TargetTexts):
     # === One batch, in the graph ===
 
     @property
+    def encoder_inputs(self):
+        """The shapes of what `encode_source` gives, without the batch."""
+        return {"encoder_token_ids": (None,)}
+
+    @property
     def source_signature(self):
         """What raw sources look like: `tf.TensorSpec([None], tf.string)`, UTF-8."""
         return tf.TensorSpec([None], tf.string, name="text")

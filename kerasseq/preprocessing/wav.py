@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 LEAST_RATE, HIGHEST_RATE = 1_000, 768_000  # samples a second that are taken for a sound
+MOST_CHUNKS = 1_000  # before the sound begins: zeros would be as many as there are bytes
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE  # of the chunk "fmt "
 # (format, bits a sample), in the order of the branches of `samples_of`
 SAMPLE_TYPES = [(PCM, 8), (PCM, 16), (PCM, 24), (PCM, 32), (FLOAT, 32), (FLOAT, 64)]
@@ -31,9 +32,7 @@ def decode_wavs(raw, sample_rate, max_seconds):
     batch_size = tf.shape(raw)[0]
 
     def read(index, content):
-        samples, rate = parse_wav(content)
-        seconds = tf.cast(tf.size(samples), tf.float32) / tf.cast(rate, tf.float32)
-        samples = samples[: tf.cast(max_seconds * tf.cast(rate, tf.float32), tf.int32)]
+        samples, rate, seconds = parse_wav(content, max_seconds)
         samples = resample(samples, rate, sample_rate)
         return index, samples, tf.size(samples), seconds
 
@@ -51,8 +50,10 @@ def decode_wavs(raw, sample_rate, max_seconds):
     return waveforms, lengths, seconds
 
 
-def parse_wav(content):
-    """The samples of one WAV file, float32 `(samples,)`, and its sample rate, int32; fails if it is none.
+def parse_wav(content, max_seconds):
+    """The first samples of one WAV file, float32 `(samples,)`, its sample rate, int32, and its seconds, float32.
+
+    Fails if it is no WAV file.
 
     Source: Microsoft and IBM, "Multimedia Programming Interface and Data Specifications 1.0", 1991; "Multiple Channel
     Audio Data and WAVE Files", 2007.
@@ -63,10 +64,10 @@ def parse_wav(content):
 
     # === Chunks ===
 
-    def more(position, form, data, length):
-        return (position + 8 <= size) & (data < 0)
+    def more(number, position, form, data, length):
+        return (number < MOST_CHUNKS) & (position + 8 <= size) & (data < 0)
 
-    def next_chunk(position, form, data, length):
+    def next_chunk(number, position, form, data, length):
         name = tf.strings.substr(content, position, 4)
         # Sizes beyond the end, as those of streams, are cut.
         chunk = tf.cast(integer(content, position + 4, 4), tf.uint32)
@@ -74,9 +75,9 @@ def parse_wav(content):
         form = tf.where(name == "fmt ", position + 8, form)
         data = tf.where(name == "data", position + 8, data)
         length = tf.where(name == "data", chunk, length)
-        return position + 8 + chunk + chunk % 2, form, data, length
+        return number + 1, position + 8 + chunk + chunk % 2, form, data, length
 
-    _, form, data, length = tf.while_loop(more, next_chunk, (12, -1, -1, 0))
+    _, _, form, data, length = tf.while_loop(more, next_chunk, (0, 12, -1, -1, 0))
     tf.debugging.Assert((form >= 0) & (data >= 0), ["no chunk 'fmt ' before a chunk 'data'"])
 
     # === Format ===
@@ -90,10 +91,13 @@ def parse_wav(content):
         channels, rate = tf.identity(channels), tf.identity(rate)
 
     # === Samples ===
+    block = channels * tf.maximum(bits // 8, 1)  # bytes of a moment, all channels
+    seconds = tf.cast(length // block, tf.float32) / tf.cast(rate, tf.float32)
+    most = tf.cast(max_seconds * tf.cast(rate, tf.float32), tf.int32)
+    length = block * tf.minimum(length // block, most)
     samples = samples_of(tf.strings.substr(content, data, length), kind, bits)
-    samples = samples[: tf.size(samples) // channels * channels]
     samples = tf.reduce_mean(tf.reshape(samples, [-1, channels]), axis=1)
-    return tf.where(tf.math.is_finite(samples), tf.clip_by_value(samples, -1.0, 1.0), 0.0), rate
+    return tf.where(tf.math.is_finite(samples), tf.clip_by_value(samples, -1.0, 1.0), 0.0), rate, seconds
 
 
 def integer(content, position, size):

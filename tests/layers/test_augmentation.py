@@ -31,6 +31,19 @@ def test_without_training_nothing_changes(layer):
     np.testing.assert_array_equal(SpecAugment()(frames, ops.ones((2, 9), dtype="bool")), frames)
 
 
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize("kind", [SpeedPerturbation, AdditiveNoise])
+def test_half_precision_of_a_model_is_not_that_of_sounds(kind, policy):
+    waveforms, lengths = sounds()
+    expected, _ = kind(seed=1)(waveforms, lengths, training=True)
+    keras.config.set_dtype_policy(policy)
+    try:
+        layer = kind(seed=1)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    np.testing.assert_array_equal(layer(waveforms, lengths, training=True)[0], expected)
+
+
 @pytest.mark.parametrize("speed", [0.8, 1.25])
 def test_speed_moves_the_pitch(speed):
     waveforms, lengths = sounds()
@@ -100,6 +113,10 @@ def test_a_seed_repeats():
         (lambda: SpeedPerturbation(0, 1), "0 < least <= most must hold. Received: least=0"),
         (lambda: SpeedPerturbation(1.1, 0.9), "must hold"),
         (lambda: AdditiveNoise(30, 10), "least_ratio <= most_ratio must hold"),
+        (lambda: SpecAugment(frequency_masks=-1), "frequency_masks must be an integer of at least 0"),
+        (lambda: SpecAugment(time_masks=1.5), "time_masks must be an integer of at least 0"),
+        (lambda: SpecAugment(frequency_width=-1), "frequency_width must be a number of at least 0"),
+        (lambda: SpecAugment(time_share=5), r"time_share must be in \[0, 1\]. Received: time_share=5"),
     ],
 )
 def test_bad_arguments(make, message):

@@ -6,6 +6,7 @@ import itertools
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import ops
 
 from kerasseq.layers import CTCLoss, ctc_loss
@@ -50,6 +51,17 @@ def test_what_has_no_reading_counts_nothing():
     layer(outputs[1:], memory[1:], mask[1:], ops.array([[2, 4, 0, 0]]))
     alone = layer.losses[-1]
     assert float(both) == pytest.approx(float(alone) / 4, rel=1e-5) and np.isfinite(float(both))
+
+
+def test_what_has_no_reading_has_no_gradient():
+    layer = CTCLoss(VOCABULARY)
+    memory = tf.random.stateless_normal((1, 4, 3), (1, 2))
+    with tf.GradientTape() as tape:
+        tape.watch(memory)
+        layer(ops.zeros((1, 4, VOCABULARY)), memory, ops.ones((1, 4), dtype="bool"), ops.array([[2, 5, 5, 5]]))
+        loss = layer.losses[-1]
+    for gradient in tape.gradient(loss, [memory, *layer.trainable_weights]):
+        np.testing.assert_array_equal(gradient, np.zeros(gradient.shape))
 
 
 def test_empty_targets():

@@ -115,7 +115,7 @@ def test_normalization_stands_before_the_backbone():
     extractor = image_features(small, normalization="caffe")
     expected = small(kerasseq.layers.ImageNormalization("caffe")(IMAGES))
     np.testing.assert_allclose(extractor(IMAGES), expected, atol=1e-5)
-    with pytest.raises(ValueError, match="normalization must be one of None, 'tf', 'torch', 'caffe'. Received: 'bgr'"):
+    with pytest.raises(ValueError, match="mode must be one of None, 'tf', 'torch', 'caffe'. Received: mode='bgr'"):
         image_features(small, normalization="bgr")
 
 
@@ -159,7 +159,7 @@ def features_and_images(**options):
     small.trainable = False
     extractor = image_features(small, normalization="tf")
     model = CaptioningSeq2Seq(VOCABULARY, None, feature_shape=extractor.output_shape[1:], **SIZES, **options)
-    return model, with_backbone(model, small, normalization="tf"), grids(extractor)
+    return model, with_backbone(model, extractor), grids(extractor)
 
 
 def test_with_backbone_is_the_road_over_features():
@@ -192,14 +192,17 @@ def test_both_roads_train_alike():
 
 def test_with_backbone_refuses_what_does_not_fit():
     model, of_images, _ = features_and_images()
+    smaller, fitting = image_features(backbone(input_shape=(8, 8, 3))), image_features(backbone())
     with pytest.raises(
-        ValueError, match=r"features of the shape \(4, 6, 7\). Received: a backbone that gives \(2, 2, 7"
+        ValueError, match=r"features of the shape \(4, 6, 7\). Received: an extractor that gives \(2, 2, 7"
     ):
-        with_backbone(model, backbone(input_shape=(8, 8, 3)))
-    with pytest.raises(ValueError, match="with_backbone takes a model that reads features"):
-        with_backbone(of_images, backbone())
-    with pytest.raises(ValueError, match="with_backbone takes a model that reads features"):
-        with_backbone(backbone(), backbone())
+        with_backbone(model, smaller)
+    for reads_no_features in (of_images, backbone()):
+        with pytest.raises(ValueError, match="with_backbone takes a model that reads features"):
+            with_backbone(reads_no_features, fitting)
+    for no_extractor in (backbone(), None):
+        with pytest.raises(ValueError, match="with_backbone takes what made the features"):
+            with_backbone(model, no_extractor)
 
 
 # === The loss ===

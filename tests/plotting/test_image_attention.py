@@ -3,12 +3,14 @@ import io
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 import kerasseq
 from kerasseq.plotting import image_attention, plot_image_attention
 from kerasseq.plotting.image_attention import DARKEST, attention_of_words, interpolation, lit, pixels
+from kerasseq.preprocessing.image_files import decode_images
 
 PICTURE = np.random.default_rng(0).integers(256, size=(20, 30, 3), dtype="uint8")
 TOKENS = ["▁two", "▁cat", "s", "▁$5", "</s>"]
@@ -54,6 +56,14 @@ def test_image_files():
     assert shown(plot_image_attention(written("JPEG"), generation()).axes[0]).shape == (20, 30, 3)
     gray = PICTURE[:, :, 0] / 255
     np.testing.assert_array_equal(pixels(gray), np.stack([gray] * 3, axis=-1))
+
+
+def test_what_is_transparent_is_white_as_the_model_sees_it():
+    opacity = np.tile([0, 255], (20, 15)).astype("uint8")
+    file = io.BytesIO()
+    Image.fromarray(np.dstack([PICTURE, opacity])).save(file, "PNG")
+    seen, _ = decode_images(tf.constant([file.getvalue()]), (20, 30))
+    np.testing.assert_allclose(pixels(file.getvalue()) * 255, seen[0], atol=1)
 
 
 def test_light_falls_where_the_attention_is():
@@ -104,6 +114,8 @@ def test_bad_arguments():
         plot_image_attention(PICTURE, "two cats")
     with pytest.raises(ValueError, match="columns must be a positive integer. Received: columns=0"):
         plot_image_attention(PICTURE, generation(), columns=0)
+    with pytest.raises(ValueError, match="4 bytes that begin with b'RIFF', which cannot be read"):
+        plot_image_attention(b"RIFF", generation())
     for bad in (PICTURE.astype("float32"), PICTURE[None], PICTURE[:, :, :2]):
         with pytest.raises(ValueError, match="image must be the content of an image file, or an array"):
             plot_image_attention(bad, generation())

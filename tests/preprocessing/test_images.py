@@ -1,5 +1,4 @@
 import doctest
-import logging
 
 import keras
 import numpy as np
@@ -7,8 +6,8 @@ import pytest
 import tensorflow as tf
 
 from kerasseq.datasets import load_drawn_scenes
+from kerasseq.encoders import image_encoder
 from kerasseq.preprocessing import ImagePreprocessor, images
-from kerasseq.preprocessing.images import grid_shape
 
 PAIRS, _, _ = load_drawn_scenes(60, image_size=24)
 PICTURE = PAIRS[0][0]
@@ -46,18 +45,11 @@ def test_remarks(preprocessor):
     assert problems.tolist() == [b"", b"not a JPEG or PNG image"]
 
 
-@pytest.mark.parametrize(
-    ("places", "image_size", "grid"),
-    [(81, (160, 160), (9, 9)), (40, (160, 240), (5, 8)), (40, (240, 160), (8, 5)), (7, (10, 70), (1, 7))],
-)
-def test_grid_has_the_proportions_of_the_image(places, image_size, grid):
-    assert grid_shape(places, image_size) == grid
-
-
-def test_places_are_named(preprocessor):
-    context = {"encoder_images": tf.zeros((2, 20, 24, 3)), "memory_mask": tf.ones((2, 6), tf.bool)}
+@pytest.mark.parametrize(("rows", "columns"), [(2, 3), (1, 6), (6, 1)])
+def test_places_are_named(preprocessor, rows, columns):
+    context = image_encoder(feature_shape=(rows, columns, 5))({"encoder_features": np.zeros((2, rows, columns, 5))})
     names = preprocessor.source_tokens(context).numpy()
-    assert names.tolist() == [[b"0,0", b"0,1", b"0,2", b"1,0", b"1,1", b"1,2"]] * 2
+    assert names.tolist() == [[f"{row},{column}".encode() for row in range(rows) for column in range(columns)]] * 2
 
 
 def test_example_sources(preprocessor):
@@ -87,13 +79,11 @@ def test_raw_batch_refuses_what_is_no_image(preprocessor):
         preprocessor.raw_batch([PICTURE, b"GIF89a"])
 
 
-def test_raw_batch_warns_of_damaged_images(preprocessor, caplog, monkeypatch):
+def test_raw_batch_refuses_damaged_images(preprocessor, monkeypatch):
     monkeypatch.setattr(images, "CHECKED_TOGETHER", 2)
-    with caplog.at_level(logging.WARNING):
-        preprocessor.raw_batch([PICTURE, PICTURE, PICTURE])
-        assert not caplog.messages
+    preprocessor.raw_batch([PICTURE, PICTURE, PICTURE])
+    with pytest.raises(ValueError, match="Received: 2 of 4 are damaged.*, those at index 1, 3. Leave them out"):
         preprocessor.raw_batch([PICTURE, PICTURE[:50], PICTURE, PICTURE[:60]])
-    assert "2 of 4 images are damaged" in caplog.text and "at index 1, 3." in caplog.text
 
 
 # === Data sets ===
@@ -223,3 +213,10 @@ def test_saved_and_loaded(preprocessor, tmp_path):
 
 def test_examples_of_the_documentation():
     assert doctest.testmod(images).failed == 0
+
+
+def test_pairs_and_augmentation_are_checked(preprocessor):
+    with pytest.raises(ValueError, match="augmentation must be a function of images"):
+        preprocessor.dataset(PAIRS, batch_size=2, augmentation=["flip"])
+    with pytest.raises(ValueError, match="Received at index 1: b'"):
+        preprocessor.feature_pairs([PAIRS[0], PICTURE], None)

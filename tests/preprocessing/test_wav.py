@@ -186,3 +186,22 @@ def test_written_files_are_read_back(decode):
 def test_examples():
     result = doctest.testmod(wav)
     assert result.attempted and not result.failed
+
+
+@pytest.mark.parametrize(("chunks", "read"), [(10, True), (900, True), (1_100, False)])
+def test_a_list_of_chunks_has_an_end(decode, chunks, read):
+    """A megabyte of zeros is a hundred thousand empty chunks, and no sound behind them."""
+    file = by_the_library(tone(RATE), RATE, 2)
+    file = file[:12] + bytes(8 * chunks) + file[12:]
+    _, lengths, _ = decode(tf.constant([file]))
+    assert lengths.numpy().tolist() == [len(tone(RATE)) if read else 0]
+
+
+def test_what_is_beyond_the_limit_counts_but_is_not_decoded(decode):
+    """Its seconds are those of the whole, its samples those of the first 2 seconds, whatever comes later."""
+    whole = by_the_library(np.tile(tone(RATE), 5), RATE, 2)
+    broken = whole[: len(whole) // 2] + b"\xff" * (len(whole) - len(whole) // 2)
+    waveforms, lengths, seconds = decode(tf.constant([whole, broken]))
+    np.testing.assert_allclose(seconds, 5 * len(tone(RATE)) / RATE, rtol=1e-6)
+    assert lengths.numpy().tolist() == [2 * RATE] * 2
+    np.testing.assert_array_equal(waveforms[0], waveforms[1])
