@@ -1,3 +1,4 @@
+import gc
 import json
 import re
 import subprocess
@@ -356,3 +357,20 @@ def test_ordinary_use_does_not_retrace(generator, capfd):
         generator.generate(SOURCES, max_length=max_length)
         generator.generate(SOURCES, max_length=max_length, details=True)
     assert "retracing" not in capfd.readouterr().err
+
+
+def test_graphs_are_freed_with_their_generator(preprocessor):
+    """What a process that makes generators again and again holds on to does not grow."""
+    kind = type(tf.function(lambda: tf.zeros(())).get_concrete_function().graph)
+
+    def alive_after_use():
+        model = kerasseq.models.AttentionSeq2Seq(
+            preprocessor.source_vocabulary_size, preprocessor.target_vocabulary_size, units=8, embedding_dim=8
+        )
+        kerasseq.TextGenerator(model, preprocessor, max_length=4).generate(["one"])
+        del model
+        gc.collect()
+        return sum(isinstance(thing, kind) for thing in gc.get_objects())
+
+    first = alive_after_use()
+    assert alive_after_use() == first

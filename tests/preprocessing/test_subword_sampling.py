@@ -1,0 +1,111 @@
+import collections
+import itertools
+
+import numpy as np
+import pytest
+import sentencepiece
+import tensorflow as tf
+
+from kerasseq.preprocessing import EpochShuffle, TextPreprocessor
+from kerasseq.preprocessing.subword_sampling import sample_segmentations
+from kerasseq.preprocessing.vocabulary import train_vocabulary
+
+END = 3
+TEXTS = ["banana bandana", "an ananas and a banana", "band and ban"]
+
+
+@pytest.fixture(scope="module")
+def vocabulary():
+    return train_vocabulary(TEXTS * 20, 285)
+
+
+def all_segmentations(processor, text):
+    """Every way to write a text in pieces, and its log-probability under the unigram model."""
+    pieces = {processor.id_to_piece(index): index for index in range(260, processor.get_piece_size())}
+    text = "▁" + text.replace(" ", "▁")
+    ways = {0: [((), 0.0)]}
+    for end in range(1, len(text) + 1):
+        ways[end] = [
+            ((*ids, pieces[text[start:end]]), score + processor.get_score(pieces[text[start:end]]))
+            for start in range(end)
+            if text[start:end] in pieces
+            for ids, score in ways[start]
+        ]
+    return dict(ways[len(text)])
+
+
+@pytest.mark.parametrize("alpha", [0.2, 1.0])
+def test_probabilities_are_those_of_the_unigram_model(vocabulary, alpha):
+    """Against all segmentations, counted by hand: p(x)^alpha over the sum of these."""
+    scores = all_segmentations(sentencepiece.SentencePieceProcessor(model_proto=vocabulary), "banana")
+    assert len(scores) > 5
+    weights = {ids: np.exp(alpha * score) for ids, score in scores.items()}
+    number = 20_000
+    drawn = sample_segmentations(vocabulary, ["banana"] * number, alpha, seed=1)
+    counts = collections.Counter(tuple(ids.tolist()) for ids in drawn)
+    assert {ids[:-1] for ids in counts} <= set(scores) and all(ids[-1] == END for ids in counts)
+    for ids, weight in weights.items():
+        expected = weight / sum(weights.values())
+        deviation = np.sqrt(expected * (1 - expected) / number)
+        assert counts[*ids, END] / number == pytest.approx(expected, abs=4.5 * deviation + 1e-4)
+
+
+def test_seeds_repeat(vocabulary):
+    def draw(seed):
+        return [ids.tolist() for ids in sample_segmentations(vocabulary, TEXTS, 0.1, seed)]
+
+    assert draw(1) == draw(1) != draw(2)
+
+
+@pytest.fixture(scope="module")
+def preprocessor():
+    pairs = [(text, text[::-1]) for text in TEXTS] * 10
+    return TextPreprocessor.from_pairs(pairs, vocabulary_size=285, max_source_length=30, max_target_length=30)
+
+
+PAIRS = [(f"{a} {b}", f"{b} {a}") for a, b in itertools.product(["banana", "band", "ananas", "and"], repeat=2)]
+
+
+def epochs(preprocessor, shuffle, number, **options):
+    """For each pass the pairs of texts, and the pairs of ids."""
+    dataset = preprocessor.dataset(PAIRS, batch_size=4, shuffle=shuffle, **options)
+    passes = []
+    for epoch in range(number):
+        if isinstance(shuffle, EpochShuffle):
+            shuffle.epoch = epoch
+        texts, all_ids = [], []
+        for inputs, labels in dataset.as_numpy_iterator():
+            np.testing.assert_array_equal(inputs["decoder_token_ids"][:, 1:], labels[:, :-1] * (labels[:, 1:] != 0))
+            sources = [[token for token in row if token > END] for row in inputs["encoder_token_ids"].tolist()]
+            sources = preprocessor.tokenizers[0].detokenize(tf.ragged.constant(sources, tf.int32))
+            targets = preprocessor.decode(labels)
+            texts += [(s.decode(), t.decode()) for s, t in zip(sources.numpy(), targets.numpy(), strict=True)]
+            all_ids += [row.tolist() for row in labels]
+        passes.append((texts, all_ids))
+    return passes
+
+
+def test_passes_have_the_same_texts_in_other_pieces(preprocessor):
+    (first, first_ids), (second, second_ids) = epochs(preprocessor, True, 2, subword_sampling=0.2)
+    assert sorted(first) == sorted(second) == sorted(PAIRS)
+    ids = [dict(zip(texts, rows, strict=True)) for texts, rows in ((first, first_ids), (second, second_ids))]
+    assert sum(ids[0][pair] != ids[1][pair] for pair in PAIRS) > len(PAIRS) / 2
+
+
+def test_resumed_runs_draw_the_same(preprocessor):
+    whole = epochs(preprocessor, EpochShuffle(1), 3, subword_sampling=0.2)
+    assert epochs(preprocessor, EpochShuffle(1), 3, subword_sampling=0.2) == whole
+    assert epochs(preprocessor, EpochShuffle(1), 3, subword_sampling=0.2, seed=1) != whole
+
+
+def test_long_segmentations_are_cut(preprocessor):
+    short = TextPreprocessor(*preprocessor._vocabularies, max_source_length=5, max_target_length=6)
+    for inputs, labels in short.dataset(PAIRS, 4, too_long="truncate", subword_sampling=0.01):
+        assert inputs["encoder_token_ids"].shape[1] <= 5 and labels.shape[1] <= 6
+        assert np.all(np.any(labels.numpy() == END, axis=1))
+
+
+@pytest.mark.parametrize("value", [0, -1.0, "0.1", True])
+def test_errors(preprocessor, value):
+    with pytest.raises(ValueError, match="subword_sampling must be"):
+        preprocessor.dataset(PAIRS, 4, subword_sampling=value)
