@@ -8,6 +8,7 @@ import keras
 import keras_hub
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import kerasseq
 from kerasseq import TextGenerator, samplers
