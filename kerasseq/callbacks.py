@@ -33,7 +33,8 @@ class GenerationScores(keras.callbacks.Callback):
     ```
 
     With an optimizer that averages weights (`use_ema=True`), put `keras.callbacks.SwapEMAWeights(swap_on_epoch=True)`
-    in front of it: then the averages are scored.
+    in front of it: then the averages are scored. (And `BackupAndRestore` in front of both, for resumed runs go on from
+    the weights that are trained, not from their averages.)
 
     Args:
         preprocessor: that of the training data.
