@@ -10,7 +10,9 @@ import keras
 import kerasseq
 
 
-def fit(folder, build, make_data, epochs, peak_learning_rate, seed, warmup=0.05):
+def fit(
+    folder, build, make_data, epochs, peak_learning_rate, seed, warmup=0.05, label_smoothing=0.1, ema_momentum=None
+):
     """Fits by Adam, its rate warmed up and brought down along a cosine, or loads what an earlier call has fitted.
 
     Args:
@@ -22,13 +24,15 @@ def fit(folder, build, make_data, epochs, peak_learning_rate, seed, warmup=0.05)
         peak_learning_rate: float.
         seed: int.
         warmup: float, share of the steps.
+        label_smoothing: float.
+        ema_momentum: float, of an average of the weights over time, which the model has in the end. Default: none.
 
     Returns:
         the model, and the minutes that it took, float.
     """
     keras.utils.set_random_seed(seed)
     model = build()
-    settings = f"{model.to_json()} {epochs} {peak_learning_rate} {seed} {warmup}"
+    settings = f"{model.to_json()} {epochs} {peak_learning_rate} {seed} {warmup} {label_smoothing} {ema_momentum}"
     folder = folder / hashlib.sha256(settings.encode()).hexdigest()[:12]
     finished, log = folder / "finished.keras", folder / "epochs.csv"
     if finished.exists():
@@ -41,21 +45,22 @@ def fit(folder, build, make_data, epochs, peak_learning_rate, seed, warmup=0.05)
         peak_learning_rate / 10, steps, warmup_target=peak_learning_rate, warmup_steps=int(warmup * steps), alpha=0.01
     )
     model.compile(
-        keras.optimizers.Adam(schedule, clipnorm=1.0),
-        kerasseq.losses.MaskedCrossentropy(label_smoothing=0.1),
+        keras.optimizers.Adam(
+            schedule, clipnorm=1.0, use_ema=ema_momentum is not None, ema_momentum=ema_momentum or 0.99
+        ),
+        kerasseq.losses.MaskedCrossentropy(label_smoothing=label_smoothing),
         metrics=[kerasseq.metrics.TokenAccuracy()],
     )
+    swap = [] if ema_momentum is None else [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)]
+    logger = keras.callbacks.CSVLogger(log, append=True)
     model.fit(
         batches,
         validation_data=validation,
         epochs=epochs,
         shuffle=False,  # The data set shuffles itself.
         verbose=2,
-        callbacks=[
-            shuffle, Seconds(), keras.callbacks.CSVLogger(log, append=True),
-            keras.callbacks.BackupAndRestore(folder / "backup"),
-        ],
-    )  # fmt: skip
+        callbacks=[shuffle, keras.callbacks.BackupAndRestore(folder / "backup"), *swap, Seconds(), logger],
+    )
     model.save(folder / "unfinished.keras")
     os.replace(folder / "unfinished.keras", finished)
     return model, minutes(log)

@@ -154,11 +154,19 @@ def spread(summary):
     return [summary["median"], summary["least"], summary["most"]]
 
 
-def parse_arguments(script, description):
-    """`--quick` and `--output`. Quick runs only show that the script works, so by default they write nothing."""
+def parse_arguments(script, description, **options):
+    """`--quick` and `--output`. Quick runs only show that the script works, so by default they write nothing.
+
+    Args:
+        script: path of the script.
+        description: str.
+        options: the script's own, each a dict of arguments of `add_argument`.
+    """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="tiny settings, numbers without meaning")
     parser.add_argument("--output", type=pathlib.Path, help="JSON file. Default: under results/, with --quick none")
+    for name, option in options.items():
+        parser.add_argument(f"--{name}", **option)
     arguments = parser.parse_args()
     if arguments.output is None and not arguments.quick:
         arguments.output = RESULTS / f"{pathlib.Path(script).stem}.json"

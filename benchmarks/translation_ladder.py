@@ -1,0 +1,127 @@
+"""What each idea is worth: Multi30k, English to German, one rung after the other.
+
+Every rung keeps what the one below it has, and changes one thing. The data are the authors' lowercased and tokenised
+files, and so are the references: BLEU is over their tokens, as papers on these data report it. Epochs are those that
+take about a quarter of an hour a rung on two cores. Everything is chosen on validation; the test is scored once a rung.
+
+    python benchmarks/translation_ladder.py
+    python benchmarks/translation_ladder.py --rungs "LSTM" "GRU"    # these alone
+"""
+
+import functools
+import pathlib
+import time
+
+import keras
+import timing
+from fitting import fit
+
+import kerasseq
+from kerasseq import models
+
+SEED = 1
+BATCH_SIZE = 64
+VOCABULARY_SIZE = 6_000
+SIZES = {"units": 256, "embedding_dim": 256}
+PEAK_LEARNING_RATE = 2e-3
+BEAM = kerasseq.samplers.BeamSampler(5, length_penalty=1.0)
+
+# What a rung changes of the one below: its builder and the builder's options, the data set's, those of `fit`, the search.
+LADDER = {
+    "vanilla RNN": {"builder": models.VanillaSeq2Seq},
+    "LSTM": {"builder": models.LSTMSeq2Seq},
+    "GRU": {"builder": models.GRUSeq2Seq},
+    "+ attention": {"builder": functools.partial(models.AttentionSeq2Seq, cell="gru", attention="luong")},
+    "+ beam search": {"sampler": BEAM},
+    "+ dropout": {"options": {"dropout": 0.3}},
+    "+ label smoothing": {"fitting": {"label_smoothing": 0.1}},
+    "+ tied embeddings": {"options": {"tie_embeddings": True}},
+    "+ subword sampling": {"data": {"subword_sampling": 0.4}},
+    "+ averaged weights": {"fitting": {"ema_momentum": 0.998}},
+}
+
+
+def rungs():
+    """{name: what the rung is made of}, each with all that is below it."""
+    settings = {
+        "options": {"bidirectional": True},
+        "data": {},
+        "fitting": {"label_smoothing": 0.0},
+        "sampler": "greedy",
+        "epochs": 7,
+    }
+    found = {}
+    for name, changes in LADDER.items():
+        merged = {
+            key: {**settings[key], **value} if isinstance(value, dict) else value for key, value in changes.items()
+        }
+        settings = {**settings, **merged}
+        found[name] = settings
+    return found
+
+
+def climb(name, rung, work, preprocessor, train, validation, quick):
+    """Fits a rung's model, and measures it on validation: a `TextGenerator` and a row of results."""
+
+    def make_data(shuffle):
+        batches = preprocessor.dataset(train, BATCH_SIZE, shuffle=shuffle, **rung["data"])
+        return batches, preprocessor.dataset(validation, BATCH_SIZE)
+
+    def build():
+        return rung["builder"](
+            preprocessor.source_vocabulary_size, preprocessor.target_vocabulary_size, **SIZES, **rung["options"]
+        )
+
+    # Rungs that differ in their data alone have folders of their own.
+    folder = work / ("sampled" if rung["data"] else "plain")
+    epochs = 1 if quick else rung["epochs"]
+    model, minutes = fit(folder, build, make_data, epochs, PEAK_LEARNING_RATE, SEED, **rung["fitting"])
+    generator = kerasseq.TextGenerator(model, preprocessor, sampler=rung["sampler"], max_length=80)
+    tokens = epochs * sum(int(keras.ops.sum(labels != 0)) for _, labels in preprocessor.dataset(train, BATCH_SIZE))
+    row = {"parameters": model.count_params(), "minutes": minutes, "tokens_a_second": round(tokens / minutes / 60)}
+    return generator, {**row, "validation": scores(generator, validation)}
+
+
+def scores(generator, pairs):
+    """BLEU and chrF over the tokens of the data, and sentences a second."""
+    sources, references = zip(*pairs, strict=True)
+    generator.generate(sources[:64])  # Traced before the clock runs.
+    begin = time.perf_counter()
+    outputs = generator.generate(sources)
+    seconds = time.perf_counter() - begin
+    return {
+        "bleu": kerasseq.evaluation.bleu(outputs, references, tokenize="none", resamples=1_000),
+        "chrf": kerasseq.evaluation.chrf(outputs, references),
+        "sentences_a_second": round(len(pairs) / seconds, 1),
+    }
+
+
+def main():
+    names = {"nargs": "+", "choices": list(LADDER), "default": list(LADDER), "help": "these alone"}
+    arguments = timing.parse_arguments(__file__, __doc__, rungs=names)
+    quick = arguments.quick
+    work = pathlib.Path("runs/translation_ladder_quick" if quick else "runs/translation_ladder")
+    data = kerasseq.datasets.load_multi30k("en", "de", tokenized=True)
+    train, validation, test = (side[:200] for side in data) if quick else data
+    preprocessor = kerasseq.preprocessing.TextPreprocessor.from_pairs(
+        train, vocabulary_size=500 if quick else VOCABULARY_SIZE, max_source_length=80, max_target_length=80,
+        normalization="identity",
+    )  # fmt: skip
+    results, rows = {}, []
+    for name in arguments.rungs:
+        generator, result = climb(name, rungs()[name], work, preprocessor, train, validation, quick)
+        result["test"] = scores(generator, test)
+        results[name] = result
+        rows.append([
+            name, result["parameters"] / 1e6, result["minutes"], result["tokens_a_second"],
+            result["test"]["sentences_a_second"], result["validation"]["bleu"]["score"],
+            result["test"]["bleu"]["score"], result["test"]["chrf"]["score"],
+        ])  # fmt: skip
+        print(rows[-1], flush=True)
+    settings = {"seed": SEED, "batch_size": BATCH_SIZE, "vocabulary_size": VOCABULARY_SIZE, **SIZES}
+    header = ["", "M parameters", "minutes", "tokens/s", "sentences/s", "validation BLEU", "test BLEU", "test chrF"]
+    timing.report(arguments, settings, results, header, rows)
+
+
+if __name__ == "__main__":
+    main()
