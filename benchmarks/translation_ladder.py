@@ -26,7 +26,7 @@ SIZES = {"units": 256, "embedding_dim": 256}
 PEAK_LEARNING_RATE = 2e-3
 BEAM = kerasseq.samplers.BeamSampler(5, length_penalty=1.0)
 
-# What a rung changes of the one below: its builder and the builder's options, the data set's, those of `fit`, the search.
+# What a rung changes of the one below: its builder, the options of that, of the data set and of `fit`, or the search.
 LADDER = {
     "vanilla RNN": {"builder": models.VanillaSeq2Seq},
     "LSTM": {"builder": models.LSTMSeq2Seq},
