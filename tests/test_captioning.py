@@ -39,7 +39,7 @@ def preprocessor():
     return kerasseq.preprocessing.ImagePreprocessor.from_pairs(PAIRS, vocabulary_size=300, image_size=SIZE)
 
 
-@pytest.fixture(scope="module", params=MODELS)
+@pytest.fixture(scope="module", params=["lstm", pytest.param("gru, multi_head, tied", marks=pytest.mark.slow)])
 def generator(request, preprocessor):
     """A generator with random weights, large enough that its outputs differ from image to image."""
     images = keras.Input((*SIZE, 3))

@@ -244,6 +244,7 @@ def test_highest_version_is_taken(exported, copy):
     assert TextGenerator.load(copy.parent).max_length
 
 
+@pytest.mark.slow
 def test_fit_and_export_again(exported, number_pairs):
     model_folder = os.path.dirname(exported)
     loaded = TextGenerator.load(exported)
@@ -382,7 +383,7 @@ def test_weights_in_another_order(copy):
         TextGenerator.load(copy)
 
 
-@pytest.mark.parametrize("which", ["text", "score"])
+@pytest.mark.parametrize("which", ["text", pytest.param("score", marks=pytest.mark.slow)])
 def test_an_export_that_answers_otherwise_is_refused(generator, exported, which):
     functions = tf.saved_model.load(exported).signatures
     check_answers(functions, exported, generator.preprocessor)
@@ -415,6 +416,7 @@ def test_warm_up_requests(exported):
         assert len({len(batch[0]) for batch in sources}) > 1
 
 
+@pytest.mark.slow
 def test_a_warm_up_request_that_fails_is_no_export(generator, monkeypatch, tmp_path):
     monkeypatch.setattr("kerasseq.export.read_warm_up", lambda folder: [("greedy", {"text": tf.constant([1.0])})])
     with pytest.raises((TypeError, ValueError)):
@@ -469,7 +471,7 @@ def warm_up_signatures(folder):
     return {name for name, _ in read_warm_up(folder / "assets.extra")}
 
 
-@pytest.mark.parametrize("survived", range(5))
+@pytest.mark.parametrize("survived", [0, 3, *(pytest.param(number, marks=pytest.mark.slow) for number in (1, 2, 4))])
 def test_a_killed_renewal_can_be_repeated(copy, quick_renewal, survived):
     """Killed after any number of files, the version can be loaded, warmed up and renewed again."""
     forget_nbest(copy)
@@ -596,6 +598,7 @@ def test_weights_of_another_shape(copy, generator):
         TextGenerator.load(copy)
 
 
+@pytest.mark.slow
 def test_exports_loaded_together_keep_their_own_vocabularies(generator, exported, number_pairs, tmp_path):
     """TF Text's models share a name by default, and in one process the first one loaded serves for all."""
     swapped = [(target, source) for source, target in number_pairs]

@@ -352,6 +352,7 @@ def test_an_empty_sampler_name_is_no_default(generator):
         generator.generate(SOURCES, sampler="")
 
 
+@pytest.mark.slow
 def test_ordinary_use_does_not_retrace(generator, capfd):
     """TensorFlow warns where one function is traced again and again."""
     for max_length in range(2, 10):

@@ -58,7 +58,7 @@ BUILDERS = {
 }
 
 
-@pytest.fixture(scope="module", params=BUILDERS)
+@pytest.fixture(scope="module", params=["convolutional", pytest.param("pyramidal", marks=pytest.mark.slow)])
 def generator(request, preprocessor):
     """With random weights, large enough that outputs differ from sound to sound."""
     model = BUILDERS[request.param](

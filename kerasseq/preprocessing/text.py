@@ -11,7 +11,7 @@ from kerasseq.arguments import check_number
 from kerasseq.preprocessing.batching import batched, check_pairs, data_set_options, pad
 from kerasseq.preprocessing.ids import padded, shift_right, string_tensor, together, tokens
 from kerasseq.preprocessing.long_texts import BOUNDARY, WIDE_SENTENCE_END, cut_rows, sentences, split_clauses
-from kerasseq.preprocessing.subword_sampling import sample_segmentations
+from kerasseq.preprocessing.subword_sampling import subword_sampler
 from kerasseq.preprocessing.target_texts import TargetTexts, check_length, cut, kept_pairs
 from kerasseq.preprocessing.vocabulary import END_ID, NUM_SPECIAL_TOKENS, train_vocabulary
 from kerasseq.preprocessing.word_pieces import word_pieces
@@ -308,7 +308,7 @@ class TextPreprocessor(TargetTexts):
                 strict=True,
             )
             return [
-                [cut(ids, limit) for ids in sample_segmentations(vocabulary, some, subword_sampling, seed_of_rows)]
+                [cut(ids, limit) for ids in subword_sampler(vocabulary, subword_sampling).sample(some, seed_of_rows)]
                 for vocabulary, some, limit in sides
             ]
 

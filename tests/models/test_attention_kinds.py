@@ -116,7 +116,14 @@ def test_kinds_in_depth(attention, placement, cell, num_layers):
     check(attention, placement, cell, num_layers, variant=7 * variant + num_layers)
 
 
-@pytest.mark.parametrize("attention, placement", list(itertools.product(ATTENTIONS, PLACEMENTS)))
+@pytest.mark.parametrize(
+    "attention, placement",
+    [
+        # A placement each in the fast tests: tracing a training step takes seconds.
+        pytest.param(*pair, marks=() if index % (len(PLACEMENTS) + 1) == 0 else pytest.mark.slow)
+        for index, pair in enumerate(itertools.product(ATTENTIONS, PLACEMENTS))
+    ],
+)
 def test_every_weight_learns(attention, placement):
     """The gradient of the loss reaches every weight of the model, through whatever loop there is."""
     model = build(attention, placement, "gru", 2, variant=6)

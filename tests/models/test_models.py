@@ -297,6 +297,7 @@ for path in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 def test_saved_models_go_on_in_a_fresh_process(tmp_path):
     """After `import kerasseq` alone: the same predictions, the same optimizer state, the same next training step."""
     models = {}

@@ -215,6 +215,7 @@ def test_every_sentence_apart(preprocessor):
     tf.debugging.assert_equal(inputs["encoder_token_ids"], preprocessor.encode_source(alone)["encoder_token_ids"])
 
 
+@pytest.mark.slow
 def test_generated_sentence_by_sentence(trained_model, preprocessor, tmp_path):
     generator = TextGenerator(trained_model, preprocessor, sampler="greedy", long_sources="sentences")
     texts = ["One two. Three four. Two", "one", ""]
