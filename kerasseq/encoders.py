@@ -298,9 +298,8 @@ def image_encoder(backbone=None, image_size=None, normalization=None, feature_sh
         a functional `keras.Model` from `{"encoder_images": (batch, height, width, 3)}`, RGB from 0 to 255, or
         `{"encoder_features": (batch, rows, columns, channels)}`, to `{"memory": (batch, places, channels),
         "memory_mask": (batch, places), "places": int32 (batch, places, 2), their rows and columns, "states": [(batch,
-        channels)]}`. Places go row by row, each normalized over its
-        channels, and all are real; the state is their mean (section 3.1.2). The backbone is in its layer
-        `"image_features"`.
+        channels)]}`. Places go row by row, each normalized over its channels, and all are real; the state is their mean
+        (section 3.1.2). The backbone is in its layer `"image_features"`.
 
     Raises:
         ValueError: as `image_features`, and unless there is either a backbone or a shape of features.

@@ -23,8 +23,8 @@ SMALL_SHA256 = "1d9bd592cab1fd034b5a44a4e80af6519725a3f6c68cf43d58524aa78f326bcf
 NUMBER_OF_IMAGES = 8_091
 NAMES_SHA256 = "b8809812431e6184a9a6373b15073a9f8f574c9b01fe9437ab055815211b4cde"
 
-# Official name and number of images of each split, in the order in which they are returned.
-SPLITS = {"train": 6_000, "dev": 1_000, "test": 1_000}
+# Official name of each split, of 6,000, 1,000 and 1,000 images, in the order in which they are returned.
+SPLITS = ("train", "dev", "test")
 CAPTIONS_FILE, SPLIT_FILE = "Flickr8k.token.txt", "Flickr_8k.{}Images.txt"
 
 # Of what is used of the archive of texts: (sha256sum Flickr8k.token.txt Flickr_8k.*Images.txt | sha256sum), unpacked,

@@ -58,7 +58,6 @@ def mirror(tmp_path, monkeypatch):
     monkeypatch.setenv("KERASSEQ_DATA_DIR", str(tmp_path / "mirror"))
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.setattr(flickr8k, "URL", (tmp_path / "published").as_uri())
-    monkeypatch.setattr(flickr8k, "SPLITS", {"train": 2, "dev": 1, "test": 1})
     monkeypatch.setattr(flickr8k, "NUMBER_OF_IMAGES", 4)
     monkeypatch.setattr(flickr8k, "NAMES_SHA256", sha256("".join(f"{name}\n" for name in NAMES).encode()))
     monkeypatch.setattr(flickr8k, "SMALL_SHA256", sha256(tarred(PICTURES)))
