@@ -1,11 +1,12 @@
-"""The numbered tutorials run from top to bottom, with small values in the place of their parameters."""
+"""The tutorials run from top to bottom in fresh kernels, with small values in the place of their parameters."""
 
+import importlib.util
 import os
 import pathlib
 import re
-import subprocess
-import sys
 
+import nbclient
+import nbformat
 import pytest
 
 from kerasseq.datasets import spoken_digits
@@ -17,29 +18,69 @@ SMALL = {
     "08_look.py": {"NUM_SCENES": 200, "EPOCHS": 1},
 }
 FILES = {"07_listen.py": f"fsdd/free-spoken-digit-dataset-{spoken_digits.COMMIT}.tar.gz"}
+# Warnings are errors where they come from kerasseq or from the tutorial itself.
+STRICT = """\
+import warnings
+warnings.filterwarnings("error", module="kerasseq")
+warnings.filterwarnings("error", module="__main__")
+"""
 
 
-def with_parameters(script, values):
-    """A tutorial with other values in its cell of parameters."""
+@pytest.fixture(scope="module")
+def notebooks():
+    """The module `tutorials/notebooks.py`, which is no part of the package."""
+    specification = importlib.util.spec_from_file_location("notebooks", TUTORIALS / "notebooks.py")
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+def set_parameters(notebook, values):
+    """Puts other values into a notebook's cell of parameters."""
+    cell = next(cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", []))
     for name, value in values.items():
-        script, count = re.subn(rf"^{name} = [\d_]+", f"{name} = {value}", script, flags=re.MULTILINE)
+        cell.source, count = re.subn(rf"^{name} = [^#\n]+", f"{name} = {value!r}  ", cell.source, flags=re.MULTILINE)
         assert count == 1, name
-    return script
 
 
-def test_every_numbered_tutorial_is_run():
-    assert sorted(path.name for path in TUTORIALS.glob("[0-9]*.py")) == sorted(SMALL)
+def test_every_tutorial_is_run(notebooks):
+    assert [script.name for script in notebooks.scripts()] == sorted(SMALL)
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_runs(name, tmp_path):
+def test_runs(notebooks, name, tmp_path, monkeypatch):
     folder = pathlib.Path(os.environ.get("KERASSEQ_DATA_DIR") or "missing").expanduser()
     if name in FILES and not (folder / FILES[name]).is_file():
         pytest.skip(f"no {FILES[name]} in a folder that KERASSEQ_DATA_DIR names")
-    script = tmp_path / name
-    script.write_text(with_parameters((TUTORIALS / name).read_text(), SMALL[name]))
-    environment = {**os.environ, "MPLBACKEND": "agg", "CUDA_VISIBLE_DEVICES": "-1"}
-    # Warnings are errors where they come from kerasseq or from the tutorial itself.
-    command = [sys.executable, "-W", "error:::kerasseq", "-W", "error:::__main__", str(script)]
-    result = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=1_200)
-    assert result.returncode == 0, result.stderr[-3_000:]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    notebook = notebooks.notebook_of(TUTORIALS / name)
+    set_parameters(notebook, SMALL[name])
+    notebook.cells.insert(0, nbformat.v4.new_code_cell(STRICT))
+    notebooks.execute(notebook, tmp_path)
+    assert all(cell.execution_count for cell in notebook.cells if cell.cell_type == "code" and cell.source)
+
+
+def test_warnings_and_errors_stop_a_tutorial(notebooks, tmp_path):
+    for line in ("import warnings; warnings.warn('old')", "1 / 0"):
+        cells = [nbformat.v4.new_code_cell(source) for source in (STRICT, line)]
+        with pytest.raises(nbclient.exceptions.CellExecutionError):
+            notebooks.execute(nbformat.v4.new_notebook(cells=cells), tmp_path)
+
+
+def test_notebooks_belong_to_their_scripts(notebooks):
+    assert notebooks.problems() == []
+
+
+def test_other_notebooks_are_found_out(notebooks, tmp_path, monkeypatch):
+    monkeypatch.setattr(notebooks, "FOLDER", tmp_path)
+    script = tmp_path / "01_one.py"
+    script.write_text("# %% [markdown]\n# # One\n\n# %%\nprint(1)\n")
+    assert "01_one.ipynb is missing" in notebooks.problems()[0]
+    notebooks.run(script)
+    assert notebooks.problems() == []
+    written = nbformat.read(tmp_path / "01_one.ipynb", as_version=4)
+    assert written.cells[-2].outputs[0].text == "1\n" and "Python 3" in written.cells[-1].source
+    script.write_text(script.read_text().replace("print(1)", "print(2)"))
+    assert "other cells" in notebooks.problems()[0]
+    script.unlink()
+    assert notebooks.problems() == ["01_one.ipynb has no script: delete it."]

@@ -1,0 +1,147 @@
+"""Makes the notebooks from the numbered scripts, runs them, and checks that both still say the same.
+
+    python tutorials/notebooks.py run 03_attention.py     # runs it from top to bottom and keeps the outputs: minutes
+    python tutorials/notebooks.py run                     # all of them, one after the other: hours
+    python tutorials/notebooks.py check                   # seconds
+
+The scripts are the source, in jupytext's percent format. A notebook has a badge and a cell that installs kerasseq before
+the script's cells, and behind them how and where its outputs were made. Needs pip install -e ".[tutorials]".
+"""
+
+import argparse
+import importlib.metadata
+import os
+import pathlib
+import platform
+import sys
+import tempfile
+import time
+
+import jupytext
+import nbclient
+import nbformat
+
+REPOSITORY = "https://github.com/kerasseq/kerasseq"  # Where the notebooks install from: written here alone.
+BRANCH = "main"
+FOLDER = pathlib.Path(__file__).resolve().parent
+PACKAGES = ("kerasseq", "tensorflow", "keras", "keras-hub", "tensorflow-text", "numpy")
+GENERATED = "generated"  # Tag of cells that are not the script's.
+
+
+def scripts():
+    """The numbered scripts, in order."""
+    return sorted(FOLDER.glob("[0-9][0-9]_*.py"))
+
+
+def notebook_of(script):
+    """The notebook of a script, without outputs."""
+    notebook = jupytext.read(script)
+    path = REPOSITORY.removeprefix("https://github.com/")
+    badge = (
+        "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
+        f"(https://colab.research.google.com/github/{path}/blob/{BRANCH}/tutorials/{script.stem}.ipynb)"
+    )
+    install = (
+        "# Installs kerasseq where it is missing, as in Colab.\n"
+        "import importlib.util\n\n"
+        'if importlib.util.find_spec("kerasseq") is None:\n'
+        f'    %pip install -q "kerasseq @ git+{REPOSITORY}@{BRANCH}"'
+    )
+    generated = {"tags": [GENERATED]}
+    notebook.cells[:0] = [
+        nbformat.v4.new_markdown_cell(badge, metadata=generated),
+        nbformat.v4.new_code_cell(install, metadata=generated),
+    ]
+    for index, cell in enumerate(notebook.cells):
+        cell.id = f"cell-{index}"  # Not a new one in every run.
+    notebook.metadata = {
+        "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
+        "language_info": {"name": "python"},
+    }
+    return notebook
+
+
+def execute(notebook, folder):
+    """Runs all cells of a notebook in a fresh kernel, in a folder; raises `nbclient.exceptions.CellExecutionError`."""
+    client = nbclient.NotebookClient(
+        notebook,
+        timeout=None,
+        kernel_name="python3",
+        coalesce_streams=True,
+        resources={"metadata": {"path": str(folder)}},
+    )
+    client.execute()
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)
+        for output in cell.get("outputs", []):
+            # A progress bar is of use while it runs.
+            output.get("metadata", {}).clear()
+        if "outputs" in cell:
+            cell.outputs = [output for output in cell.outputs if not is_progress(output)]
+
+
+def is_progress(output):
+    """Whether an output is the last state of a progress bar."""
+    return output.output_type == "stream" and output.name == "stderr" and "it/s]" in output.text
+
+
+def run(script):
+    """Runs a script as a notebook and writes that beside it, with its outputs."""
+    notebook = notebook_of(script)
+    begin = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        execute(notebook, folder)
+    minutes = (time.perf_counter() - begin) / 60
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)
+    made = (
+        f"These outputs took {minutes:.0f} minutes on {os.cpu_count()} CPU cores, with Python "
+        f"{platform.python_version()}, {versions}."
+    )
+    cell = nbformat.v4.new_markdown_cell(made, metadata={"tags": [GENERATED]}, id=f"cell-{len(notebook.cells)}")
+    notebook.cells.append(cell)
+    nbformat.validate(notebook)
+    nbformat.write(notebook, script.with_suffix(".ipynb"))
+    print(f"{script.with_suffix('.ipynb')}: {minutes:.1f} minutes", flush=True)
+
+
+def problems():
+    """What is wrong with the notebooks beside the scripts, as a list of str."""
+    found = []
+    for script in scripts():
+        path = script.with_suffix(".ipynb")
+        advice = f"run python tutorials/notebooks.py run {script.name}"
+        if not path.is_file():
+            found.append(f"{path.name} is missing: {advice}.")
+            continue
+        notebook = nbformat.read(path, as_version=4)
+        expected = [(cell.cell_type, cell.source) for cell in notebook_of(script).cells]
+        if [(cell.cell_type, cell.source) for cell in notebook.cells[:-1]] != expected:
+            found.append(f"{path.name} has other cells than {script.name}: {advice}.")
+        codes = [cell for cell in notebook.cells if cell.cell_type == "code"]
+        if [cell.execution_count for cell in codes] != list(range(1, 1 + len(codes))):
+            found.append(f"{path.name} was not run from top to bottom: {advice}.")
+        for cell in codes:
+            if any(output.output_type == "error" or output.get("name") == "stderr" for output in cell.outputs):
+                found.append(f"{path.name} has an error or a warning under {cell.source.splitlines()[0]!r}: mend it.")
+    stray = {path.stem for path in FOLDER.glob("*.ipynb")} - {script.stem for script in scripts()}
+    return found + [f"{stem}.ipynb has no script: delete it." for stem in sorted(stray)]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("action", choices=["run", "check"])
+    parser.add_argument("names", nargs="*", help="scripts to run; default: all")
+    arguments = parser.parse_args()
+    known = {script.name: script for script in scripts()}
+    if unknown := set(arguments.names) - set(known):
+        parser.error(f"scripts must be of {list(known)}. Received: {sorted(unknown)}.")
+    if arguments.action == "check":
+        found = problems()
+        print("\n".join(found) or "All notebooks belong to their scripts.")
+        sys.exit(bool(found))
+    for name in arguments.names or known:
+        run(known[name])
+
+
+if __name__ == "__main__":
+    main()
