@@ -23,6 +23,7 @@ SEED = 1
 BATCH_SIZE = 64
 VOCABULARY_SIZE = 6_000
 SIZES = {"units": 256, "embedding_dim": 256}
+EPOCHS = 12
 PEAK_LEARNING_RATE = 2e-3
 BEAM = kerasseq.samplers.BeamSampler(5, length_penalty=1.0)
 
@@ -48,7 +49,6 @@ def rungs():
         "data": {},
         "fitting": {"label_smoothing": 0.0},
         "sampler": "greedy",
-        "epochs": 7,
     }
     found = {}
     for name, changes in LADDER.items():
@@ -60,7 +60,7 @@ def rungs():
     return found
 
 
-def climb(name, rung, work, preprocessor, train, validation, quick):
+def climb(rung, work, preprocessor, train, validation, quick):
     """Fits a rung's model, and measures it on validation: a `TextGenerator` and a row of results."""
 
     def make_data(shuffle):
@@ -74,7 +74,7 @@ def climb(name, rung, work, preprocessor, train, validation, quick):
 
     # Rungs that differ in their data alone have folders of their own.
     folder = work / ("sampled" if rung["data"] else "plain")
-    epochs = 1 if quick else rung["epochs"]
+    epochs = 1 if quick else EPOCHS
     model, minutes = fit(folder, build, make_data, epochs, PEAK_LEARNING_RATE, SEED, **rung["fitting"])
     generator = kerasseq.TextGenerator(model, preprocessor, sampler=rung["sampler"], max_length=80)
     tokens = epochs * sum(int(keras.ops.sum(labels != 0)) for _, labels in preprocessor.dataset(train, BATCH_SIZE))
@@ -107,9 +107,14 @@ def main():
         train, vocabulary_size=500 if quick else VOCABULARY_SIZE, max_source_length=80, max_target_length=80,
         normalization="identity",
     )  # fmt: skip
+    settings = {
+        "seed": SEED, "batch_size": BATCH_SIZE, "vocabulary_size": VOCABULARY_SIZE, "epochs": EPOCHS, **SIZES,
+        "test_sources_in_training": len({source for source, _ in test} & {source for source, _ in train}),
+    }  # fmt: skip
+    header = ["", "M parameters", "minutes", "tokens/s", "sentences/s", "validation BLEU", "test BLEU", "test chrF"]
     results, rows = {}, []
     for name in arguments.rungs:
-        generator, result = climb(name, rungs()[name], work, preprocessor, train, validation, quick)
+        generator, result = climb(rungs()[name], work, preprocessor, train, validation, quick)
         result["test"] = scores(generator, test)
         results[name] = result
         rows.append([
@@ -117,10 +122,7 @@ def main():
             result["test"]["sentences_a_second"], result["validation"]["bleu"]["score"],
             result["test"]["bleu"]["score"], result["test"]["chrf"]["score"],
         ])  # fmt: skip
-        print(rows[-1], flush=True)
-    settings = {"seed": SEED, "batch_size": BATCH_SIZE, "vocabulary_size": VOCABULARY_SIZE, **SIZES}
-    header = ["", "M parameters", "minutes", "tokens/s", "sentences/s", "validation BLEU", "test BLEU", "test chrF"]
-    timing.report(arguments, settings, results, header, rows)
+        timing.report(arguments, settings, results, header, rows)  # After each rung: a run may be cut off.
 
 
 if __name__ == "__main__":

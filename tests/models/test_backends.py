@@ -11,7 +11,15 @@ import numpy as np
 import pytest
 
 from kerasseq.losses import MaskedCrossentropy
-from kerasseq.models import AttentionSeq2Seq, GRUSeq2Seq, LSTMSeq2Seq, PointerGeneratorSeq2Seq, VanillaSeq2Seq
+from kerasseq.models import (
+    AttentionSeq2Seq,
+    CaptioningSeq2Seq,
+    GRUSeq2Seq,
+    LSTMSeq2Seq,
+    PointerGeneratorSeq2Seq,
+    SpeechSeq2Seq,
+    VanillaSeq2Seq,
+)
 
 SIZES = {"source_vocabulary_size": 9, "target_vocabulary_size": 8, "embedding_dim": 3, "units": 4}
 
@@ -36,7 +44,14 @@ FAMILIES = {
         content_selection_loss=0.5,
         dropout=0.1,
     ),
-}
+    "speech": functools.partial(
+        SpeechSeq2Seq, 8, num_bins=4, embedding_dim=3, units=4, num_layers=2, filters=2, spec_augment={}, ctc_loss=0.5
+    ),
+    "captioning": functools.partial(
+        CaptioningSeq2Seq, 8, backbone=None, feature_shape=(2, 2, 3), embedding_dim=3, units=4,
+        doubly_stochastic_loss=0.5,
+    ),
+}  # fmt: skip
 
 # Loads each model, compares its logits, and fits it on. `keras.ops.convert_to_numpy` is all that tells backends apart.
 SCRIPT = """
@@ -51,8 +66,8 @@ backend, *paths = sys.argv[1:]
 assert keras.config.backend() == backend, keras.config.backend()
 for path in paths:
     data = dict(np.load(path + ".npz"))
-    inputs = {name: data[name] for name in ("encoder_token_ids", "decoder_token_ids")}
     model = keras.models.load_model(path)
+    inputs = {name: data[name] for name in model.input}
     logits = keras.ops.convert_to_numpy(model(inputs))
     np.testing.assert_allclose(logits, data["logits"], atol=1e-4)
     step = dict(inputs, decoder_token_ids=inputs["decoder_token_ids"][:, :1])
@@ -83,18 +98,22 @@ def saved_models(tmp_path_factory):
         "decoder_token_ids": np.pad(labels[:, :-1], ((0, 0), (1, 0)), constant_values=2),
     }
     inputs = {name: ids.astype("int32") for name, ids in inputs.items()}
+    inputs["encoder_frames"] = generator.normal(size=(16, 20, 4)).astype("float32")
+    inputs["encoder_mask"] = np.arange(20) < 4 * lengths
+    inputs["encoder_features"] = generator.normal(size=(16, 2, 2, 3)).astype("float32")
     paths = []
     for family, build in FAMILIES.items():
         model = build(name=family)
         for weight in model.trainable_weights:
             weight.assign(generator.normal(size=weight.shape))
-        logits = model(inputs).numpy()
+        read = {name: inputs[name] for name in model.input}
+        logits = model(read).numpy()
         assert logits.std() > 0.1
         results = [float(MaskedCrossentropy(label_smoothing=0.1)(labels, logits))]
         results.append(np.exp(float(MaskedCrossentropy()(labels, logits))))
         paths.append(str(folder / f"{family}.keras"))
         model.save(paths[-1])
-        np.savez(paths[-1] + ".npz", **inputs, labels=labels.astype("int32"), logits=logits, results=results)
+        np.savez(paths[-1] + ".npz", **read, labels=labels.astype("int32"), logits=logits, results=results)
     return paths
 
 
