@@ -11,8 +11,9 @@ import kerasseq
 
 
 def fit(
-    folder, build, make_data, epochs, peak_learning_rate, seed, warmup=0.05, label_smoothing=0.1, ema_momentum=None
-):
+    folder, build, make_data, epochs, peak_learning_rate, seed, warmup=0.05, label_smoothing=0.1, ema_momentum=None,
+    callbacks=(),
+):  # fmt: skip
     """Fits by Adam, its rate warmed up and brought down along a cosine, or loads what an earlier call has fitted.
 
     Args:
@@ -26,6 +27,7 @@ def fit(
         warmup: float, share of the steps.
         label_smoothing: float.
         ema_momentum: float, of an average of the weights over time, which the model has in the end. Default: none.
+        callbacks: list of `keras.callbacks.Callback`, which see the averages.
 
     Returns:
         the model, and the minutes that it took, float.
@@ -59,7 +61,7 @@ def fit(
         epochs=epochs,
         shuffle=False,  # The data set shuffles itself.
         verbose=2,
-        callbacks=[shuffle, keras.callbacks.BackupAndRestore(folder / "backup"), *swap, Seconds(), logger],
+        callbacks=[shuffle, keras.callbacks.BackupAndRestore(folder / "backup"), *swap, *callbacks, Seconds(), logger],
     )
     model.save(folder / "unfinished.keras")
     os.replace(folder / "unfinished.keras", finished)

@@ -1,0 +1,161 @@
+"""Multi30k by one recurrent model, tuned; and what each part of its recipe is worth.
+
+Data and references are the authors' lowercased and tokenised files, and BLEU is over their tokens, as the papers do it
+whose numbers stand in the README. The search is chosen on validation; the test is scored once a language pair.
+
+    python benchmarks/multi30k.py                     # English to German, at most 100 minutes on two cores
+    python benchmarks/multi30k.py --pair en-fr
+    python benchmarks/multi30k.py --changes           # without each part in turn, for fewer epochs, on validation alone
+"""
+
+import copy
+import pathlib
+
+import timing
+from fitting import fit
+
+import kerasseq
+
+SEED = 1
+PAIRS = ("en-de", "en-fr", "de-en")
+RECIPE = {
+    "vocabulary_size": 6_000,
+    "model": {
+        "cell": "gru", "units": 320, "embedding_dim": 256, "attention": "luong", "dropout": 0.4, "tie_embeddings": True,
+    },
+    "data": {"batch_size": 64, "subword_sampling": 0.4},
+    "fitting": {"epochs": 60, "peak_learning_rate": 2e-3, "label_smoothing": 0.1, "ema_momentum": 0.999},
+}  # fmt: skip
+# What is taken out of the recipe, or put into it, each for itself.
+CHANGES = {
+    "the recipe": {},
+    "no subword sampling": {"data": {"subword_sampling": 0.0}},
+    "dropout 0.2": {"model": {"dropout": 0.2}},
+    "no label smoothing": {"fitting": {"label_smoothing": 0.0}},
+    "no averaged weights": {"fitting": {"ema_momentum": None}},
+    "embeddings not tied": {"model": {"tie_embeddings": False}},
+    "two layers, residual": {"model": {"num_layers": 2, "residual": True}},
+    "multi-head attention": {"model": {"attention": "multi_head"}},
+    "input feeding": {"model": {"placement": "input_feeding"}},
+    "LSTM": {"model": {"cell": "lstm"}},
+}
+ABLATION_EPOCHS = 12
+BEAM_WIDTH = 12
+LENGTH_PENALTIES = (0.6, 1.0, 1.4)
+
+
+def changed(recipe, changes):
+    """A recipe with other settings in some places."""
+    recipe = copy.deepcopy(recipe)
+    for key, value in changes.items():
+        recipe[key] = {**recipe[key], **value} if isinstance(value, dict) else value
+    return recipe
+
+
+def train_model(work, recipe, train, validation):
+    """Fits by a recipe, or loads what an earlier call has fitted: a `TextGenerator`, and its minutes."""
+    preprocessor = kerasseq.preprocessing.TextPreprocessor.from_pairs(
+        train, vocabulary_size=recipe["vocabulary_size"], max_source_length=80, max_target_length=80,
+        normalization="identity",
+    )  # fmt: skip
+    sizes = preprocessor.source_vocabulary_size, preprocessor.target_vocabulary_size
+    data = {name: value for name, value in recipe["data"].items() if value}
+
+    def build():
+        return kerasseq.models.AttentionSeq2Seq(*sizes, **recipe["model"])
+
+    def make_data(shuffle):
+        batches = preprocessor.dataset(train, shuffle=shuffle, pad_to_multiple=2, **data)
+        return batches, preprocessor.dataset(validation, data["batch_size"])
+
+    # Recipes that differ in their data alone have folders of their own.
+    folder = work / "_".join(f"{name}_{value}" for name, value in {"vocabulary": sizes[1], **data}.items())
+    watch = kerasseq.callbacks.GenerationScores(preprocessor, validation, max_length=80, frequency=4, samples=2)
+    model, minutes = fit(folder, build, make_data, seed=SEED, callbacks=[watch], **recipe["fitting"])
+    return kerasseq.TextGenerator(model, preprocessor, max_length=80), minutes
+
+
+def scores(generator, pairs, sampler):
+    sources, references = zip(*pairs, strict=True)
+    outputs = generator.generate(sources, sampler)
+    return {
+        "bleu": kerasseq.evaluation.bleu(outputs, references, tokenize="none", resamples=1_000),
+        "chrf": kerasseq.evaluation.chrf(outputs, references),
+    }
+
+
+def measure(name, recipe, work, train, validation):
+    """A `TextGenerator`, and what is known of it: its results on validation, by greedy search and the default beam."""
+    generator, minutes = train_model(work, recipe, train, validation)
+    searches = {"greedy": "greedy", "beam 5": "beam"}
+    result = {
+        "minutes": minutes,
+        "parameters": generator.model.count_params(),
+        "validation": {search: scores(generator, validation, sampler) for search, sampler in searches.items()},
+    }
+    print(name, minutes, {search: row["bleu"]["score"] for search, row in result["validation"].items()}, flush=True)
+    return generator, result
+
+
+def ablate(arguments, work, data, recipe):
+    """What each change is worth, on validation."""
+    train, validation, _ = data
+    recipe = changed(recipe, {"fitting": {"epochs": 1 if arguments.quick else ABLATION_EPOCHS}})
+    results, rows = {}, []
+    for name in arguments.changes:
+        _, results[name] = measure(name, changed(recipe, CHANGES[name]), work, train, validation)
+        bleu = {search: row["bleu"]["score"] for search, row in results[name]["validation"].items()}
+        rows.append([name, results[name]["minutes"], results[name]["parameters"] / 1e6, *bleu.values()])
+        settings = {"seed": SEED, "pair": arguments.pair, "recipe": recipe}
+        timing.report(arguments, settings, results, ["", "minutes", "M parameters", *bleu], rows)
+
+
+def tune(arguments, work, data, recipe):
+    """The recipe's model: the search is chosen on validation, and the test is scored once."""
+    train, validation, test = data
+    recipe = changed(recipe, {"fitting": {"epochs": 1}}) if arguments.quick else recipe
+    generator, result = measure(arguments.pair, recipe, work, train, validation)
+    samplers = {
+        f"beam {BEAM_WIDTH}, length penalty {penalty}": kerasseq.samplers.BeamSampler(BEAM_WIDTH, penalty)
+        for penalty in LENGTH_PENALTIES
+    }
+    for search, sampler in samplers.items():
+        result["validation"][search] = scores(generator, validation, sampler)
+    samplers |= {"beam 5": "beam", "greedy": "greedy"}
+    best = max(samplers, key=lambda search: result["validation"][search]["bleu"]["score"])
+    result["test"] = {"search": best, **scores(generator, test, samplers[best])}
+    sources = {source for source, _ in train}
+    targets = {target for _, target in train}
+    result["overlap"] = {
+        "test_sources_in_training": sum(source in sources for source, _ in test),
+        "test_targets_in_training": sum(target in targets for _, target in test),
+    }
+    rows = [[search, row["bleu"]["score"], row["chrf"]["score"]] for search, row in result["validation"].items()]
+    rows.append([f"test: {best}", result["test"]["bleu"]["score"], result["test"]["chrf"]["score"]])
+    settings = {"seed": SEED, "pair": arguments.pair, "recipe": recipe}
+    timing.report(arguments, settings, {arguments.pair: result}, [arguments.pair, "BLEU", "chrF"], rows)
+
+
+def main():
+    options = {
+        "pair": {"choices": PAIRS, "default": PAIRS[0], "help": "source and target language"},
+        "changes": {"nargs": "*", "choices": list(CHANGES), "help": "what each of these changes is worth, or all"},
+    }
+    arguments = timing.parse_arguments(__file__, __doc__, **options)
+    quick = arguments.quick
+    work = pathlib.Path("runs") / f"multi30k_{arguments.pair}{'_quick' * quick}"
+    data = kerasseq.datasets.load_multi30k(*arguments.pair.split("-"), tokenized=True)
+    data = [side[:200] for side in data] if quick else data
+    recipe = changed(RECIPE, {"vocabulary_size": 500}) if quick else RECIPE
+    name = arguments.pair if arguments.changes is None else "changes"
+    if arguments.output:
+        arguments.output = arguments.output.with_stem(f"{arguments.output.stem}_{name}")
+    if arguments.changes is None:
+        tune(arguments, work, data, recipe)
+    else:
+        arguments.changes = arguments.changes or list(CHANGES)
+        ablate(arguments, work, data, recipe)
+
+
+if __name__ == "__main__":
+    main()
