@@ -26,6 +26,15 @@ warnings.filterwarnings("error", module="__main__")
 """
 
 
+FIGURE = """\
+# %% tags=["picture"]
+import matplotlib.pyplot as plt
+
+plt.plot([1, 2])
+plt.show()
+"""
+
+
 @pytest.fixture(scope="module")
 def notebooks():
     """The module `tutorials/notebooks.py`, which is no part of the package."""
@@ -74,12 +83,13 @@ def test_notebooks_belong_to_their_scripts(notebooks):
 def test_other_notebooks_are_found_out(notebooks, tmp_path, monkeypatch):
     monkeypatch.setattr(notebooks, "FOLDER", tmp_path)
     script = tmp_path / "01_one.py"
-    script.write_text("# %% [markdown]\n# # One\n\n# %%\nprint(1)\n")
+    script.write_text(f"# %% [markdown]\n# # One\n\n# %%\nprint(1)\n\n{FIGURE}")
     assert "01_one.ipynb is missing" in notebooks.problems()[0]
     notebooks.run(script)
     assert notebooks.problems() == []
     written = nbformat.read(tmp_path / "01_one.ipynb", as_version=4)
-    assert written.cells[-2].outputs[0].text == "1\n" and "Python 3" in written.cells[-1].source
+    assert written.cells[-3].outputs[0].text == "1\n" and "Python 3" in written.cells[-1].source
+    assert (tmp_path / "pictures" / "01_one.png").read_bytes().startswith(b"\x89PNG")
     script.write_text(script.read_text().replace("print(1)", "print(2)"))
     assert "other cells" in notebooks.problems()[0]
     script.unlink()

@@ -101,7 +101,7 @@ batches = preprocessor.dataset(train, batch_size=32, shuffle=True, seed=SEED, au
 rate = keras.optimizers.schedules.CosineDecay(3e-3, EPOCHS * len(batches), alpha=0.02)
 model.compile(keras.optimizers.Adam(rate, clipnorm=1.0), kerasseq.losses.MaskedCrossentropy(label_smoothing=0.1))
 history = model.fit(
-    batches, validation_data=preprocessor.dataset(validation, batch_size=32), epochs=EPOCHS, shuffle=False
+    batches, validation_data=preprocessor.dataset(validation, batch_size=32), epochs=EPOCHS, shuffle=False, verbose=2
 )
 
 # %%
@@ -129,7 +129,7 @@ for words, text in wrong[:8]:
 # Where it listened: each row is a word, each column a moment of 40 ms. The path goes forward through the sound, with a
 # jump over each silence.
 
-# %%
+# %% tags=["picture"]
 generation = listener.generate(example, details=True)
 figure, axis = plt.subplots(figsize=(8, 2.8), layout="constrained")
 seconds = 0.04 * generation.attention.shape[1]

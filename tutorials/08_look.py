@@ -93,7 +93,7 @@ model.compile(
     weighted_metrics=[kerasseq.metrics.TokenAccuracy()],
 )
 history = model.fit(
-    batches, validation_data=preprocessor.dataset(validation, batch_size=64), epochs=EPOCHS, shuffle=False
+    batches, validation_data=preprocessor.dataset(validation, batch_size=64), epochs=EPOCHS, shuffle=False, verbose=2
 )
 
 # %%
@@ -113,7 +113,7 @@ print(kerasseq.evaluation.caption_bleu(texts, descriptions))
 # %% [markdown]
 # Where it looked: bright places had the most attention for a word.
 
-# %%
+# %% tags=["picture"]
 longest = max(range(len(test)), key=lambda index: len(descriptions[index]))
 generation = captioner.generate(test_images[longest], details=True)
 kerasseq.plotting.plot_image_attention(test_images[longest], generation)

@@ -5,10 +5,12 @@
     python tutorials/notebooks.py check                   # seconds
 
 The scripts are the source, in jupytext's percent format. A notebook has a badge and a cell that installs kerasseq before
-the script's cells, and behind them how and where its outputs were made. Needs pip install -e ".[tutorials]".
+the script's cells, and behind them how its outputs were made. The figure of the cell with the tag "picture" also goes to
+pictures/, for the README. Needs pip install -e ".[tutorials]".
 """
 
 import argparse
+import base64
 import importlib.metadata
 import os
 import pathlib
@@ -101,7 +103,21 @@ def run(script):
     notebook.cells.append(cell)
     nbformat.validate(notebook)
     nbformat.write(notebook, script.with_suffix(".ipynb"))
+    if picture := picture_of(notebook):
+        path = script.parent / "pictures" / f"{script.stem}.png"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(picture)
     print(f"{script.with_suffix('.ipynb')}: {minutes:.1f} minutes", flush=True)
+
+
+def picture_of(notebook):
+    """The first figure of the cell that is tagged for it, as the content of a PNG file; or nothing."""
+    for cell in notebook.cells:
+        if "picture" in cell.metadata.get("tags", []):
+            for output in cell.outputs:
+                if "image/png" in output.get("data", {}):
+                    return base64.b64decode(output.data["image/png"])
+    return None
 
 
 def problems():

@@ -1,0 +1,55 @@
+"""Writes the tables of the README that stand between `<!-- table NAME -->` and `<!-- /table -->`, from results/.
+
+python benchmarks/tables.py
+"""
+
+import json
+import pathlib
+import re
+
+RESULTS = pathlib.Path(__file__).parent / "results"
+README = pathlib.Path(__file__).resolve().parents[1] / "README.md"
+
+
+def table(header, rows):
+    """Lines of Markdown."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def results(name):
+    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))["results"]
+
+
+def interval(bleu):
+    """A score with half the width of its confidence interval."""
+    low, high = bleu["intervals"]["score"]
+    return f"{bleu['score']:.1f} ± {(high - low) / 2:.1f}"
+
+
+def ladder():
+    header = ["", "parameters", "minutes", "tokens/s", "sentences/s", "validation BLEU", "test BLEU", "test chrF"]
+    return table(header, [
+        [
+            name, f"{row['parameters'] / 1e6:.1f} M", f"{row['minutes']:.0f}", f"{row['tokens_a_second']:,}",
+            f"{row['test']['sentences_a_second']:.0f}", f"{row['validation']['bleu']['score']:.1f}",
+            interval(row["test"]["bleu"]), f"{row['test']['chrf']['score']:.1f}",
+        ]
+        for name, row in results("translation_ladder").items()
+    ])  # fmt: skip
+
+
+TABLES = {"ladder": ladder}
+
+
+def updated(text):
+    """A text whose tables are those of the results."""
+
+    def replace(match):
+        return f"{match[1]}\n{TABLES[match[2]]()}\n{match[3]}"
+
+    return re.sub(r"(<!-- table (\w+) -->)\n.*?(<!-- /table -->)", replace, text, flags=re.DOTALL)
+
+
+if __name__ == "__main__":
+    README.write_text(updated(README.read_text(encoding="utf-8")), encoding="utf-8")
