@@ -87,7 +87,28 @@ plt.show()
 # The score of memory position $j$ for word $i$ is $e_{ij} = w^T \tanh(W s_{i-1} + V h_j + U f_{ij} + b)$. The features
 # $f_i = F * a_{i-1}$ are a convolution of the last weights: they say where the model listened before, so it can go on
 # from there, and does not hear a "one" twice where two of them are said.
-#
+
+# %%
+kerasseq.plotting.plot_diagram(
+    {
+        "sound": ("WAV file", 0, 0, "data"),
+        "frames": ("log-mel frames", 1, 0, "data"),
+        "convolutions": ("2 convolutions\na position for 4 frames", 2.2, 0),
+        "encoder": ("2 bidirectional\nLSTMs", 3.5, 0),
+        "memory": ("memory $h_1 ... h_n$", 3.5, 1, "state"),
+        "attention": ("attention\nlast weights $a_{i-1}$", 2.2, 1),
+        "decoder": ("LSTM decoder\nstate $s_i$", 2.2, 2),
+        "last": ("word $i - 1$", 1, 2, "data"),
+        "next": ("word $i$", 3.5, 2, "data"),
+    },
+    [
+        ("sound", "frames"), ("frames", "convolutions"), ("convolutions", "encoder"), ("encoder", "memory"),
+        ("memory", "attention"), ("attention", "decoder", "context"), ("last", "decoder"), ("decoder", "next"),
+    ],
+    title="Listen, attend and spell",
+)  # fmt: skip
+
+# %% [markdown]
 # `SpecAugment` hides bands of frequency and moments of time in training, `SpeedPerturbation` plays sounds a little
 # faster or slower, `AdditiveNoise` adds noise. They make many speakers of six.
 

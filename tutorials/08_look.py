@@ -69,7 +69,26 @@ plt.show()
 #
 # The score of place $j$ for token $i$ is $e_{ij} = v^T \tanh(W s_{i-1} + V a_j)$, the weights are
 # $\alpha_i = \mathrm{softmax}(e_i)$, and the decoder reads the context $z_i = \sum_j \alpha_{ij} a_j$.
-#
+
+# %%
+kerasseq.plotting.plot_diagram(
+    {
+        "image": ("pixels", 0, 0, "data"),
+        "backbone": ("convolutional\nbackbone", 1, 0),
+        "memory": ("grid of features\n$a_1 ... a_{36}$", 2.2, 0, "state"),
+        "attention": ("attention\nweights $\\alpha_{ij}$", 2.2, 1),
+        "decoder": ("GRU decoder\nstate $s_i$", 2.2, 2),
+        "last": ("token $i - 1$", 1, 2, "data"),
+        "next": ("token $i$", 3.4, 2, "data"),
+    },
+    [
+        ("image", "backbone"), ("backbone", "memory"), ("memory", "attention"), ("attention", "decoder", "context"),
+        ("last", "decoder"), ("decoder", "next"),
+    ],
+    title="Show, attend and tell",
+)  # fmt: skip
+
+# %% [markdown]
 # The backbone is small enough to be trained from nothing. For photographs, put a network in its place that has seen
 # many: `kerasseq.backbones.SqueezeNet((160, 160, 3))`, or any of `keras.applications`.
 
