@@ -50,13 +50,13 @@ def main():
         scores = {search: errors(generator, validation, sampler) for search, sampler in SAMPLERS.items()}
         results[name] = {"minutes": minutes, "parameters": generator.model.count_params(), "validation": scores}
         generators[name] = generator
-        rows.append([f"{name}, validation", minutes, *(scores[search]["wer"] for search in SAMPLERS)])
+        rows.append([name, minutes, *(scores[search]["wer"] for search in SAMPLERS)])
     best, search = min(
         ((name, search) for name in VARIANTS for search in SAMPLERS),
         key=lambda choice: results[choice[0]]["validation"][choice[1]]["wer"],
     )
     results["test"] = {"model": best, "search": search, **errors(generators[best], test, SAMPLERS[search])}
-    rows.append([f"test: {best}, {search}", "", results["test"]["wer"]])
+    rows.append(["test", "", *(results["test"]["wer"] if name == search else "" for name in SAMPLERS)])
     settings = {"seed": SEED, "epochs": EPOCHS, "batch_size": BATCH_SIZE, "utterances": len(train)}
     timing.report(arguments, settings, results, ["", "minutes", *SAMPLERS], rows)
 
