@@ -53,8 +53,8 @@ def SpeechSeq2Seq(
         spec_augment: dict of arguments of `kerasseq.layers.SpecAugment`, which hides parts of the frames in training;
             `{}` for its defaults. Default: nothing is hidden.
         tie_embeddings: bool, whether the projection to the target vocabulary uses the target embedding's matrix.
-        ctc_loss: float of at least 0, weight of a second loss that teaches the encoder alone, which helps where there
-            is little speech; see `kerasseq.layers.CTCLoss`.
+        ctc_loss: float of at least 0, weight of a second loss that teaches the encoder alone where each token is heard;
+            see `kerasseq.layers.CTCLoss`.
         name: str.
 
     Returns:
