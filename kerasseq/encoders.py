@@ -215,7 +215,7 @@ def steps_per_position(encoder):
     """How many steps of the source each position of the memory stands for: 1, or a power of 2 for a pyramid."""
     if not any(None in tensor.shape[1:] for tensor in encoder.input.values()):
         return 1  # Images have no steps.
-    steps = 64
+    steps = 1 << 20  # Longer than any source, so that every pyramid ends in a position or more. Nothing is computed.
     inputs = {
         name: keras.Input([steps if size is None else size for size in tensor.shape[1:]], dtype=tensor.dtype)
         for name, tensor in encoder.input.items()
@@ -326,7 +326,7 @@ def image_encoder(backbone=None, image_size=None, normalization=None, feature_sh
         images = keras.Input(extractor.input_shape[1:], name="encoder_images")
         inputs, features = {"encoder_images": images}, extractor(images)
     _, rows, columns, channels = features.shape
-    # What a backbone's last activation lets through has no bounds: SqueezeNet's reaches 600, which saturates cells.
+    # What a backbone's last activation lets through has no bounds: SqueezeNet's reaches 900, which saturates cells.
     normalized = layers.LayerNormalization(name="feature_normalization")(features)
     memory = layers.Reshape((rows * columns, channels), name="memory")(normalized)
     outputs = {

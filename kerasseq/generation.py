@@ -347,7 +347,11 @@ class TextGenerator(keras.Model):
             attention = {"attention": outputs["attention"][:, 0]} if "attention" in outputs else {}
             return {"logits": outputs["logits"][:, 0], "states": outputs["states"], **attention}
 
-        states = repeated["states"]
+        # Under mixed precision the decoder may return states of another type than the bridge starts with.
+        states = [
+            tf.cast(state, after.dtype)
+            for state, after in zip(repeated["states"], decoder.output["states"], strict=True)
+        ]
         if sampler.source_words_only:
             source_ids = tf.repeat(encoder_inputs["encoder_token_ids"], sampler.rows_per_sequence, 0)
             limit = self.preprocessor.max_source_length

@@ -128,6 +128,11 @@ def test_pyramid(cell):
         np.testing.assert_allclose(encoded["memory"][row, : memory.shape[1]], memory[0], atol=1e-5)
 
 
+def test_steps_of_a_high_pyramid():
+    encoder = recurrent_encoder(VOCABULARY, EMBEDDING, UNITS, cell="gru", num_layers=9, pyramidal=True)
+    assert steps_per_position(encoder) == 256
+
+
 def test_a_pyramid_has_no_residual_connections():
     with pytest.raises(ValueError, match="A pyramidal encoder has no residual connections.*Choose one of them"):
         recurrent_encoder(VOCABULARY, EMBEDDING, UNITS, residual=True, pyramidal=True)

@@ -179,13 +179,14 @@ def test_the_search_has_no_loop_inside_its_loop(generator):
         assert not any(loops[body] for body in bodies)
 
 
-def test_half_precision(preprocessor):
+@pytest.mark.parametrize("attention", ["luong", "location"])
+def test_half_precision(preprocessor, attention):
     """Computing in bfloat16, with float32 weights and logits, decodes and serves too."""
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         model = models.AttentionSeq2Seq(
             preprocessor.source_vocabulary_size, preprocessor.target_vocabulary_size, cell="gru", units=12,
-            embedding_dim=8, tie_embeddings=True,
+            embedding_dim=8, tie_embeddings=True, attention=attention,
         )  # fmt: skip
     finally:
         keras.config.set_dtype_policy("float32")

@@ -14,7 +14,7 @@ from kerasseq.datasets import spoken_digits
 TUTORIALS = pathlib.Path(__file__).resolve().parents[1] / "tutorials"
 # Of each tutorial, other parameters for a short run.
 SMALL = {
-    "07_listen.py": {"NUM_TRAIN": 64, "EPOCHS": 1, "UNITS": 8},
+    "07_listen.py": {"NUM_TRAIN": 64, "EPOCHS_SHORT": 1, "EPOCHS": 1, "UNITS": 8},
     "08_look.py": {"NUM_SCENES": 200, "EPOCHS": 1},
 }
 FILES = {"07_listen.py": f"fsdd/free-spoken-digit-dataset-{spoken_digits.COMMIT}.tar.gz"}

@@ -18,9 +18,9 @@
 # grid is the memory; and for each word the decoder looks at the places of the grid where the word is to be seen.
 
 # %% tags=["parameters"]
-NUM_SCENES = 8_000
+NUM_SCENES = 16_000
 IMAGE_SIZE = 48  # pixels
-EPOCHS = 10
+EPOCHS = 20
 SEED = 1
 
 # %%

@@ -15,6 +15,7 @@ import importlib.metadata
 import os
 import pathlib
 import platform
+import re
 import sys
 import tempfile
 import time
@@ -28,6 +29,8 @@ BRANCH = "main"
 FOLDER = pathlib.Path(__file__).resolve().parent
 PACKAGES = ("kerasseq", "tensorflow", "keras", "keras-hub", "tensorflow-text", "numpy")
 GENERATED = "generated"  # Tag of cells that are not the script's.
+# What nobody can turn off: lines that TensorFlow writes before it reads how much to write; and progress bars.
+NOISE = re.compile(r"^(WARNING: All log messages before absl|[IWE]\d{4} |generate: ).*\n?|^\n", re.MULTILINE)
 
 
 def scripts():
@@ -76,15 +79,11 @@ def execute(notebook, folder):
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         for output in cell.get("outputs", []):
-            # A progress bar is of use while it runs.
             output.get("metadata", {}).clear()
+            if output.get("name") == "stderr":
+                output.text = NOISE.sub("", output.text)
         if "outputs" in cell:
-            cell.outputs = [output for output in cell.outputs if not is_progress(output)]
-
-
-def is_progress(output):
-    """Whether an output is the last state of a progress bar."""
-    return output.output_type == "stream" and output.name == "stderr" and "it/s]" in output.text
+            cell.outputs = [output for output in cell.outputs if output.get("text") != ""]
 
 
 def run(script):

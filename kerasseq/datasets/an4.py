@@ -23,8 +23,8 @@ def load_an4():
 
     The official sides: 948 utterances by 74 speakers for training, 42 minutes, of which 15 % of the speakers, chosen by
     the SHA-256 of their names, are validation here; and 130 utterances by 10 others for the test, 6 minutes. An
-    utterance lasts 0.7 to 6.4 s. There are 99 different words in training, single letters among them; two words of the
-    test, "thirteen" and "november", are not.
+    utterance lasts 0.7 to 6.4 s. There are 98 different words in what is returned for training, single letters among
+    them; "second" is in validation alone, and "thirteen" and "november" are in the test alone.
 
     Source: https://github.com/cmusphinx/an4; A. Acero, "Acoustical and Environmental Robustness in Automatic Speech
     Recognition", 1990. Licence: BSD-like, of Carnegie Mellon University, free for any purpose.

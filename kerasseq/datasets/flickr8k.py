@@ -43,10 +43,10 @@ def load_flickr8k():
     no split, and the captions of `2258277193_586949ec62.jpg.1`, whose image is missing, are left out.) No image is in
     two splits; one photograph is in training twice, under two names.
 
-    Captions are returned as written, in tokens with a space between them: 9 in 10 begin with a capital letter and end
+    Captions are returned as written, in tokens with a space between them: 86 % begin with a capital letter and end
     in `" ."`, the others in lower case or without a full stop; commas, apostrophes and quotation marks too stand by
     themselves, as in `'a sign that says " active . "'`. All are ASCII. The median caption has 11 tokens, the longest
-    38, and 64 have three or less; one is the letter "A". Of 40,460 captions 40,206 are distinct.
+    38, and 53 have three or less. Of the 40,000 captions 39,748 are distinct.
 
     Source: M. Hodosh, P. Young, J. Hockenmaier, "Framing Image Description as a Ranking Task", 2013; the archives at
     https://github.com/jbrownlee/Datasets. Licence: for research only, and the photographs belong to those who took

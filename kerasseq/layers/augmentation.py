@@ -1,6 +1,7 @@
 """Sounds as they might have been: layers that are active in training only."""
 
 import math
+import numbers
 
 import keras
 from keras import ops
@@ -32,7 +33,8 @@ class SpeedPerturbation(SoundAugmentation):
     """Plays each sound a little faster or slower, which also moves its pitch, after Ko et al. 2015.
 
     The paper plays all sounds at three speeds, 0.9, 1 and 1.1; here each sound has a speed of its own, drawn evenly.
-    Between samples it is interpolated linearly, which dampens the highest frequencies. The number of samples must be
+    Between samples it is interpolated linearly: the highest frequencies are dampened, and what a faster speed moves
+    beyond half the sample rate comes back mirrored below it. The number of samples must be
     known, so the layer is for eager use, as within `AudioPreprocessor.dataset`.
 
     Args:
@@ -59,7 +61,7 @@ class SpeedPerturbation(SoundAugmentation):
 
     def __init__(self, least=0.9, most=1.1, seed=None, **kwargs):
         super().__init__(seed=seed, **kwargs)
-        if not 0 < least <= most:
+        if not 0 < check_number("least", least) <= check_number("most", most):
             raise ValueError(f"0 < least <= most must hold. Received: least={least!r}, most={most!r}.")
         self.least = least
         self.most = most
@@ -111,9 +113,12 @@ class AdditiveNoise(SoundAugmentation):
 
     def __init__(self, least_ratio=10.0, most_ratio=40.0, seed=None, **kwargs):
         super().__init__(seed=seed, **kwargs)
-        if not least_ratio <= most_ratio:
+        decibels = (least_ratio, most_ratio)
+        if not all(isinstance(ratio, numbers.Real) and math.isfinite(ratio) for ratio in decibels) or (
+            least_ratio > most_ratio
+        ):
             raise ValueError(
-                "least_ratio <= most_ratio must hold, both in decibels. Received: "
+                "least_ratio <= most_ratio must hold, both finite numbers in decibels. Received: "
                 f"least_ratio={least_ratio!r}, most_ratio={most_ratio!r}."
             )
         self.least_ratio = least_ratio
@@ -167,7 +172,7 @@ class SpecAugment(keras.layers.Layer):
     def __init__(self, frequency_masks=2, frequency_width=8, time_masks=2, time_share=0.1, seed=None, **kwargs):
         super().__init__(**kwargs)
         for name, value in {"frequency_masks": frequency_masks, "time_masks": time_masks}.items():
-            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 0:
                 raise ValueError(f"{name} must be an integer of at least 0. Received: {name}={value!r}.")
         check_number("frequency_width", frequency_width)
         if check_number("time_share", time_share) > 1:

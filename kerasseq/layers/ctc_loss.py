@@ -13,8 +13,9 @@ class CTCLoss(keras.layers.Layer):
     A dense layer over the memory gives scores of all target tokens for each of its positions, and of a blank in the
     place of padding. The loss sums up all ways to read the target off the positions in order (Graves et al. 2006). So
     the encoder learns, and with it the attention, that sounds and texts run in the same order. Only training needs it:
-    what the model generates depends on the decoder alone. The mean over the real target tokens of a batch, times
-    `weight`, is added to what `fit` minimises and to the loss that `evaluate` reports.
+    what the model generates depends on the decoder alone. The mean over the real steps of a batch, times `weight`, is
+    added to what `fit` minimises and to the loss that `evaluate` reports. Steps are the tokens of a target and its END,
+    as in `MaskedCrossentropy`; rows with fewer positions than their target needs are left out.
 
     Args:
         vocabulary_size: int, number of target token ids.
@@ -64,8 +65,8 @@ class CTCLoss(keras.layers.Layer):
             readable = ops.where(possible, lengths, 0)
             losses = ops.ctc_loss(targets, self.scores(memory), readable, positions, mask_index=0)
             losses = ops.where(possible, losses, ops.zeros_like(losses))
-            count = ops.cast(ops.maximum(ops.sum(lengths), 1), "float32")
-            self.add_loss(self.weight * ops.sum(losses) / count)
+            steps = ops.sum(ops.where(possible, lengths + 1, ops.zeros_like(lengths)))
+            self.add_loss(self.weight * ops.sum(losses) / ops.cast(ops.maximum(steps, 1), "float32"))
         return outputs
 
     def compute_output_spec(self, outputs, memory, memory_mask, decoder_token_ids):

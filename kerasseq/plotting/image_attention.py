@@ -123,6 +123,8 @@ def pixels(image):
 
         try:
             with Image.open(io.BytesIO(image)) as file:
+                if file.mode.startswith("I;16"):  # PIL would cut 16 bits of gray to 8.
+                    file = Image.fromarray((np.asarray(file) // 256).astype("uint8"))
                 drawn = file.convert("RGBA")
         except OSError as error:  # PIL's own are of it.
             raise ValueError(

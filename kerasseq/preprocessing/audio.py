@@ -114,6 +114,11 @@ class AudioPreprocessor(TargetTexts):
         """What raw sources look like: `tf.TensorSpec([None], tf.string)`, contents of WAV files."""
         return tf.TensorSpec([None], tf.string, name="audio_bytes")
 
+    @property
+    def frame_seconds(self):
+        """The length of a frame: what is shorter cannot be heard."""
+        return frame_sizes(self.sample_rate)[0] / self.sample_rate
+
     def waveforms(self, raw):
         """Contents of WAV files to float32 `(batch, samples)` and their lengths, int32 `(batch,)`, 0 if unreadable."""
         waveforms, lengths, _ = decode_wavs(tf.convert_to_tensor(raw, tf.string), self.sample_rate, self.max_seconds)
@@ -141,9 +146,9 @@ class AudioPreprocessor(TargetTexts):
         _, _, seconds = decode_wavs(tf.convert_to_tensor(raw, tf.string), self.sample_rate, self.max_seconds)
         lasts = tf.strings.as_string(seconds, precision=1)
         too_long = tf.strings.join(["The sound lasts ", lasts, f" s. The first {self.max_seconds:g} s were heard."])
-        frame = frame_sizes(self.sample_rate)[0] / self.sample_rate
+        too_short = f"The sound is shorter than {1_000 * self.frame_seconds:g} ms."
         problem = tf.where(seconds > self.max_seconds, too_long, "")
-        problem = tf.where(seconds < frame, f"The sound is shorter than {1_000 * frame:g} ms.", problem)
+        problem = tf.where(seconds < self.frame_seconds, too_short, problem)
         unreadable = "Not a WAV file, or damaged: expected RIFF/WAVE with samples of PCM or floats."
         return {"problem": tf.where(seconds < 0, unreadable, problem)}
 
@@ -203,6 +208,11 @@ class AudioPreprocessor(TargetTexts):
             logger.warning(
                 "%d of %d sounds are longer than %g s: truncated. The longest has %.1f s.",
                 too_long, len(sounds), self.max_seconds, np.max(seconds),
+            )  # fmt: skip
+        if too_short := np.sum(seconds < self.frame_seconds):
+            logger.warning(
+                "%d of %d sounds are shorter than %g ms: nothing can be heard.",
+                too_short, len(sounds), 1_000 * self.frame_seconds,
             )  # fmt: skip
         return tf.constant(sounds, tf.string, shape=[len(sounds)])
 

@@ -25,7 +25,8 @@ def decode_wavs(raw, sample_rate, max_seconds):
         max_seconds: float; what comes later is not read.
 
     Returns:
-        waveforms, float32 `(batch, samples)`, in [-1, 1], zeros behind; their lengths, int32 `(batch,)`, 0 for what
+        waveforms, float32 `(batch, samples)`, in [-1, 1] but for what resampling adds at the edges of clipped sounds,
+        zeros behind; their lengths, int32 `(batch,)`, 0 for what
         could not be read; and the seconds of each sound, float32 `(batch,)`, before it was cut, -1 for what could not
         be read.
     """
@@ -46,7 +47,7 @@ def decode_wavs(raw, sample_rate, max_seconds):
     index = index[:, tf.newaxis]
     waveforms = tf.scatter_nd(index, waveforms, shape)[:-1]
     lengths = tf.scatter_nd(index, lengths, shape[:1])[:-1]
-    seconds = tf.scatter_nd(index, seconds + 1.0, shape[:1])[:-1] - 1.0
+    seconds = tf.tensor_scatter_nd_update(tf.fill(shape[:1], -1.0), index, seconds)[:-1]
     return waveforms, lengths, seconds
 
 
@@ -93,7 +94,7 @@ def parse_wav(content, max_seconds):
     # === Samples ===
     block = channels * tf.maximum(bits // 8, 1)  # bytes of a moment, all channels
     seconds = tf.cast(length // block, tf.float32) / tf.cast(rate, tf.float32)
-    most = tf.cast(max_seconds * tf.cast(rate, tf.float32), tf.int32)
+    most = tf.cast(tf.round(max_seconds * tf.cast(rate, tf.float32)), tf.int32)
     length = block * tf.minimum(length // block, most)
     samples = samples_of(tf.strings.substr(content, data, length), kind, bits)
     samples = tf.reduce_mean(tf.reshape(samples, [-1, channels]), axis=1)

@@ -33,12 +33,13 @@ def test_all_readings():
     random = np.random.default_rng(1)
     memory = random.normal(size=(2, 5, 3)).astype("float32")
     mask = np.array([[True] * 5, [True] * 4 + [False]])
-    decoder_token_ids = np.array([[2, 4, 5, 3], [2, 5, 5, 0]], dtype="int32")
+    decoder_token_ids = np.array([[2, 4, 5, 4], [2, 5, 5, 0]], dtype="int32")
     outputs = random.normal(size=(2, 4, VOCABULARY)).astype("float32")
     np.testing.assert_array_equal(layer(outputs, memory, mask, decoder_token_ids), outputs)
     scores = ops.convert_to_numpy(layer.scores(memory))
-    expected = by_brute_force(scores[0], [4, 5, 3]) + by_brute_force(scores[1, :4], [5, 5])
-    assert float(layer.losses[0]) == pytest.approx(0.3 * expected / 5, rel=1e-5)
+    expected = by_brute_force(scores[0], [4, 5, 4]) + by_brute_force(scores[1, :4], [5, 5])
+    # Five tokens and two ENDs.
+    assert float(layer.losses[0]) == pytest.approx(0.3 * expected / 7, rel=1e-5)
 
 
 def test_what_has_no_reading_counts_nothing():
@@ -50,7 +51,7 @@ def test_what_has_no_reading_counts_nothing():
     both = layer.losses[-1]
     layer(outputs[1:], memory[1:], mask[1:], ops.array([[2, 4, 0, 0]]))
     alone = layer.losses[-1]
-    assert float(both) == pytest.approx(float(alone) / 4, rel=1e-5) and np.isfinite(float(both))
+    assert float(both) == pytest.approx(float(alone), rel=1e-5) and np.isfinite(float(both))
 
 
 def test_what_has_no_reading_has_no_gradient():

@@ -58,6 +58,13 @@ def test_image_files():
     np.testing.assert_array_equal(pixels(gray), np.stack([gray] * 3, axis=-1))
 
 
+def test_gray_of_16_bits_is_what_the_model_sees():
+    file = io.BytesIO()
+    Image.fromarray(np.arange(600, dtype="uint16").reshape(20, 30) * 100).save(file, "PNG")
+    seen, _ = decode_images([file.getvalue()], (20, 30))
+    np.testing.assert_allclose(pixels(file.getvalue()), seen[0] / 255, atol=1 / 255)
+
+
 def test_what_is_transparent_is_white_as_the_model_sees_it():
     opacity = np.tile([0, 255], (20, 15)).astype("uint8")
     file = io.BytesIO()

@@ -207,6 +207,24 @@ def test_sounds_that_are_too_long_are_told(preprocessor, caplog):
     assert "1 of 2 sounds are longer than 0.6 s: truncated. The longest has 1.5 s." in caplog.text
 
 
+def test_sounds_that_are_too_short_are_told(preprocessor, caplog):
+    with caplog.at_level(logging.WARNING):
+        preprocessor.raw_batch([PAIRS[0][0], encode_wav([0.1], RATE)])
+    assert "1 of 2 sounds are shorter than 25 ms" in caplog.text
+
+
+@pytest.mark.parametrize("seconds", [0.1, 0.7, 1.4, 3.3, 7.1])
+def test_limits_are_exact(seconds):
+    """Sounds of just a frame, and of just `max_seconds`, are whole."""
+    limited = AudioPreprocessor.from_pairs(PAIRS, 275, sample_rate=RATE, num_bins=20, max_seconds=seconds)
+    longest = round(seconds * RATE)
+    sounds = [encode_wav(noise(9)[:samples], RATE) for samples in (199, 200, longest, longest + 1)]
+    problems = [problem.decode() for problem in limited.remarks(sounds)["problem"].numpy()]
+    assert "shorter" in problems[0] and problems[1:3] == ["", ""] and "The first" in problems[3]
+    np.testing.assert_array_equal(limited.waveforms(sounds)[1], [199, 200, longest, longest])
+    limited.dataset([(sounds[2], "one")], 1, too_long="error")
+
+
 def test_a_file_without_samples_can_be_read(preprocessor):
     preprocessor.raw_batch([encode_wav([], RATE)])
     assert "shorter than 25 ms" in preprocessor.remarks([encode_wav([], RATE)])["problem"].numpy()[0].decode()
