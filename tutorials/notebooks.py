@@ -30,7 +30,10 @@ FOLDER = pathlib.Path(__file__).resolve().parent
 PACKAGES = ("kerasseq", "tensorflow", "keras", "keras-hub", "tensorflow-text", "numpy")
 GENERATED = "generated"  # Tag of cells that are not the script's.
 # What nobody can turn off: lines that TensorFlow writes before it reads how much to write; and progress bars.
-NOISE = re.compile(r"^(WARNING: All log messages before absl|[IWE]\d{4} |generate: ).*\n?|^\n", re.MULTILINE)
+NOISE = re.compile(
+    r"^(WARNING: All log messages before absl.*|[IWE]\d{4} .*|INFO:tensorflow:Assets written.*|.*%\|.*\| *\d+/\d+ \[.*\]|)\s*?(\n|$)",
+    re.MULTILINE,
+)
 
 
 def scripts():

@@ -12,13 +12,15 @@ def covering_fonts(text):
         text: str.
 
     Returns:
-        list of families, matplotlib's current one first, and the list of characters that no installed font has.
+        list of families, matplotlib's current one first, and the list of characters that no installed font has, control
+        characters among them.
     """
     import matplotlib
     from matplotlib import font_manager
 
     families = list(matplotlib.rcParams["font.family"])
     missing = {char for char in text if char.isprintable()}
+    unprintable = {char for char in text if not char.isprintable() and char != "\n"}
     for family in families:
         missing -= glyphs(font_manager.findfont(font_manager.FontProperties(family=[family])), missing)
     if missing:
@@ -37,7 +39,7 @@ def covering_fonts(text):
             "Sans of their script, and delete the folder matplotlib.get_cachedir().",
             " ".join(f"{char} (U+{ord(char):04X})" for char in sorted(missing)[:10]) + " ..." * (len(missing) > 10),
         )
-    return families, sorted(missing)
+    return families, sorted(missing | unprintable)
 
 
 def preference(entry):

@@ -19,3 +19,8 @@ def test_an_installed_font_stands_in(caplog):
     assert not any("Last Resort" in family for family in families)
     assert covering_fonts("plain é") == (matplotlib.rcParams["font.family"], [])
     assert not caplog.records
+
+
+def test_no_font_has_control_characters(caplog):
+    assert covering_fonts("a\x1f\nb\u200b")[1] == ["\x1f", "\u200b"]
+    assert not caplog.records
