@@ -24,7 +24,7 @@ RECIPE = {
         "cell": "gru", "units": 320, "embedding_dim": 256, "attention": "luong", "dropout": 0.4, "tie_embeddings": True,
     },
     "data": {"batch_size": 64, "subword_sampling": 0.4},
-    "fitting": {"epochs": 60, "peak_learning_rate": 2e-3, "label_smoothing": 0.1, "ema_momentum": 0.999},
+    "fitting": {"epochs": 32, "peak_learning_rate": 2e-3, "label_smoothing": 0.1, "ema_momentum": 0.999},
 }  # fmt: skip
 # What is taken out of the recipe, or put into it, each for itself.
 CHANGES = {
