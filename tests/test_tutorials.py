@@ -14,10 +14,17 @@ from kerasseq.datasets import spoken_digits
 TUTORIALS = pathlib.Path(__file__).resolve().parents[1] / "tutorials"
 # Of each tutorial, other parameters for a short run.
 SMALL = {
+    "04_translate.py": {
+        "NUM_PAIRS": 1500, "VOCABULARY_SIZE": 500, "UNITS": 32, "EPOCHS": 2, "NUM_SCORED": 8, "NUM_FORMAL": 20,
+    },
+    "06_serve.py": {"NUM_DATES": 200, "UNITS": 8, "EPOCHS": 1, "REPEATS": 2},
     "07_listen.py": {"NUM_TRAIN": 64, "EPOCHS_SHORT": 1, "EPOCHS": 1, "UNITS": 8},
     "08_look.py": {"NUM_SCENES": 200, "EPOCHS": 1},
+}  # fmt: skip
+FILES = {
+    "04_translate.py": "anki/fra-eng.zip",
+    "07_listen.py": f"fsdd/free-spoken-digit-dataset-{spoken_digits.COMMIT}.tar.gz",
 }
-FILES = {"07_listen.py": f"fsdd/free-spoken-digit-dataset-{spoken_digits.COMMIT}.tar.gz"}
 # Warnings are errors where they come from kerasseq or from the tutorial itself.
 STRICT = """\
 import warnings
