@@ -25,6 +25,8 @@ FILES = {
     "04_translate.py": "anki/fra-eng.zip",
     "07_listen.py": f"fsdd/free-spoken-digit-dataset-{spoken_digits.COMMIT}.tar.gz",
 }
+# Tutorials whose scripts have not been run at their full sizes, and have no notebook.
+NOT_RUN_YET = {"04_translate.py", "06_serve.py"}
 # Warnings are errors where they come from kerasseq or from the tutorial itself.
 STRICT = """\
 import warnings
@@ -84,7 +86,9 @@ def test_warnings_and_errors_stop_a_tutorial(notebooks, tmp_path):
 
 
 def test_notebooks_belong_to_their_scripts(notebooks):
-    assert notebooks.problems() == []
+    missing = {f"{name.removesuffix('.py')}.ipynb" for name in NOT_RUN_YET}
+    assert {line for line in notebooks.problems() if line.split(" is missing")[0] not in missing} == set()
+    assert not any((TUTORIALS / name).exists() for name in missing)
 
 
 def test_other_notebooks_are_found_out(notebooks, tmp_path, monkeypatch):
