@@ -53,7 +53,8 @@ def notebook_of(script):
         "# Installs kerasseq where it is missing, as in Colab.\n"
         "import importlib.util\n\n"
         'if importlib.util.find_spec("kerasseq") is None:\n'
-        f'    %pip install -q "kerasseq @ git+{REPOSITORY}@{BRANCH}"'
+        f'    %pip install -q "kerasseq @ git+{REPOSITORY}@{BRANCH}"\n'
+        "%matplotlib inline"
     )
     generated = {"tags": [GENERATED]}
     notebook.cells[:0] = [
@@ -70,13 +71,22 @@ def notebook_of(script):
 
 
 def execute(notebook, folder):
-    """Runs all cells of a notebook in a fresh kernel, in a folder; raises `nbclient.exceptions.CellExecutionError`."""
+    """Runs all cells of a notebook in a fresh kernel; raises `nbclient.exceptions.CellExecutionError`.
+
+    Args:
+        notebook: as `notebook_of` gives; gets the outputs.
+        folder: pathlib.Path, of temporary files: the notebook runs in its folder `tutorials`, with the released models
+            beside that, as in a clone.
+    """
+    working = folder / "tutorials"
+    working.mkdir()
+    (folder / "saved_models").symlink_to(FOLDER.parent / "saved_models", target_is_directory=True)
     client = nbclient.NotebookClient(
         notebook,
         timeout=None,
         kernel_name="python3",
         coalesce_streams=True,
-        resources={"metadata": {"path": str(folder)}},
+        resources={"metadata": {"path": str(working)}},
     )
     client.execute()
     for cell in notebook.cells:
@@ -94,7 +104,7 @@ def run(script):
     notebook = notebook_of(script)
     begin = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        execute(notebook, folder)
+        execute(notebook, pathlib.Path(folder))
     minutes = (time.perf_counter() - begin) / 60
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)
     made = (
