@@ -103,7 +103,12 @@ def test_other_notebooks_are_found_out(notebooks, tmp_path, monkeypatch):
     written = nbformat.read(tmp_path / "01_one.ipynb", as_version=4)
     assert written.cells[-3].outputs[0].text == "1\n" and "Python 3" in written.cells[-1].source
     assert (tmp_path / "pictures" / "01_one.png").read_bytes().startswith(b"\x89PNG")
+    script.write_text(script.read_text().replace("# # One", "# # The first"))
+    assert "other cells" in notebooks.problems()[0]
+    notebooks.renew_prose(script)
+    assert notebooks.problems() == []
     script.write_text(script.read_text().replace("print(1)", "print(2)"))
+    notebooks.renew_prose(script)
     assert "other cells" in notebooks.problems()[0]
     script.unlink()
     assert notebooks.problems() == ["01_one.ipynb has no script: delete it."]

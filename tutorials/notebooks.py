@@ -2,6 +2,7 @@
 
     python tutorials/notebooks.py run 03_attention.py     # runs it from top to bottom and keeps the outputs: minutes
     python tutorials/notebooks.py run                     # all of them, one after the other: hours
+    python tutorials/notebooks.py prose                   # new prose of the scripts into the notebooks, where code is the same
     python tutorials/notebooks.py check                   # seconds
 
 The scripts are the source, in jupytext's percent format. A notebook has a badge and a cell that installs kerasseq before
@@ -132,6 +133,23 @@ def picture_of(notebook):
     return None
 
 
+def renew_prose(script):
+    """Brings the prose of a script into its notebook, which keeps its outputs; not if the code differs."""
+    path = script.with_suffix(".ipynb")
+    old, new = nbformat.read(path, as_version=4), notebook_of(script)
+    cells = [[cell for cell in notebook.cells if cell.cell_type == "code"] for notebook in (old, new)]
+    if [cell.source for cell in cells[0]] != [cell.source for cell in cells[1]]:
+        print(f"{path.name} has other code than {script.name}: run it.")
+        return
+    for before, after in zip(*cells, strict=True):
+        after.outputs, after.execution_count = before.outputs, before.execution_count
+    made = old.cells[-1]
+    made.id = f"cell-{len(new.cells)}"
+    new.cells.append(made)
+    nbformat.validate(new)
+    nbformat.write(new, path)
+
+
 def problems():
     """What is wrong with the notebooks beside the scripts, as a list of str."""
     found = []
@@ -157,8 +175,8 @@ def problems():
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=["run", "check"])
-    parser.add_argument("names", nargs="*", help="scripts to run; default: all")
+    parser.add_argument("action", choices=["run", "prose", "check"])
+    parser.add_argument("names", nargs="*", help="scripts; default: all")
     arguments = parser.parse_args()
     known = {script.name: script for script in scripts()}
     if unknown := set(arguments.names) - set(known):
@@ -168,7 +186,10 @@ def main():
         print("\n".join(found) or "All notebooks belong to their scripts.")
         sys.exit(bool(found))
     for name in arguments.names or known:
-        run(known[name])
+        if arguments.action == "run":
+            run(known[name])
+        elif known[name].with_suffix(".ipynb").is_file():
+            renew_prose(known[name])
 
 
 if __name__ == "__main__":
