@@ -127,7 +127,10 @@ class TextGenerator(keras.Model):
         import tqdm  # Deferred: only long work shows progress.
 
         if not isinstance(sources, collections.abc.Iterable):
-            raise ValueError(f"sources must be a list of raw sources, or a single one. Received: {sources!r}.")
+            raise ValueError(
+                "sources must be a list of raw sources, or a single one: texts, or the contents of files, as by "
+                f"pathlib.Path.read_bytes. Received: {sources!r}."
+            )
         sources = list(sources)
         max_length = self.max_length if max_length is None else max_length
         check_positive_integer("max_length", max_length)
