@@ -14,6 +14,14 @@ from kerasseq.datasets import spoken_digits
 TUTORIALS = pathlib.Path(__file__).resolve().parents[1] / "tutorials"
 # Of each tutorial, other parameters for a short run.
 SMALL = {
+    "01_from_sequence_to_sequence.py": {
+        "NUM_EXAMPLES": 400, "EPOCHS": 1, "NUM_ROWS": 200, "EPOCHS_ROWS": 1, "UNITS": 16,
+    },
+    "02_lstm_and_gru.py": {"NUM_ROWS": 200, "EPOCHS": 1, "UNITS": 16, "DISTANCE": 20},
+    "03_attention.py": {
+        "NUM_SHORT": 64, "NUM_LONG": 64, "EPOCHS_SHORT": 2, "EPOCHS_LONG": 1, "UNITS": 16, "NUM_TEST": 2,
+        "COST_LENGTHS": (5, 10),
+    },
     "04_translate.py": {
         "NUM_PAIRS": 1500, "VOCABULARY_SIZE": 500, "UNITS": 32, "EPOCHS": 2, "NUM_SCORED": 8, "NUM_FORMAL": 20,
     },
@@ -21,14 +29,22 @@ SMALL = {
     "06_serve.py": {"NUM_DATES": 200, "UNITS": 8, "EPOCHS": 1, "REPEATS": 2},
     "07_listen.py": {"NUM_TRAIN": 64, "EPOCHS_SHORT": 1, "EPOCHS": 1, "UNITS": 8},
     "08_look.py": {"NUM_SCENES": 200, "EPOCHS": 1},
+    "09_your_own_data.py": {
+        "NUM_PAIRS": 1000, "VOCABULARY_SIZE": 500, "UNITS": 16, "EPOCHS": 2, "FINDER_STEPS": 20, "OVERFIT_STEPS": 5,
+        "NUM_SCORED": 8,
+    },
 }  # fmt: skip
 FILES = {
     "04_translate.py": "anki/fra-eng.zip",
     "05_summarize.py": "sentence_compression/comp-data.eval.tsv",
+    "09_your_own_data.py": "anki/spa-eng.zip",
     "07_listen.py": f"fsdd/free-spoken-digit-dataset-{spoken_digits.COMMIT}.tar.gz",
 }
 # Tutorials whose scripts have not been run at their full sizes, and have no notebook.
-NOT_RUN_YET = {"04_translate.py", "05_summarize.py", "06_serve.py"}
+NOT_RUN_YET = {
+    "01_from_sequence_to_sequence.py", "02_lstm_and_gru.py", "03_attention.py", "04_translate.py", "05_summarize.py",
+    "06_serve.py", "09_your_own_data.py",
+}  # fmt: skip
 # Warnings are errors where they come from kerasseq or from the tutorial itself.
 STRICT = """\
 import warnings

@@ -1,0 +1,393 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 3. Attention
+#
+# The encoder-decoder of tutorial 1 squeezes a source of any length into one vector of fixed size. Long sources do not
+# fit. Attention keeps *all* states of the encoder, and lets the decoder look at them before it writes a token.
+#
+# Here you compute one step of it by hand, in the two classic forms (Bahdanau et al. 2015; Luong et al. 2015), watch
+# alignments appear while models learn, see what they are worth on long sources, and measure what they cost.
+
+# %% tags=["parameters"]
+NUM_SHORT = 12_800  # training pairs of the first stage
+NUM_LONG = 20_000  # and of the second
+MAX_SHORT = 12  # letters
+MAX_LONG = 60
+EPOCHS_SHORT = 10
+EPOCHS_LONG = 4
+UNITS = 96
+NUM_TEST = 40  # rows for each group of lengths
+COST_LENGTHS = (20, 40, 80, 160, 320)  # tokens
+SEED = 1
+
+# %%
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reports a missing GPU as an error; none is needed here.
+
+import string
+import subprocess
+import sys
+
+import keras
+import matplotlib.pyplot as plt
+import numpy as np
+
+import kerasseq
+
+keras.utils.set_random_seed(SEED)
+
+# %% [markdown]
+# ## The data, looked at first
+#
+# The task is to write a row of letters backwards. There is as much data as we want, and the right alignment is known: the
+# first letter of the target is the last of the source, and so on. A decoder that looks where it should draws a diagonal,
+# from the upper right to the lower left. Each letter is a token.
+
+# %%
+generator = np.random.default_rng(SEED)
+letters = list(string.ascii_lowercase)
+
+
+def make_pairs(number, shortest, longest):
+    """Random rows of letters, and the same rows backwards."""
+    rows = [generator.choice(letters, length) for length in generator.integers(shortest, longest + 1, number)]
+    return [(" ".join(row), " ".join(row[::-1])) for row in rows]
+
+
+short, long = make_pairs(NUM_SHORT, 1, MAX_SHORT), make_pairs(NUM_LONG, 1, MAX_LONG)
+short_validation, long_validation = make_pairs(256, 1, MAX_SHORT), make_pairs(256, 1, MAX_LONG)
+for source, target in short[:4]:
+    print(f"{source:25} -> {target}")
+
+preprocessor = kerasseq.preprocessing.TextPreprocessor.from_pairs(long, vocabulary_size=320, joint=True)
+ids = preprocessor.encode_source(["k e r a s s e q"])["encoder_token_ids"]  # (1, source): eight letters and END
+print("k e r a s s e q ->", ids.numpy()[0])
+
+# %% [markdown]
+# ## The idea, in two forms
+#
+# The encoder gives a state $h_j$ for each source position $j$. Together they are the **memory**, of shape
+# `(source, 2 * units)`, since it reads in both directions. For target position $i$, attention does three things:
+#
+# 1. a **score** $e_{ij}$ says how well position $j$ fits what the decoder is about to write,
+# 2. a softmax makes **weights** of the scores: $\alpha_{ij} = \exp(e_{ij}) / \sum_k \exp(e_{ik})$,
+# 3. the **context** $c_i = \sum_j \alpha_{ij} h_j$, of shape `(2 * units,)`, is the memory's mean under these weights.
+#
+# All of it is smooth, so gradients tell the model where it should have looked. Let $s_i$ be the decoder's state after step
+# $i$, $y_{i-1}$ the embedding of the last token, and $f$ the cell, here a GRU. $W$, $U$, $R$, $v$ and $b$ are learned.
+#
+# | | Bahdanau et al. 2015 | Luong et al. 2015, "general" |
+# |---|---|---|
+# | score | $e_{ij} = v^T \tanh(W s_{i-1} + U h_j)$ | $e_{ij} = s_i^T W h_j$ |
+# | who asks | the state *before* the step | the state *after* the step |
+# | state | $s_i = f(s_{i-1}, [y_{i-1}; c_i])$ | $s_i = f(s_{i-1}, y_{i-1})$ |
+# | read out | $\tanh(R\,[s_i; c_i; y_{i-1}] + b)$ | $\tanh(R\,[c_i; s_i] + b)$ |
+#
+# A dense layer makes logits of what is read out, one for each token of the vocabulary.
+
+# %%
+kerasseq.plotting.plot_diagram(
+    {
+        "h": ("memory $h_1 ... h_n$\n(source, 2 units)", 0, 0, "data"),
+        "before": ("$s_{i-1}$ (units)", 1.1, 0, "state"),
+        "y": ("$y_{i-1}$", 1.9, 0, "data"),
+        "attention": ("attention:\nweights, context $c_i$", 0.2, 1),
+        "cell": ("GRU", 1.5, 1),
+        "after": ("$s_i$ (units)", 1.5, 1.9, "state"),
+        "read": ("read out", 0.5, 1.9),
+        "h ": ("memory $h_1 ... h_n$\n(source, 2 units)", 2.9, 0, "data"),
+        "before ": ("$s_{i-1}$ (units)", 4, 0, "state"),
+        "y ": ("$y_{i-1}$", 4.8, 0, "data"),
+        "attention ": ("attention:\nweights, context $c_i$", 3, 1),
+        "cell ": ("GRU", 4.4, 0.75),
+        "after ": ("$s_i$ (units)", 4.4, 1.4, "state"),
+        "read ": ("read out", 3.4, 1.9),
+    },
+    [
+        ("h", "attention"), ("before", "attention"), ("attention", "cell"), ("before", "cell"), ("y", "cell"),
+        ("cell", "after"), ("attention", "read"), ("after", "read"), ("h ", "attention "), ("before ", "cell "),
+        ("y ", "cell "), ("cell ", "after "), ("after ", "attention "), ("attention ", "read "), ("after ", "read "),
+    ],
+    title="Left, Bahdanau: look, then step. Right, Luong: step, then look.",
+)  # fmt: skip
+
+# %% [markdown]
+# ## One step by hand
+#
+# A kerasseq model has three parts. The encoder gives the memory. The **bridge** computes, once a source, the start state
+# $s_0$ and the **keys** $U h_j$ or $W h_j$, which serve all target positions. The decoder does the rest. We build both
+# models, take their weights, and compute the first step in NumPy. The third model is for later: it has no attention.
+
+# %%
+sizes = {"source_vocabulary_size": preprocessor.source_vocabulary_size, "embedding_dim": 32, "units": UNITS}
+sizes["target_vocabulary_size"] = preprocessor.target_vocabulary_size
+models = {
+    "fixed context": kerasseq.models.GRUSeq2Seq(**sizes, bidirectional=True),
+    "Bahdanau": kerasseq.models.AttentionSeq2Seq(**sizes, cell="gru", attention="bahdanau"),
+    "Luong": kerasseq.models.AttentionSeq2Seq(**sizes, cell="gru", attention="luong"),
+}
+start = keras.ops.array([[2]], "int32")  # (1, 1): the decoder first reads START.
+
+
+def first_step(model):
+    """Memory and keys of our source, the state before its first step, and all that the decoder gives for that step."""
+    encoder, bridge = model.get_layer("encoder"), model.get_layer("bridge")
+    encoded = encoder({"encoder_token_ids": ids})
+    bridged = bridge({"memory": encoded["memory"], "states": encoded["states"]})
+    outputs = kerasseq.joining.decoder_outputs(model)({"encoder_token_ids": ids, "decoder_token_ids": start})
+    memory, keys_kernel = encoded["memory"][0].numpy(), bridge.get_layer("attention_keys").kernel.numpy()
+    return memory, keys_kernel, bridged["states"][0][0].numpy(), outputs
+
+
+def softmax(scores):
+    exponentials = np.exp(scores - scores.max())  # The maximum cancels out; without it large scores overflow.
+    return exponentials / exponentials.sum()
+
+
+# %%
+memory, U, state, outputs = first_step(models["Bahdanau"])  # (source, 2 * units), (2 * units, units), (units,)
+decoder = models["Bahdanau"].get_layer("decoder")
+recurrent = decoder.get_layer("recurrent_0")  # a kerasseq.layers.RecurrentAttention: attention in the loop of a cell
+W, v = recurrent.attention.query_kernel.numpy(), recurrent.attention.score_vector.numpy()  # (units, units), (units,)
+
+weights = softmax(np.tanh(state @ W + memory @ U) @ v)  # (source,)
+context = weights @ memory  # (2 * units,)
+print("by hand: ", weights.round(4))
+print("kerasseq:", outputs["attention"][0, 0].numpy().round(4))
+np.testing.assert_allclose(weights, outputs["attention"][0, 0], atol=1e-5)
+
+y = decoder.get_layer("embedding")(start)[0, 0].numpy()  # (embedding_dim,)
+cell = recurrent.recurrent
+(after,) = cell.step(cell.project(np.concatenate([y, context])[None]), [state[None]])  # (1, units)
+np.testing.assert_allclose(after, outputs["states"][0], atol=1e-5)
+
+# %% [markdown]
+# Weights and next state are the model's, or the last lines would have failed. Nine weights for nine tokens, that add up
+# to 1: before any training, all much the same. Luong's decoder steps first and then looks, so the state that asks is the
+# one after the step, and we can go on to the logits.
+
+# %%
+memory, W, _, outputs = first_step(models["Luong"])
+decoder = models["Luong"].get_layer("decoder")
+state = outputs["states"][0][0].numpy()  # (units,), after the step
+
+weights = softmax(memory @ W @ state)  # (source,)
+context = weights @ memory
+readout, last = decoder.get_layer("attentional"), decoder.get_layer("logits")
+attentional = np.tanh(np.concatenate([context, state]) @ readout.kernel.numpy() + readout.bias.numpy())  # (units,)
+logits = attentional @ last.kernel.numpy() + last.bias.numpy()  # (vocabulary,)
+np.testing.assert_allclose(weights, outputs["attention"][0, 0], atol=1e-5)
+np.testing.assert_allclose(logits, outputs["logits"][0, 0], atol=1e-4)
+print(len(weights), "weights and", len(logits), "logits: the same")
+
+# %% [markdown]
+# ## Alignments appear
+#
+# We train in two stages. In the first, rows have a dozen letters at most. Nobody tells the models where to look: the loss
+# is about the next letter alone. Before training and after each epoch, a callback keeps the weights for one row that is
+# not in the data, with the right letters as inputs of the decoder (teacher forcing).
+
+
+# %%
+class Watch(keras.callbacks.Callback):
+    def __init__(self, pair):
+        super().__init__()
+        self.inputs, _ = next(iter(preprocessor.dataset([pair], batch_size=1)))
+        self.weights = []  # (target, source), one for each look
+
+    def look(self):
+        self.weights.append(kerasseq.joining.decoder_outputs(self.model)(self.inputs)["attention"][0].numpy())
+
+    def on_train_begin(self, logs=None):
+        self.look()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.look()
+
+
+def fit(model, pairs, validation, epochs, callbacks=()):
+    batches = preprocessor.dataset(pairs, batch_size=64, shuffle=True, seed=SEED)
+    rate = keras.optimizers.schedules.PiecewiseConstantDecay([epochs * len(batches) * 3 // 4], [1e-3, 2e-4])
+    model.compile(keras.optimizers.Adam(rate, clipnorm=1.0), kerasseq.losses.MaskedCrossentropy())
+    validation = preprocessor.dataset(validation, batch_size=64)
+    options = {"shuffle": False, "verbose": 2, "callbacks": list(callbacks)}
+    return model.fit(batches, validation_data=validation, epochs=epochs, **options).history["val_loss"]
+
+
+pair = make_pairs(1, MAX_SHORT, MAX_SHORT)[0]
+watches = {name: Watch(pair) for name in ("Bahdanau", "Luong")}
+curves = {}
+for name, model in models.items():
+    print(name)
+    callbacks = [watches[name]] if name in watches else []
+    curves[name] = fit(model, short, short_validation, EPOCHS_SHORT, callbacks)
+
+
+# %%
+def draw(axis, x, curves, **labels):
+    for (name, values), style in zip(curves.items(), ("^:", "o-", "s--"), strict=True):
+        axis.plot(x, values, style, label=name, markersize=4)
+    axis.set(**labels)
+    axis.grid(alpha=0.3)
+    axis.legend()
+
+
+figure, axis = plt.subplots(figsize=(6, 3), layout="constrained")
+draw(axis, range(1, EPOCHS_SHORT + 1), curves, xlabel="epoch", ylabel="validation loss in nats a token")
+plt.show()
+
+# %%
+shown = sorted({round(epoch) for epoch in np.linspace(0, EPOCHS_SHORT, 7)})
+figure, axes = plt.subplots(2, len(shown), figsize=(1.6 * len(shown) + 1, 4), squeeze=False, layout="constrained")
+for row, (name, watch) in zip(axes, watches.items(), strict=True):
+    for axis, epoch in zip(row, shown, strict=True):
+        image = axis.imshow(watch.weights[epoch], vmin=0, vmax=1, cmap="Blues")
+        axis.set_xticks(range(MAX_SHORT + 1), [*pair[0].split(), "END"], rotation=90, fontsize=6)
+        axis.set_yticks(range(MAX_SHORT + 1), [*pair[1].split(), "END"], fontsize=6)
+        axis.set_title(f"{name}, epoch {epoch}", fontsize=8)
+figure.supxlabel("source token", fontsize=9)
+figure.supylabel("target token", fontsize=9)
+figure.colorbar(image, ax=axes, label="weight", shrink=0.8)
+plt.show()
+
+# %% [markdown]
+# At first all places have the same weight: the context is the mean of everything, and says which letters there are, but
+# not which comes next. Then the diagonal appears, and the loss falls with it: compare the epochs in the two figures. A
+# gradient sharpens weights that help already, so it begins slowly, and once it has begun it is fast.
+#
+# ## Quality against length
+#
+# In the second stage all three go on with rows of up to 60 letters. Those with attention know *how* to look, and the
+# length hardly matters to them. (Short examples first is called a *curriculum*: exercise 2 leaves it out.)
+
+# %%
+for name, model in models.items():
+    print(name)
+    fit(model, long, long_validation, EPOCHS_LONG)
+
+# %% [markdown]
+# Now the experiment of Bahdanau et al. 2015 (their figure 2): quality against the length of the source. Each model writes
+# test rows in groups of like length, up to a third longer than it was trained on. The word error rate, with letters as
+# words, counts letters that are wrong, missing or too many; 100 minus this rate is the share of letters that are right.
+
+# %%
+width = max(MAX_LONG // 12, 1)
+groups = [(first, first + width - 1) for first in range(1, MAX_LONG * 4 // 3, width)]
+tests = [make_pairs(NUM_TEST, *group) for group in groups]
+generators = {name: kerasseq.TextGenerator(model, preprocessor, sampler="greedy") for name, model in models.items()}
+right = {}
+for name, writer in generators.items():
+    texts = iter(writer.generate([source for pairs in tests for source, _ in pairs]))
+    rates = [
+        kerasseq.evaluation.word_error_rate([next(texts) for _ in pairs], [target for _, target in pairs])["wer"]
+        for pairs in tests
+    ]
+    right[name] = [max(100 - rate, 0) for rate in rates]  # A text that is far too long has more errors than letters.
+
+figure, axis = plt.subplots(figsize=(7, 3.4), layout="constrained")
+axis.axvline(MAX_LONG + 0.5, color="0.4", linewidth=1)
+axis.text(MAX_LONG + 1, 50, "longer than\nin training", fontsize=8, color="0.3")
+draw(axis, np.mean(groups, axis=1), right, xlabel="letters in the source", ylabel="letters right, in %", ylim=(-3, 103))
+plt.show()
+
+# %% [markdown]
+# The fixed context holds a few letters, then the curve goes down: the same numbers have to hold more and more. With
+# attention it stays up, because the decoder does not have to hold the row, only the place where it is.
+#
+# ## What it gets wrong
+#
+# Right of the line are lengths that no model has seen: does what they learned reach further? There is another weakness.
+# Attention finds a place by what stands there and around it. Where everything looks alike, it gets lost.
+
+# %%
+repeated = " ".join("ab"[index % 2] for index in range(MAX_LONG // 3))
+ordinary, _ = make_pairs(1, MAX_LONG // 3, MAX_LONG // 3)[0]
+generations = generators["Luong"].generate([ordinary, repeated], details=True)
+for source, generation in zip((ordinary, repeated), generations, strict=True):
+    print(f"should be: {source[::-1]}\nis:        {generation.text}\n")
+kerasseq.plotting.plot_attention(generations, title="An ordinary row, and one that repeats itself")
+
+# %% [markdown]
+# ## What it costs
+#
+# Without attention, a decoding step costs the same whatever the source is. With attention, $m$ steps that look at $n$
+# positions need $m n$ scores. In the additive form each score is a vector of `units` numbers before $v$ makes one of it,
+# and training keeps them for the way back: `batch * m * n * units` numbers. In the multiplicative form a score is one
+# number, and all scores are one matrix product.
+#
+# We measure one training step, on sources and targets of the same length. A process keeps much of the memory that it had
+# once, so each model gets a fresh one, which runs this little program.
+
+# %%
+PROGRAM = """
+import re, sys, time
+import keras, numpy as np, kerasseq
+
+kind, *lengths = sys.argv[1:]
+sizes = {"source_vocabulary_size": 100, "target_vocabulary_size": 100, "units": 64, "embedding_dim": 64}
+if kind == "none":
+    model = kerasseq.models.GRUSeq2Seq(**sizes, bidirectional=True)
+else:
+    model = kerasseq.models.AttentionSeq2Seq(**sizes, cell="gru", attention=kind)
+model.compile("adam", kerasseq.losses.MaskedCrossentropy())
+
+def step(length):
+    ids = np.random.default_rng(1).integers(4, 100, (8, length), dtype="int32")
+    begin = time.perf_counter()
+    model.train_on_batch({"encoder_token_ids": ids, "decoder_token_ids": ids}, ids)
+    return time.perf_counter() - begin
+
+def peak():  # the most memory that this process ever had, in MB (Linux)
+    return int(re.search(r"VmHWM:\\s*(\\d+) kB", open("/proc/self/status").read())[1]) / 1024
+
+step(3), step(5)  # The first steps compile the graph and make the optimizer's variables.
+before = peak()
+for length in map(int, lengths):  # the shortest first
+    print(sorted(step(length) for _ in range(5))[2], peak() - before)
+"""
+costs = {}
+for kind in ("none", "bahdanau", "luong"):
+    command = [sys.executable, "-c", PROGRAM, kind, *map(str, COST_LENGTHS)]
+    output = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True).stdout
+    costs[kind] = np.loadtxt(output.splitlines(), ndmin=2)  # (lengths, 2): seconds and MB
+
+figure, axes = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
+for column, (axis, label) in enumerate(zip(axes, ("seconds", "additional memory in MB"), strict=True)):
+    values = {kind: measured[:, column] for kind, measured in costs.items()}
+    draw(axis, COST_LENGTHS, values, xlabel="tokens in source and in target", ylabel=label)
+figure.suptitle("A training step, batch of 8")
+plt.show()
+
+# %% [markdown]
+# Where the length doubles, does a line double, or grow fourfold? Loops over tokens double, and the recurrences are loops
+# in all three models; scores of all with all grow fourfold. And what parts `bahdanau` from `luong`? It looks inside its
+# loop, one target position after the other, and keeps a vector for each score.
+#
+# ## Exercises
+#
+# 1. Copy, in the place of reversing. What do the alignments look like? Is it easier for the model without attention?
+# 2. Train with three times the rate, 3e-3, or leave the first stage out. Where does Luong's model look?
+# 3. `attention="location"` also knows where the last step looked (tutorial 7 listens with it). What does it make of the
+#    row that repeats itself?
+#
+# **Solutions**
+#
+# 1. `" ".join(row)` twice in `make_pairs`. The diagonal goes from the upper left to the lower right. When a row is
+#    reversed, the letter that was read last is written first, and is still fresh in the fixed context; Sutskever et al.
+#    2014 reversed their sources for this reason.
+# 2. Change `fit`, or build the model anew and call `fit(model, long, long_validation, EPOCHS_LONG, [watches["Luong"]])`.
+#    It may settle on END, whose state has read the whole row: a fixed context once more. Once the weights are 0 elsewhere,
+#    so are the gradients that would show it another place.
+# 3. `AttentionSeq2Seq(**sizes, cell="gru", attention="location")`, `fit` in both stages, and generate from `repeated`. It
+#    need not recognise a place: it can go one to the left of where it was.
