@@ -243,7 +243,6 @@ def test_input_is_named_for_sounds(served):
 def test_tones_are_learned():
     """Tones of strings that were not in training: nearly all of them right, with either subsampling."""
     train, test = pairs_of(1_500, 7), pairs_of(100, 8)
-    short = [(sound, words) for sound, words in train if len(words.split()) <= 2]  # A curriculum.
     preprocessor = AudioPreprocessor.from_pairs(
         train, vocabulary_size=290, sample_rate=RATE, num_bins=20, max_seconds=2.0, max_target_length=LENGTH
     )
@@ -254,8 +253,8 @@ def test_tones_are_learned():
             subsampling=subsampling,
         )  # fmt: skip
         model.compile(keras.optimizers.Adam(0.003, clipnorm=1.0), kerasseq.losses.MaskedCrossentropy())
-        for pairs, epochs in ((short, 40), (train, 15)):
-            model.fit(preprocessor.dataset(pairs, batch_size=16, shuffle=True), epochs=epochs, verbose=0, shuffle=False)
+        # After about twenty epochs the attention finds where the tones are.
+        model.fit(preprocessor.dataset(train, batch_size=16, shuffle=True), epochs=40, verbose=0, shuffle=False)
         sounds, words = zip(*test, strict=True)
         errors = kerasseq.evaluation.word_error_rate(TextGenerator(model, preprocessor).generate(sounds), words)
         assert errors["wer"] < 2.0, (subsampling, errors)
