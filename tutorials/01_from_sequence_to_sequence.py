@@ -12,13 +12,15 @@
 # %% [markdown]
 # # 1. From sequence to sequence
 #
-# "3rd of May, 1998" goes in, "1998 05 03" comes out. A sentence goes in, its translation comes out. A sound goes in, what
-# was said comes out. In each of these tasks a sequence becomes another one, of another length, and no rule says which
-# element of the one belongs to which of the other: the day may stand first or last, and the weekday belongs to nothing.
+# "3rd of May, 1998" goes in, "1998 05 03" comes out. A sentence goes in, its translation comes out. A sound goes in,
+# what was said comes out. In each of these tasks a sequence becomes another one, of another length, and no rule says
+# which element of the one belongs to which of the other: the day may stand first or last, and the weekday belongs to
+# nothing.
 #
-# A classifier cannot do this, for there is no fixed list of answers. What can is a pair of networks. An **encoder** reads
-# the source and sums it up. A **decoder** writes the target, one token after the other (Cho et al. 2014; Sutskever et
-# al. 2014). Here you build the simplest such pair, compute its steps by hand, train it, and find out where it ends.
+# A classifier cannot do this, for there is no fixed list of answers. What can is a pair of networks. An **encoder**
+# reads the source and sums it up. A **decoder** writes the target, one token after the other (Cho et al. 2014;
+# Sutskever et al. 2014). Here you build the simplest such pair, compute its steps by hand, train it, and find out where
+# it ends.
 
 # %% tags=["parameters"]
 NUM_EXAMPLES = 20_000  # dates
@@ -45,9 +47,9 @@ keras.utils.set_random_seed(SEED)
 # %% [markdown]
 # ## The data, looked at first
 #
-# `load_dates` generates dates as people write them, in five languages and 55 forms, each with its ISO 8601 form. No date
-# of the test is in the training, however it is written. We put spaces in the place of the hyphens, so that year, month and
-# day are three short words; why that helps, you will see further down.
+# `load_dates` generates dates as people write them, in five languages and 55 forms, each with its ISO 8601 form. No
+# date of the test is in the training, however it is written. We put spaces in the place of the hyphens, so that year,
+# month and day are three short words; why that helps, you will see further down.
 
 # %%
 sides = kerasseq.datasets.load_dates(NUM_EXAMPLES)
@@ -57,8 +59,9 @@ for source, target in train[:6]:
     print(f"{source:28} -> {target}")
 
 # %% [markdown]
-# Networks read numbers. The preprocessor cuts each text into **tokens**, pieces that are frequent in the data, and gives
-# each an id. "▁" begins a word, and END, shown as `</s>`, ends every sequence: the decoder says with it that it is done.
+# Networks read numbers. The preprocessor cuts each text into **tokens**, pieces that are frequent in the data, and
+# gives each an id. "▁" begins a word, and END, shown as `</s>`, ends every sequence: the decoder says with it that it
+# is done.
 
 # %%
 preprocessor = kerasseq.preprocessing.TextPreprocessor.from_pairs(train, vocabulary_size=1_500, max_target_length=16)
@@ -83,6 +86,8 @@ print([piece.decode() for piece in preprocessor.source_tokens(ids).numpy()[0]])
 # embedding $y_{i-1}$ of the token that was written last (at first: START), and gives a probability to each token:
 #
 # $$s_0 = c, \qquad s_i = \tanh(y_{i-1} W' + s_{i-1} U' + b'), \qquad p_i = \mathrm{softmax}(s_i V + a).$$
+#
+# In the picture each word is one token, and END is left out.
 
 # %%
 kerasseq.plotting.plot_diagram(
@@ -113,8 +118,8 @@ kerasseq.plotting.plot_diagram(
 )  # fmt: skip
 
 # %% [markdown]
-# The model is a plain `keras.Model` of three parts: `"encoder"`, `"decoder"` and, between them, a `"bridge"`, which here
-# hands the context over as it is.
+# The model is a plain `keras.Model` of three parts: `"encoder"`, `"decoder"` and, between them, a `"bridge"`, which
+# here hands the context over as it is.
 
 # %%
 model = kerasseq.models.VanillaSeq2Seq(
@@ -128,8 +133,8 @@ for part in (encoder, decoder):
 # %% [markdown]
 # ## One step by hand
 #
-# The equations are short enough to compute them in NumPy, from the model's own weights. First the encoder: one step is one
-# line, and a loop of it reads the source.
+# The equations are short enough to compute them in NumPy, from the model's own weights. First the encoder: one step is
+# one line, and a loop of it reads the source.
 
 
 # %%
@@ -174,8 +179,8 @@ print(f"logits: largest difference to Keras {np.abs(logits - keras.ops.convert_t
 # ## Training: teacher forcing
 #
 # In training the right target is known, so the decoder need not read what it wrote itself. It reads the *right* token
-# before, whatever it would have said: its inputs are the labels, one place later, behind START. This is called **teacher
-# forcing**. All steps are trained at once, and an early mistake does not spoil the lesson of the later steps.
+# before, whatever it would have said: its inputs are the labels, one place later, behind START. This is called
+# **teacher forcing**. All steps are trained at once, and an early mistake does not spoil the lesson of the later steps.
 
 # %%
 inputs, labels = next(iter(preprocessor.dataset(train[:1], batch_size=1)))
@@ -183,9 +188,10 @@ for name, row in {"decoder reads": inputs["decoder_token_ids"], "should say": la
     print(f"{name:15}", [token.decode() for token in preprocessor.target_tokens(row).numpy()[0]])
 
 # %% [markdown]
-# `<s>` is START. The loss is the mean of $-\log p_i(\text{right token})$ over all tokens. Sequences in a batch are filled up with padding,
-# id 0, which `MaskedCrossentropy` and `TokenAccuracy` leave out. The rate of learning falls to almost nothing along half
-# a wave of the cosine, and gradients are cut to a norm of 1: recurrent networks now and then have very steep places.
+# `<s>` is START. The loss is the mean of $-\log p_i(\text{right token})$ over all tokens. Sequences in a batch are
+# filled up with padding, id 0, which `MaskedCrossentropy` and `TokenAccuracy` leave out. The learning rate falls to
+# almost nothing along half a wave of the cosine, and gradients are cut to a norm of 1: recurrent networks now and then
+# have very steep places.
 
 
 # %%
@@ -211,8 +217,8 @@ kerasseq.plotting.plot_history(history, title="Learning to write dates")
 # %% [markdown]
 # ## Generation
 #
-# Now there is no teacher. The decoder reads its own last token, until it says END. With the two steps from above this is
-# a loop of a few lines. It takes the most probable token each time, which is called *greedy* search.
+# Now there is no teacher. The decoder reads its own last token, until it says END. With the two steps from above this
+# is a loop of a few lines. It takes the most probable token each time, which is called *greedy* search.
 
 
 # %%
@@ -233,8 +239,8 @@ for text in ("3rd of May, 1998", "Sonntag, 23. März 2033", "5 mai 2021"):
 
 # %% [markdown]
 # Teacher forcing and generation are not the same task: in generation the model reads sequences that may be wrong, which
-# it never did in training, and one mistake can lead to others. So judge a model by what it generates. **Exact match** is
-# the share of test dates that are right from beginning to end.
+# it never did in training, and one mistake can lead to others. So judge a model by what it generates. **Exact match**
+# is the share of test dates that are right from beginning to end.
 
 # %%
 sources, targets = zip(*test, strict=True)
@@ -247,10 +253,10 @@ for source, text in zip(sources[:4], written, strict=False):
 # %% [markdown]
 # ## What it learned
 #
-# The context vector must hold what the decoder needs, and nothing else is asked of it. Nobody told the model that "Juni"
-# and "June" are the same. Here are the contexts of the same day in English and in French, one for each month. The mean
-# over each language is taken away, and the cosine of each pair is drawn. If the encoder found out about the months, the
-# diagonal is dark.
+# The context vector must hold what the decoder needs, and nothing else is asked of it. Nobody told the model that
+# "juin" and "June" are the same. Here each month has the mean of its contexts over twelve dates, in English and in
+# French. The mean over each language is taken away, and the cosine of each pair is drawn: 1 is the same direction. If
+# the encoder knows what the months mean, the diagonal is dark red.
 
 # %%
 months = {
@@ -282,13 +288,14 @@ for row in wrong[:6]:
     print(f"{sources[row]:28} -> {written[row]:12} and not {targets[row]}")
 
 # %% [markdown]
-# Look at the forms of these dates. Most forms in the training put the year last; those that begin with it and have nothing
-# but digits are few, and each form has to be practised. Then look at which part is wrong: rarely the year.
+# Look at the forms of these dates. Most forms in the training put the year last; those that begin with it and have
+# nothing but digits are few, and each form has to be practised. Then look at which part is wrong: rarely the year.
 #
 # ### The same dates, in characters
 #
-# Now cut the same dates into single characters, and write the hyphens again. The cell and the number of units stay. But the
-# way is longer: in most dates 11 to 19 tokens to read, and 12 to write.
+# Now cut the same dates into single characters, all but a few, and write the hyphens again. The cell and the number of
+# units stay (and the learning rate is halved, which suits this model better). But the way is longer: half of the dates
+# have 11 to 19 tokens to read, and there are 12 to write.
 
 # %%
 characters = kerasseq.preprocessing.TextPreprocessor(
@@ -322,8 +329,9 @@ axis.legend(loc="upper center", ncols=2)
 plt.show()
 
 # %% [markdown]
-# By chance a month is right once in twelve, a day once in thirty. Look at how the bars of the characters go down from left
-# to right: in most forms the year is read last, and it is written first, so its way is short. The day is written last.
+# By chance a month is right once in twelve, a day once in thirty. Look at how the bars of the characters go down from
+# left to right: in most forms the year is read last, and it is written first, so its way is short. The day is written
+# last.
 #
 # ### Rows of letters
 #
@@ -352,9 +360,9 @@ for task, step in {"again": 1, "backwards": -1}.items():
     )
     pairs, validation_pairs = ([(row, row[::step]) for row in some] for some in (rows, validation_rows))
     train_model(copier, letters, pairs, validation_pairs, EPOCHS_ROWS, rate=1e-3)
-    copy = kerasseq.TextGenerator(copier, letters, sampler="greedy")
+    writer = kerasseq.TextGenerator(copier, letters, sampler="greedy")
     exact[task] = [
-        kerasseq.evaluation.exact_match(copy.generate(some), [row[::step] for row in some])["score"]
+        kerasseq.evaluation.exact_match(writer.generate(some), [row[::step] for row in some])["score"]
         for some in test_rows.values()
     ]
 
@@ -372,31 +380,31 @@ plt.show()
 # Where the curve of the rows backwards is high, the vector is large enough: it held the whole row. What differs is the
 # way. In a row of $n$ letters, each is written $n + 1$ steps after it was read, if it is written again. Backwards, the
 # last letter follows 2 steps after it was read, the one before 4, the first $2n$. The mean is the same, but there are
-# short ways, with which training can begin, and each next one is only two steps longer (Sutskever et al. 2014 read their
-# sources backwards for this reason).
+# short ways, with which training can begin, and each next one is only two steps longer (Sutskever et al. 2014 read
+# their sources backwards for this reason).
 #
 # Two things stand in the way of longer sequences, and the next two tutorials take them away:
 #
 # - **The memory fades.** In each step the whole state goes through $U$ and $\tanh$. In training the gradient goes back
-#   through them, too, and fades with the distance (Bengio et al. 1994). Tutorial 2 gives the cell gates, with which it can
-#   keep what it wants to keep.
-# - **The vector has a fixed size.** 10 letters or 1,000, the context has `units` numbers. Sooner or later no cell will do.
-#   Tutorial 3 lets the decoder look back at all states.
+#   through them, too, and fades with the distance (Bengio et al. 1994). Tutorial 2 gives the cell gates, with which it
+#   can keep what it wants to keep.
+# - **The vector has a fixed size.** 10 letters or 1,000, the context has `units` numbers. Sooner or later no cell will
+#   do. Tutorial 3 lets the decoder look back at all states.
 #
 # ## Exercises
 #
-# 1. How many bits does it take to know a row of $n$ letters out of ten, and how many bits has a context of 128 floats? Is
-#    it the size that keeps the model from writing longer rows again?
+# 1. How many bits does it take to know a row of $n$ letters out of ten, and how many bits has a context of 128 floats?
+#    Is it the size that keeps the model from writing longer rows again?
 # 2. Let the last model write rows backwards that are one, two and three letters longer than all it was trained on.
-# 3. `generator.generate("3rd of May, 1998", prefixes="2001")` makes the output begin with 2001. What does the model write
-#    behind it, and why?
+# 3. `generator.generate("3rd of May, 1998", prefixes="2001")` makes the output begin with 2001. What does the model
+#    write behind it, and why?
 #
 # **Solutions**
 #
 # 1. $n \log_2 10$, so 33 bits for ten letters, against 128 times 32. Even if only a few bits of each number are of use,
 #    the size is not what stops it here, as the rows backwards show.
-# 2. `more = rows_of_letters(200, [MAX_LENGTH + 1])`, and the last lines of the loop. Hardly any row is right, and
-#    most outputs stop at the length that the model knows: it learned to do up to `MAX_LENGTH` steps, not to reverse.
-# 3. Mostly the month of the source, but often another day. Only the context knows the source, and the decoder goes on from
-#    its state and from what it reads. Here it reads a year that does not fit its state. Under teacher forcing that never
-#    happened, so nothing taught it what to do then.
+# 2. `more = rows_of_letters(200, [MAX_LENGTH + 1])`, then `writer.generate(more)`. Hardly any row is right, and most
+#    outputs stop at the length that the model knows: it learned to do up to `MAX_LENGTH` steps, not to reverse.
+# 3. Mostly the month of the source, but often another day. Only the context knows the source, and the decoder goes on
+#    from its state and from what it reads. Here it reads a year that does not fit its state. Under teacher forcing that
+#    never happened, so nothing taught it what to do then.

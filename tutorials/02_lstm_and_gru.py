@@ -12,8 +12,8 @@
 # %% [markdown]
 # # 2. LSTM and GRU
 #
-# The simple RNN of tutorial 1 writes a row of ten letters backwards, but it cannot write more than a few of them again in
-# their order. The context vector is large enough. What is lost is lost on the way.
+# The simple RNN of tutorial 1 writes a row of ten letters backwards, but it writes only a few letters again in their
+# order. The context vector is large enough. What is lost is lost on the way.
 #
 # Here you measure how far a recurrent network reaches back. Then you give it **gates**: it decides in each step what it
 # keeps, what it adds and what it shows. These are the LSTM (Hochreiter and Schmidhuber 1997) and the GRU (Cho et al.
@@ -45,8 +45,8 @@ random = np.random.default_rng(SEED)
 # %% [markdown]
 # ## The data, looked at first
 #
-# Rows of random letters, to be written again. It is the plainest test of memory: nothing can be guessed, and each letter is
-# needed as many steps later as the row is long.
+# Rows of random letters, to be written again. It is the plainest test of memory: nothing can be guessed, and each
+# letter is needed as many steps later as the row is long, and one more for END.
 
 # %%
 lengths = np.arange(1, MAX_LENGTH + 1)
@@ -67,20 +67,20 @@ print(preprocessor.encode_source([train[0][0]])["encoder_token_ids"].numpy(), "(
 # %% [markdown]
 # ## How far a state reaches back
 #
-# The step of the simple RNN was $h_j = \tanh(x_j W + h_{j-1} U + b)$. To learn that an early token matters, training needs
-# the gradient of the last state $h_n$ with respect to that token. By the chain rule it is a product, with a matrix for each
-# step in between:
+# The step of the simple RNN was $h_j = \tanh(x_j W + h_{j-1} U + b)$. To learn that an early token matters, training
+# needs the gradient of the last state $h_n$ with respect to that token. By the chain rule it is a product, with a
+# matrix for each step in between:
 #
 # $$\frac{\partial h_n}{\partial h_k} = \prod_{j=k+1}^{n} U\,\mathrm{diag}(1 - h_j^2).$$
 #
-# If each factor makes vectors 10 % shorter, 60 of them leave 0.2 %. If each makes them 10 % longer, 60 make them 300 times
-# as long. This is the problem of **vanishing and exploding gradients** (Bengio et al. 1994). $U$ can be chosen to keep
-# lengths (an orthogonal matrix, which is what training starts with here), but $1 - h^2$ is 1 only where the state is 0:
+# If each factor makes vectors 10 % shorter, 60 of them leave 0.2 %. If each makes them 10 % longer, 60 make them 300
+# times as long. This is the problem of **vanishing and exploding gradients** (Bengio et al. 1994). $U$ can be chosen to
+# keep lengths (an orthogonal matrix, with which training starts here). But $1 - h_j^2$ is 1 only where the state is 0:
 # the more the network does, the more it forgets.
 #
-# To measure it, we take the gradient of the last state with respect to the input at each distance, a matrix
-# `(units, features)`, and its norm. The trick: the batch holds the same sequence once for each unit, and row $i$ asks for
-# the gradient of unit $i$ alone. The sum of what they ask for is the trace.
+# To measure it, we take the gradient of the last state with respect to the input at each distance, and its norm. It is a
+# matrix `(units, features)`. The trick: the batch holds the same sequence once for each unit, and row $i$ asks for the
+# gradient of unit $i$ alone. The sum of what they ask for is the trace.
 
 
 # %%
@@ -121,16 +121,15 @@ for axis in (left, right):
 plt.show()
 
 # %% [markdown]
-# Left: a straight line downwards on this scale is a decay by the same factor in each step. With tiny inputs the tanh is all
-# but linear, and the simple RNN reaches far. With inputs that move its state, it forgets.
-#
-# Right, for later: before training, the cells with gates reach no farther. What matters is that they can *learn* to.
+# A straight line downwards on this scale is a decay by the same factor in each step. Left: with tiny inputs the tanh is
+# all but linear, and the simple RNN reaches far. With inputs that move its state, it forgets. Right: before training,
+# the cells with gates, which come next, reach no farther. What matters is that they can *learn* to.
 #
 # ## Gates
 #
-# A **gate** is a vector of numbers between 0 and 1, computed from input and state by a sigmoid $\sigma$, that multiplies
-# another vector: 0 shuts it out, 1 lets it through. The LSTM has three, and beside its state $h_j$ a **memory cell** $m_j$
-# (papers write $c$, which is our context):
+# A **gate** is a vector of numbers between 0 and 1, computed from input and state by a sigmoid $\sigma$, that
+# multiplies another vector: 0 shuts it out, 1 lets it through. The LSTM has three, and beside its state $h_j$ a
+# **memory cell** $m_j$ (papers write $c$, which is our context):
 #
 # $$\begin{aligned}
 # f_j &= \sigma(x_j W_f + h_{j-1} U_f + b_f) && \text{forget gate: what to keep} \\
@@ -141,23 +140,23 @@ plt.show()
 # \end{aligned}$$
 #
 # $\odot$ multiplies number by number, and all vectors have `units` numbers. Look at $m_j$: it is the old memory times
-# $f_j$, plus something. On this way there is no matrix and no tanh. A unit whose forget gate is 1 keeps its number for as
-# long as it likes, and the gradient comes back undiminished. (The forget gate came later: Gers et al. 2000.)
+# $f_j$, plus something. On this way there is no matrix and no tanh. A unit whose forget gate is 1 keeps its number for
+# as long as it likes, and the gradient comes back undiminished. (The forget gate came later: Gers et al. 2000.)
 
 # %%
 kerasseq.plotting.plot_diagram(
     {
         "m0": ("memory $m_{j-1}$", 0, 2, "state"),
-        "keep": (r"keep: $f_j \odot m_{j-1}$", 1.3, 2),
-        "add": (r"add: $+\ i_j \odot g_j$", 2.9, 2),
-        "m1": ("memory $m_j$", 4.3, 2, "state"),
-        "f": ("forget gate $f_j$", 1.3, 1),
-        "i": ("input gate $i_j$", 2.4, 1),
-        "g": ("candidate $g_j$", 3.4, 1),
-        "o": ("output gate $o_j$", 4.5, 1),
-        "show": (r"show: $o_j \odot \tanh(m_j)$", 5.8, 1.5),
-        "h1": ("state $h_j$", 5.8, 0.5, "state"),
-        "x": ("input $x_j$ and state $h_{j-1}$", 2.9, 0, "data"),
+        "keep": (r"keep: $f_j \odot m_{j-1}$", 1.1, 2),
+        "add": (r"add: $+\ i_j \odot g_j$", 2.5, 2),
+        "m1": ("memory $m_j$", 3.6, 2, "state"),
+        "f": ("forget gate $f_j$", 1.1, 1),
+        "i": ("input gate $i_j$", 2.1, 1),
+        "g": ("candidate $g_j$", 2.9, 1),
+        "o": ("output gate $o_j$", 3.8, 1),
+        "show": (r"show: $o_j \odot \tanh(m_j)$", 4.8, 1.5),
+        "h1": ("state $h_j$", 4.8, 0.5, "state"),
+        "x": ("input $x_j$ and state $h_{j-1}$", 2.5, 0, "data"),
     },
     [
         ("m0", "keep"), ("keep", "add"), ("add", "m1"), ("f", "keep"), ("i", "add"), ("g", "add"), ("m1", "show"),
@@ -167,8 +166,8 @@ kerasseq.plotting.plot_diagram(
 )  # fmt: skip
 
 # %% [markdown]
-# The GRU does with two gates and without a cell of its own: the **update gate** $z_j$ mixes the old state with a new one,
-# and the **reset gate** $r_j$ says how much of the old state the new one sees:
+# The GRU does with two gates and without a cell of its own: the **update gate** $z_j$ mixes the old state with a new
+# one, and the **reset gate** $r_j$ says how much of the old state the new one sees:
 #
 # $$\begin{aligned}
 # z_j &= \sigma(x_j W_z + h_{j-1} U_z + b_z), \qquad r_j = \sigma(x_j W_r + h_{j-1} U_r + b_r), \\
@@ -202,12 +201,15 @@ print(f"m {np.abs(m - keras_m[0]).max():.1e}")
 print("forget gates at the beginning, with inputs of 0:", sigmoid(fresh["lstm"].bias.numpy()[UNITS : UNITS + 3]))
 
 # %% [markdown]
-# The bias of the forget gates begins at 1, so that they are open by $\sigma(1) = 0.73$ (Jozefowicz et al. 2015). This is
-# the slope of the LSTM's line above: $0.73^{k}$ at the distance $k$. The GRU's gates begin at 0.5, and so does its slope.
+# The bias of the forget gates begins at 1, so that they are open by $\sigma(1) = 0.73$ (Jozefowicz et al. 2015). With
+# this factor a step the line of the LSTM above begins to fall; farther away it is less steep, for $h_{j-1}$ is another
+# way back. The GRU's gates begin at $\sigma(0) = 0.5$, and its line falls by about a half in each step.
 #
 # ## Three cells, one task
 #
 # The models are those of tutorial 1 with another cell. The context of the LSTM is its last state *and* its last memory.
+# Before training and after each epoch we measure the reach of the encoder, on embedded rows of the longest length. (The
+# simple RNN gets a smaller learning rate than the others. With theirs it does worse.)
 
 
 # %%
@@ -216,7 +218,16 @@ builders = {
     "lstm": (kerasseq.models.LSTMSeq2Seq, 2e-3),
     "gru": (kerasseq.models.GRUSeq2Seq, 2e-3),
 }
-models, histories = {}, {}
+models, histories, reaches = {}, {}, {}
+probes = preprocessor.encode_source(test[MAX_LENGTH][:20])["encoder_token_ids"][:, :-1]  # (20, MAX_LENGTH), without END
+
+
+def encoder_reach(model):
+    """How far the encoder of a model reaches, `(MAX_LENGTH,)`."""
+    encoder = model.get_layer("encoder")
+    return mean_reach(encoder.get_layer("forward_0"), encoder.get_layer("embedding")(probes))
+
+
 for cell, (builder, rate) in builders.items():
     models[cell] = builder(
         preprocessor.source_vocabulary_size, preprocessor.target_vocabulary_size, embedding_dim=32, units=UNITS
@@ -226,8 +237,14 @@ for cell, (builder, rate) in builders.items():
     schedule = keras.optimizers.schedules.CosineDecay(rate, EPOCHS * len(batches), alpha=0.02)
     optimizer = keras.optimizers.Adam(schedule, clipnorm=1.0)
     models[cell].compile(optimizer, kerasseq.losses.MaskedCrossentropy())
+    reaches[cell] = [encoder_reach(models[cell])]
+    measure = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs, cell=cell: reaches[cell].append(encoder_reach(models[cell]))
+    )
     checked = preprocessor.dataset(validation, batch_size=64)
-    histories[cell] = models[cell].fit(batches, validation_data=checked, epochs=EPOCHS, shuffle=False, verbose=2)
+    histories[cell] = models[cell].fit(
+        batches, validation_data=checked, epochs=EPOCHS, shuffle=False, verbose=2, callbacks=[measure]
+    )
 
 # %%
 figure, axis = plt.subplots(figsize=(6, 3.2), layout="constrained")
@@ -265,49 +282,56 @@ for index in range(0, len(lengths), 3):
 # %% [markdown]
 # ## What the gates learned
 #
-# The same measurement again, now with the trained encoders and embedded rows of the longest length. And the forget gates
-# of the LSTM: for each unit the mean over all positions of these rows, in order of size.
+# First the reach of the three encoders while they learn. The distance counts from the last letter.
 
 # %%
-encoders = {cell: model.get_layer("encoder") for cell, model in models.items()}
-ids = preprocessor.encode_source(test[MAX_LENGTH][:20])  # {"encoder_token_ids": (20, source)}
-figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
-for cell, encoder in encoders.items():
-    embedded = encoder.get_layer("embedding")(ids["encoder_token_ids"])  # (20, source, 32)
-    left.semilogy(mean_reach(encoder.get_layer("forward_0"), embedded), "o-", markersize=4, label=LABELS[cell])
-left.set(title="After training", xlabel="distance in steps", ylabel="norm of the gradient, last input = 1")
-left.grid(alpha=0.3)
-left.legend()
-
-encoder = encoders["lstm"]
-embedded = keras.ops.convert_to_numpy(encoder.get_layer("embedding")(ids["encoder_token_ids"]))
-states = keras.ops.convert_to_numpy(encoder(ids)["memory"])  # (20, source, units)
-_, forget, _, _ = lstm_gates(encoder.get_layer("forward_0"), embedded[:, 1:], states[:, :-1])
-right.plot(np.sort(forget.mean(axis=(0, 1))), label="after training")
-right.axhline(sigmoid(1), color="0.5", linestyle="--", label="at the beginning")
-right.set(
-    title="Forget gates of the LSTM's encoder", xlabel="unit, in order", ylabel="mean of the gate", ylim=(0, 1.02)
-)
-right.grid(alpha=0.3)
-right.legend()
+figure, axes = plt.subplots(1, 3, figsize=(10, 3.4), sharey=True, layout="constrained")
+for axis, (cell, curves) in zip(axes, reaches.items(), strict=True):
+    for epoch in sorted({0, 1, min(2, EPOCHS), EPOCHS}):
+        axis.semilogy(curves[epoch], label=f"after epoch {epoch}" if epoch else "before training")
+    axis.set(title=LABELS[cell], xlabel="distance in letters", xticks=range(0, MAX_LENGTH, 5))
+    axis.grid(alpha=0.3)
+axes[0].set_ylabel("norm of the gradient, last letter = 1")
+axes[1].legend(loc="lower left")
 plt.show()
 
 # %% [markdown]
-# PLACEHOLDER
+# The simple RNN begins with a far reach, because its state hardly moves yet. It loses it as soon as it learns
+# something, and has to find it again, against a gradient that brings no news from far away. With the gates it is the
+# other way round: they begin half open, and learn within an epoch or so to stay open.
 #
+# In the end all three reach back to the first letter. But a gradient says only that *something* of a letter arrives,
+# not that it can be told from the other letters. In each step the simple RNN puts its whole state through $U$; it has
+# no way to write into one place and leave the others alone. The forget gates show how the LSTM does it: for each unit
+# the mean over all places of these rows, in order of size.
+
+# %%
+encoder = models["lstm"].get_layer("encoder")
+embedded = keras.ops.convert_to_numpy(encoder.get_layer("embedding")(probes))  # (20, MAX_LENGTH, 32)
+states = keras.ops.convert_to_numpy(encoder({"encoder_token_ids": probes})["memory"])  # (20, MAX_LENGTH, units)
+_, forget, _, _ = lstm_gates(encoder.get_layer("forward_0"), embedded[:, 1:], states[:, :-1])
+figure, axis = plt.subplots(figsize=(6, 3), layout="constrained")
+axis.plot(np.sort(forget.mean(axis=(0, 1))), label="after training")
+axis.axhline(sigmoid(1), color="0.5", linestyle="--", label="before")
+axis.set(title="Forget gates of the LSTM's encoder", xlabel="unit, in order", ylabel="mean of the gate", ylim=(0, 1.02))
+axis.grid(alpha=0.3)
+axis.legend()
+plt.show()
+
+# %% [markdown]
 # ## What it gets wrong
 #
-# Which letters are wrong? Each row of the picture is a length, each column a place in the row.
+# Which letters does the LSTM get wrong? Each row of the picture is a length, each column a place in the row.
 
 # %%
 places = np.full((MAX_LENGTH, MAX_LENGTH), np.nan)  # (length, place): share of right letters
 for length, rows in test.items():
     for place in range(length):
         letters = [
-            (text.split()[place : place + 1], row.split()[place : place + 1])
+            (text.split()[place : place + 1], row.split()[place])
             for text, row in zip(written["lstm"][length], rows, strict=True)
         ]
-        places[length - 1, place] = 100 * np.mean([output == right for output, right in letters])
+        places[length - 1, place] = 100 * np.mean([output == [letter] for output, letter in letters])
 figure, axis = plt.subplots(figsize=(5.4, 4.4), layout="constrained")
 image = axis.imshow(places, cmap="viridis", vmin=0, vmax=100, origin="lower", extent=(0.5, MAX_LENGTH + 0.5) * 2)
 axis.set(xlabel="place of the letter", ylabel="length of the row", title="LSTM: where the letters are right")
@@ -315,4 +339,26 @@ figure.colorbar(image, label="right, % of 200 rows")
 plt.show()
 
 # %% [markdown]
-# PLACEHOLDER
+# The longer the row, the more letters are wrong, and not only the last ones: each further letter makes the others less
+# certain, for all of them live in the same numbers. More units, more data and more epochs move the edge to the right.
+# They do not remove it. A sentence of forty words, or an article, is far beyond it.
+#
+# So do not squeeze the source into one vector. The encoder has a state for *each* token, and throws all but the last
+# away. Tutorial 3 keeps them, and lets the decoder look at the one it needs: **attention**.
+#
+# ## Exercises
+#
+# 1. A forget gate stays at $f$. After how many steps is half of a number left? How open is a gate that keeps half for
+#    100 steps?
+# 2. Set the biases of the forget gates of `fresh["lstm"]` to 0, then to 3, and measure its reach. What are the slopes?
+# 3. Let the GRU write the rows backwards. Is it better at this than the simple RNN is?
+#
+# **Solutions**
+#
+# 1. $f^k = 1/2$ gives $k = \ln 2 / (-\ln f)$: 2.2 steps for 0.73. For 100 steps $f = 0.5^{1/100} = 0.993$.
+# 2. `bias = fresh["lstm"].bias.numpy(); bias[UNITS : 2 * UNITS] = 3; fresh["lstm"].bias.assign(bias)`, then
+#    `mean_reach(fresh["lstm"], 0.3 * noise)`. With 0 it falls to about a half in each of the first steps. With 3 it
+#    does not fade any more: the gates keep 0.95 a step, and the other way, through $h_{j-1}$, does the rest.
+# 3. Pairs `(row, row[::-1])`, and the loop for `"simple_rnn"` and `"gru"` with `EPOCHS = 6`. In a run of ours the GRU
+#    was far behind: what was read last is needed first, so there is little to protect, and a state that turns with
+#    each step makes a good stack. No cell is the best for everything.

@@ -238,6 +238,7 @@ def draw(axis, x, curves, **labels):
 
 figure, axis = plt.subplots(figsize=(6, 3), layout="constrained")
 draw(axis, range(1, EPOCHS_SHORT + 1), curves, xlabel="epoch", ylabel="validation loss in nats a token")
+axis.set_title(f"Rows of up to {MAX_SHORT} letters")
 plt.show()
 
 # %%
@@ -294,6 +295,7 @@ figure, axis = plt.subplots(figsize=(7, 3.4), layout="constrained")
 axis.axvline(MAX_LONG + 0.5, color="0.4", linewidth=1)
 axis.text(MAX_LONG + 1, 50, "longer than\nin training", fontsize=8, color="0.3")
 draw(axis, np.mean(groups, axis=1), right, xlabel="letters in the source", ylabel="letters right, in %", ylim=(-3, 103))
+axis.set_title("Quality against length")
 plt.show()
 
 # %% [markdown]
