@@ -11,8 +11,8 @@ import kerasseq
 
 
 def fit(
-    folder, build, make_data, epochs, peak_learning_rate, seed, warmup=0.05, label_smoothing=0.1, ema_momentum=None,
-    callbacks=(),
+    folder, build, make_data, epochs, peak_learning_rate, seed, warmup=0.05, label_smoothing=0.1, r_drop=None,
+    ema_momentum=None, callbacks=(),
 ):  # fmt: skip
     """Fits by Adam, its rate warmed up and brought down along a cosine, or loads what an earlier call has fitted.
 
@@ -26,6 +26,7 @@ def fit(
         seed: int.
         warmup: float, share of the steps.
         label_smoothing: float.
+        r_drop: float, the weight of `RDropCrossentropy`; the data must have two copies of each pair. Default: without.
         ema_momentum: float, of an average of the weights over time, which the model has in the end. Default: none.
         callbacks: list of `keras.callbacks.Callback`, which see the averages.
 
@@ -34,7 +35,10 @@ def fit(
     """
     keras.utils.set_random_seed(seed)
     model = build()
-    settings = f"{model.to_json()} {epochs} {peak_learning_rate} {seed} {warmup} {label_smoothing} {ema_momentum}"
+    loss = kerasseq.losses.MaskedCrossentropy(label_smoothing)
+    if r_drop is not None:
+        loss = kerasseq.losses.RDropCrossentropy(r_drop, label_smoothing)
+    settings = f"{model.to_json()} {epochs} {peak_learning_rate} {seed} {warmup} {loss.get_config()} {ema_momentum}"
     folder = folder / hashlib.sha256(settings.encode()).hexdigest()[:12]
     finished, log = folder / "finished.keras", folder / "epochs.csv"
     if finished.exists():
@@ -50,7 +54,7 @@ def fit(
         keras.optimizers.Adam(
             schedule, clipnorm=1.0, use_ema=ema_momentum is not None, ema_momentum=ema_momentum or 0.99
         ),
-        kerasseq.losses.MaskedCrossentropy(label_smoothing=label_smoothing),
+        loss,
         metrics=[kerasseq.metrics.TokenAccuracy()],
     )
     swap = [] if ema_momentum is None else [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)]

@@ -38,6 +38,7 @@ CHANGES = {
     "multi-head attention": {"model": {"attention": "multi_head"}},
     "input feeding": {"model": {"placement": "input_feeding"}},
     "LSTM": {"model": {"cell": "lstm"}},
+    "R-Drop, half the epochs": {"data": {"copies": 2, "batch_size": 32}, "fitting": {"r_drop": 5.0, "epochs": 6}},
 }
 ABLATION_EPOCHS = 12
 BEAM_WIDTH = 12

@@ -6,13 +6,16 @@ import pytest
 import tensorflow as tf
 
 from kerasseq import losses as losses_module
-from kerasseq.losses import MaskedCrossentropy
+from kerasseq.losses import MaskedCrossentropy, RDropCrossentropy
+from kerasseq.models import GRUSeq2Seq
+from kerasseq.preprocessing import TextPreprocessor
 
 BATCH, TARGET, VOCABULARY = 3, 4, 5
 
 TARGETS = np.array([[1, 4, 2, 3], [2, 3, 0, 0], [4, 0, 0, 0]], dtype="int32")
 LOGITS = np.random.default_rng(0).normal(scale=2, size=(BATCH, TARGET, VOCABULARY))
 REAL = TARGETS != 0
+PAIRS = [("one two", "eins zwei"), ("three", "drei"), ("two", "zwei")]
 
 
 def token_losses(targets, logits, label_smoothing=0.0):
@@ -148,3 +151,70 @@ def test_bad_label_smoothing(label_smoothing):
 def test_example():
     result = doctest.testmod(losses_module)
     assert result.attempted and not result.failed
+
+
+# === R-Drop ===
+
+
+def divergence(first, second):
+    """The mean of KL(P || Q) and KL(Q || P) of each token, by their definition."""
+    p, q = (np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True) for logits in (first, second))
+    return ((p * np.log(p / q)).sum(axis=-1) + (q * np.log(q / p)).sum(axis=-1)) / 2
+
+
+@pytest.mark.parametrize("sample_weight", [None, np.repeat([1.0, 0.5, 2.0], 2)])
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
+def test_r_drop_equation(label_smoothing, sample_weight):
+    """Half of Wu et al. 2021, equation 3, over the mean of the tokens of one copy."""
+    targets, real = np.repeat(TARGETS, 2, axis=0), np.repeat(REAL, 2, axis=0)
+    logits = np.random.default_rng(2).normal(scale=2, size=(2 * BATCH, TARGET, VOCABULARY))
+    weights = np.ones(2 * BATCH) if sample_weight is None else sample_weight
+    losses = (token_losses(targets, logits, label_smoothing) * real * weights[:, None]).sum(axis=1)
+    distances = (divergence(logits[::2], logits[1::2]) * REAL * weights[::2, None]).sum(axis=1)
+    paper = losses[::2] + losses[1::2] + 3.0 * distances
+    loss = RDropCrossentropy(weight=3.0, label_smoothing=label_smoothing)
+    np.testing.assert_allclose(loss(targets, logits, sample_weight), paper.sum() / 2 / REAL.sum(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("rows", [slice(0, 0), slice(0, 1), slice(0, 3)])
+def test_r_drop_is_plain_where_no_neighbours_are_alike(rows):
+    plain = MaskedCrossentropy(label_smoothing=0.1)(TARGETS[rows], LOGITS[rows])
+    np.testing.assert_allclose(RDropCrossentropy(5.0, 0.1)(TARGETS[rows], LOGITS[rows]), plain, rtol=1e-6)
+
+
+def test_r_drop_gradient_brings_copies_together():
+    targets = np.repeat(TARGETS[:1], 2, axis=0)
+    logits = tf.Variable(LOGITS[:2], dtype="float32")
+    optimizer = keras.optimizers.SGD(1.0)
+    before = divergence(*logits.numpy()).mean()
+    for _ in range(20):
+        with tf.GradientTape() as tape:
+            loss = RDropCrossentropy(weight=5.0)(targets, logits) - MaskedCrossentropy()(targets, logits)
+        optimizer.apply([tape.gradient(loss, logits)], [logits])
+    assert divergence(*logits.numpy()).mean() < before / 10
+
+
+def test_r_drop_over_copies():
+    """A data set with copies: without dropout the copies agree, with it their distance is trained down."""
+    preprocessor = TextPreprocessor.from_pairs(PAIRS, vocabulary_size=280)
+    data = preprocessor.dataset(PAIRS, batch_size=2, copies=2)
+    sizes = preprocessor.source_vocabulary_size, preprocessor.target_vocabulary_size
+    model = GRUSeq2Seq(*sizes, embedding_dim=8, units=8, dropout=0.5)
+    model.compile("adam", RDropCrossentropy(100.0), metrics=[])
+    together = model.evaluate(data, verbose=0)
+    model.compile("adam", MaskedCrossentropy())
+    assert together == pytest.approx(model.evaluate(preprocessor.dataset(PAIRS, batch_size=2), verbose=0), rel=1e-5)
+    (inputs, labels), *_ = data
+    first, second = np.split(np.asarray(model(inputs, training=True)).reshape(2, 2, *labels.shape[1:], -1), 2, axis=1)
+    assert np.abs(first - second).max() > 1e-3  # so dropout differs between copies
+
+
+def test_r_drop_config():
+    again = keras.losses.deserialize(keras.losses.serialize(RDropCrossentropy(2.0, label_smoothing=0.2, name="twins")))
+    assert (again.weight, again.label_smoothing, again.name) == (2.0, 0.2, "twins")
+
+
+@pytest.mark.parametrize("weight", [-1.0, float("nan"), "5"])
+def test_bad_r_drop_weight(weight):
+    with pytest.raises(ValueError, match="weight must be"):
+        RDropCrossentropy(weight)

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasseq.arguments import check_number
+from kerasseq.arguments import check_number, check_positive_integer
 from kerasseq.preprocessing.batching import batched, check_pairs, data_set_options, pad
 from kerasseq.preprocessing.ids import padded, shift_right, string_tensor, together, tokens
 from kerasseq.preprocessing.long_texts import BOUNDARY, WIDE_SENTENCE_END, cut_rows, sentences, split_clauses
@@ -256,7 +256,15 @@ class TextPreprocessor(TargetTexts):
     # === Data sets ===
 
     def dataset(
-        self, pairs, batch_size, shuffle=False, seed=0, too_long=None, pad_to_multiple=None, subword_sampling=None
+        self,
+        pairs,
+        batch_size,
+        shuffle=False,
+        seed=0,
+        too_long=None,
+        pad_to_multiple=None,
+        subword_sampling=None,
+        copies=1,
     ):
         """A `tf.data.Dataset` of batches for `fit`, `evaluate` and `predict`.
 
@@ -275,19 +283,22 @@ class TextPreprocessor(TargetTexts):
                 drawn with a probability proportional to its own under the vocabulary's model, to the power of this
                 number. The smaller, the more it varies; 0.2 to 0.5 are usual. It keeps a model from learning small
                 data by heart. Default: always the most probable one.
+            copies: int, in how many neighbouring rows each pair stands; `kerasseq.losses.RDropCrossentropy` needs 2.
+                Their targets are the same, while sampling may cut each copy of the source in another way.
 
         Returns:
             a data set of `({"encoder_token_ids": (batch, source), "decoder_token_ids": (batch, target)}, labels)`,
-            all int32, labels `(batch, target)`.
+            all int32, labels `(batch, target)`, where batch is `batch_size * copies`.
 
         Raises:
-            ValueError: if there are no pairs, none is left, one is not two strings, or `subword_sampling` is not
-                positive.
+            ValueError: if there are no pairs, none is left, one is not two strings, or `subword_sampling` or `copies`
+                is not positive.
 
         Source: Kudo 2018, section 3.3 (subword regularization).
         """
         pairs = list(pairs)
         check_pairs(pairs)
+        check_positive_integer("copies", copies)
         too_long, pad_to_multiple = data_set_options(batch_size, shuffle, too_long, pad_to_multiple)
         if subword_sampling is not None and not check_number("subword_sampling", subword_sampling):
             raise ValueError("subword_sampling must be above 0, or None. Received: subword_sampling=0.")
@@ -296,14 +307,14 @@ class TextPreprocessor(TargetTexts):
         texts = [pairs[row] for row in kept]
 
         def segmented(rows):
-            """The sources and the targets of rows, each a list of ids."""
+            """The sources of rows and their copies, and the targets of rows: each a list of arrays of ids."""
             if subword_sampling is None:
-                return [sources[row] for row in rows], [targets[row] for row in rows]
+                return [sources[row] for row in np.repeat(rows, copies)], [targets[row] for row in rows]
             # Batches differ from pass to pass, and so does what is drawn; a resumed run draws the same again.
             seed_of_rows = zlib.crc32(np.asarray([seed, *rows], "int64").tobytes())
             sides = zip(
                 (self._vocabularies[0], self._vocabularies[-1]),
-                zip(*(texts[row] for row in rows), strict=True),
+                ([texts[row][0] for row in np.repeat(rows, copies)], [texts[row][1] for row in rows]),
                 (self.max_source_length, self.max_target_length),
                 strict=True,
             )
@@ -314,7 +325,7 @@ class TextPreprocessor(TargetTexts):
 
         def make_batch(rows):
             batch_sources, batch_targets = segmented(rows)
-            labels = pad(batch_targets, pad_to_multiple)
+            labels = np.repeat(pad(batch_targets, pad_to_multiple), copies, axis=0)
             encoder_token_ids = pad(batch_sources, pad_to_multiple)
             return {"encoder_token_ids": encoder_token_ids, "decoder_token_ids": shift_right(labels)}, labels
 

@@ -116,6 +116,15 @@ def test_resumed_runs_draw_the_same(preprocessor):
     assert epochs(preprocessor, EpochShuffle(1), 3, subword_sampling=0.2, seed=1) != whole
 
 
+def test_copies_share_their_target(preprocessor):
+    sources = set()
+    for inputs, labels in preprocessor.dataset(PAIRS, 4, subword_sampling=0.01, copies=2):
+        assert np.array_equal(labels[::2], labels[1::2])
+        first, second = inputs["encoder_token_ids"][::2].numpy(), inputs["encoder_token_ids"][1::2].numpy()
+        sources |= {bool((one != other).any()) for one, other in zip(first, second, strict=True)}
+    assert True in sources  # Cut in two ways.
+
+
 def test_long_segmentations_are_cut(preprocessor):
     short = TextPreprocessor(*preprocessor._vocabularies, max_source_length=5, max_target_length=6)
     for inputs, labels in short.dataset(PAIRS, 4, too_long="truncate", subword_sampling=0.01):

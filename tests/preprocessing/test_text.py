@@ -8,7 +8,7 @@ import pytest
 import sentencepiece
 import tensorflow as tf
 
-from kerasseq.preprocessing import TextPreprocessor, train_vocabulary
+from kerasseq.preprocessing import EpochShuffle, TextPreprocessor, train_vocabulary
 
 END = 3
 PAIRS = [("one two three", "eins zwei drei"), ("two three", "zwei drei"), ("three one", "drei eins")] * 10
@@ -292,6 +292,17 @@ def test_inputs_and_labels(text_preprocessor, processors, spread_pairs):
     assert rows(labels) == [[*processors[1].encode(target), END] for target in targets]
 
 
+def test_copies_stand_in_neighbouring_rows(joint, spread_pairs):
+    (inputs, labels), *others = joint.dataset(spread_pairs, batch_size=32, copies=2)
+    assert len(others) == 6 and labels.shape[0] == 64
+    twice = [pair for pair in spread_pairs[:32] for _ in range(2)]
+    assert decoded(joint, [(inputs, labels)]) == twice
+    assert np.array_equal(inputs["decoder_token_ids"][::2], inputs["decoder_token_ids"][1::2])
+    shuffled = joint.dataset(spread_pairs, batch_size=32, copies=2, shuffle=EpochShuffle(1))
+    plain = joint.dataset(spread_pairs, batch_size=32, shuffle=EpochShuffle(1))
+    assert decoded(joint, shuffled)[::2] == decoded(joint, plain)
+
+
 def test_many_pairs_are_tokenised_in_parts(joint, spread_pairs, monkeypatch):
     monkeypatch.setattr("kerasseq.preprocessing.target_texts.TEXTS_AT_ONCE", 7)
     assert decoded(joint, joint.dataset(spread_pairs, batch_size=32)) == spread_pairs
@@ -373,6 +384,7 @@ def test_sources_and_targets_instead_of_pairs(short):
     [
         ({"batch_size": 0}, "batch_size must be a positive integer. Received: batch_size=0"),
         ({"batch_size": 2.0}, "Received: batch_size=2.0"),
+        ({"batch_size": 2, "copies": 0}, "copies must be a positive integer. Received: copies=0"),
         ({"batch_size": 2, "too_long": "cut"}, "too_long must be one of 'drop', 'truncate', 'error'. Received: 'cut'"),
     ],
 )
