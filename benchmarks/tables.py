@@ -53,7 +53,19 @@ def multi30k():
     return table(header, rows)
 
 
-TABLES = {"ladder": ladder, "multi30k": multi30k}
+def changes():
+    header = ["", "parameters", "minutes", "greedy", "beam 5", "chrF, beam 5"]
+    return table(header, [
+        [
+            name, f"{row['parameters'] / 1e6:.1f} M", f"{row['minutes']:.0f}",
+            *(f"{row['validation'][search]['bleu']['score']:.1f}" for search in ("greedy", "beam 5")),
+            f"{row['validation']['beam 5']['chrf']['score']:.1f}",
+        ]
+        for name, row in results("multi30k_changes").items()
+    ])  # fmt: skip
+
+
+TABLES = {"ladder": ladder, "multi30k": multi30k, "changes": changes}
 
 
 def updated(text):
