@@ -48,13 +48,10 @@ class MaskedCrossentropy(keras.losses.Loss):
 
     def call(self, y_true, y_pred):
         """The loss of each token, `(batch, target)`, padding included."""
-        y_pred = ops.cast(y_pred, "float32")
-        losses = ops.sparse_categorical_crossentropy(y_true, y_pred, from_logits=True)  # (batch, target)
-        if self.label_smoothing:
-            # With z the logits, -log p(y) = log sum exp z - z_y, so smoothing adds e (z_y - mean z).
-            chosen = ops.take_along_axis(y_pred, ops.cast(y_true, "int32")[:, :, None], axis=-1)[:, :, 0]
-            losses += self.label_smoothing * (chosen - ops.mean(y_pred, axis=-1))
-        return losses
+        ids, logits = ops.cast(y_true, "int32"), ops.cast(y_pred, "float32")
+        # Negative ids, such as -1 for padding, are no tokens counted from the end: out of range, they are an error.
+        ids = ops.where(ids < 0, logits.shape[-1], ids)
+        return crossentropies(ids, logits, self.label_smoothing)
 
     def get_config(self):
         return {"name": self.name, "label_smoothing": self.label_smoothing}
@@ -98,9 +95,7 @@ class RDropCrossentropy(MaskedCrossentropy):
 
     def __call__(self, y_true, y_pred, sample_weight=None):
         y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
-        log_probabilities = ops.log_softmax(ops.cast(y_pred, "float32"), axis=-1)
-        first, second = log_probabilities[:-1:2], log_probabilities[1::2]  # (pairs, target, vocabulary)
-        divergences = ops.sum((ops.exp(first) - ops.exp(second)) * (first - second), axis=-1) / 2  # (pairs, target)
+        divergences = divergences_of_neighbours(ops.cast(y_pred, "float32"))  # (pairs, target)
         twins = ops.all(ops.equal(y_true[:-1:2], y_true[1::2]), axis=-1, keepdims=True)
         weights = token_weights(y_true, sample_weight)[:-1:2] * ops.cast(twins, "float32")
         consistency = ops.sum(divergences * weights) / number_of_tokens(y_true)
@@ -122,3 +117,60 @@ def token_weights(y_true, sample_weight):
 def number_of_tokens(y_true):
     """The number of real tokens, at least 1, a float32 scalar."""
     return ops.maximum(ops.sum(ops.cast(ops.not_equal(y_true, 0), "float32")), 1.0)
+
+
+# Logits are by far the largest tensors of training, so each pass over them counts. Both functions have gradients of
+# their own, with fewer passes than those that the framework derives, in about half the time.
+
+
+def crossentropies(y_true, logits, label_smoothing):
+    """The label-smoothed cross-entropy of each token, float32 `(batch, target)`."""
+
+    @ops.custom_gradient
+    def losses_of(logits):
+        log_probabilities = ops.log_softmax(logits, axis=-1)
+        chosen = ops.take_along_axis(log_probabilities, y_true[:, :, None], axis=-1)[:, :, 0]
+        losses = -(1 - label_smoothing) * chosen
+        if label_smoothing:
+            losses -= label_smoothing * ops.mean(log_probabilities, axis=-1)
+
+        def gradient(*arguments, upstream=None):
+            """p - q, with q = e / K but for y."""
+            upstream = arguments[0] if upstream is None else upstream  # (batch, target)
+            smoothing = label_smoothing / logits.shape[-1]
+            others = (ops.exp(log_probabilities) - smoothing) * upstream[:, :, None]
+            at_y = (ops.exp(chosen) - smoothing - (1 - label_smoothing)) * upstream
+            flat = ops.reshape(others, (-1, logits.shape[-1]))
+            targets = ops.reshape(y_true, (-1,))
+            places = ops.stack([ops.arange(ops.shape(targets)[0], dtype="int32"), targets], axis=-1)
+            return ops.reshape(ops.scatter_update(flat, places, ops.reshape(at_y, (-1,))), ops.shape(logits))
+
+        return losses, gradient
+
+    return losses_of(logits)
+
+
+def divergences_of_neighbours(logits):
+    """The mean of KL(P || Q) and KL(Q || P) between the rows 2i and 2i + 1, float32 `(batch // 2, target)`."""
+
+    @ops.custom_gradient
+    def divergences_of(logits):
+        log_probabilities = ops.log_softmax(logits, axis=-1)
+        first, second = log_probabilities[:-1:2], log_probabilities[1::2]  # (pairs, target, vocabulary)
+        p, q = ops.exp(first), ops.exp(second)
+        difference, distance = p - q, first - second
+        forward = ops.sum(p * distance, axis=-1, keepdims=True)  # KL(P || Q), (pairs, target, 1)
+        backward = -ops.sum(q * distance, axis=-1, keepdims=True)  # KL(Q || P)
+
+        def gradient(*arguments, upstream=None):
+            upstream = arguments[0] if upstream is None else upstream
+            half = upstream[:, :, None] / 2
+            of_first = (p * (distance - forward) + difference) * half
+            of_second = -(q * (distance + backward) + difference) * half
+            shape = ops.shape(logits)
+            pairs = ops.reshape(ops.stack([of_first, of_second], axis=1), (-1, *shape[1:]))
+            return ops.concatenate([pairs, ops.zeros_like(logits[ops.shape(pairs)[0] :])])  # An odd row has no twin.
+
+        return (forward + backward)[:, :, 0] / 2, gradient
+
+    return divergences_of(logits)

@@ -132,6 +132,12 @@ def test_in_fit():
     np.testing.assert_allclose(moved, LOGITS[0] - gradient, atol=1e-5)
 
 
+@pytest.mark.parametrize("label", [-1, VOCABULARY, VOCABULARY + 2])
+def test_ids_out_of_range(label):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"is not in \[0, 5\)"):
+        MaskedCrossentropy()(np.array([[1, label]]), LOGITS[:1, :2])
+
+
 def test_config():
     loss = MaskedCrossentropy(label_smoothing=0.2, name="smoothed")
     config = keras.losses.serialize(loss)
@@ -182,6 +188,33 @@ def test_r_drop_is_plain_where_no_neighbours_are_alike(rows):
     np.testing.assert_allclose(RDropCrossentropy(5.0, 0.1)(TARGETS[rows], LOGITS[rows]), plain, rtol=1e-6)
 
 
+@pytest.mark.parametrize("rows", [2, 5, 1])
+def test_gradient_of_divergences(rows):
+    """Our own gradient against that of the definition, in a graph without static shapes; an odd row has none."""
+    random = np.random.default_rng(3)
+    logits = tf.constant(random.normal(scale=2, size=(rows, TARGET, VOCABULARY)), "float32")
+    weights = tf.constant(random.uniform(size=(rows // 2, TARGET)), "float32")
+
+    def by_definition(logits):
+        p, q = tf.nn.softmax(logits[: rows - 1 : 2]), tf.nn.softmax(logits[1::2])
+        return tf.reduce_sum((p - q) * (tf.math.log(p) - tf.math.log(q)), axis=-1) / 2
+
+    def gradient(divergences):
+        @tf.function(input_signature=[tf.TensorSpec([None, None, None], tf.float32)])
+        def run(logits):
+            with tf.GradientTape() as tape:
+                tape.watch(logits)
+                total = tf.reduce_sum(divergences(logits) * weights)
+            return tape.gradient(total, logits)
+
+        return run(logits)
+
+    expected = gradient(by_definition)
+    found = gradient(losses_module.divergences_of_neighbours)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert np.any(expected) == (rows > 1)
+
+
 def test_r_drop_gradient_brings_copies_together():
     targets = np.repeat(TARGETS[:1], 2, axis=0)
     logits = tf.Variable(LOGITS[:2], dtype="float32")
@@ -204,6 +237,9 @@ def test_r_drop_over_copies():
     together = model.evaluate(data, verbose=0)
     model.compile("adam", MaskedCrossentropy())
     assert together == pytest.approx(model.evaluate(preprocessor.dataset(PAIRS, batch_size=2), verbose=0), rel=1e-5)
+    model.compile("adam", RDropCrossentropy(1.0))
+    losses = model.fit(data, epochs=15, shuffle=False, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
     (inputs, labels), *_ = data
     first, second = np.split(np.asarray(model(inputs, training=True)).reshape(2, 2, *labels.shape[1:], -1), 2, axis=1)
     assert np.abs(first - second).max() > 1e-3  # so dropout differs between copies

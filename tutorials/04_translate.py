@@ -385,8 +385,8 @@ plt.show()
 #
 # ## Fine-tune a released model
 #
-# With all pairs, more units and 71 minutes instead of twelve comes the released model, with 43 BLEU on all lengths.
-# It mixes "tu" and "vous" as its data does. A hotel wants "vous", always. A model that can translate needs few
+# The released model has more units, and learned from all pairs, long ones too; its model card says how, and how good it
+# is. It mixes "tu" and "vous" as its data does. A hotel wants "vous", always. A model that can translate needs few
 # examples and small steps to learn that. `TextGenerator.load` gives back the model with its subwords from what was
 # exported.
 
