@@ -12,8 +12,10 @@ import json
 import os
 import pathlib
 import platform
+import random
 import time
 
+import everyday
 import keras
 import rapidfuzz
 import tensorflow as tf
@@ -22,10 +24,12 @@ import kerasseq
 
 HERE = pathlib.Path(__file__).parent
 SEED = 1
-EPOCHS = 10
+EPOCHS = 16
 BATCH_SIZE = 128
 PEAK_LEARNING_RATE = 2e-3
 WARMUP_STEPS = 1_000
+AVERAGE = 0.999  # of what the weights were before, in their average over the steps
+SUBWORD_SAMPLING = 0.5
 BEAM_WIDTH = 5
 LENGTH_PENALTIES = (0.6, 0.8, 1.0, 1.2)
 
@@ -38,8 +42,8 @@ def build(preprocessor, steps):
         units=320,
         embedding_dim=256,
         bidirectional=True,
-        attention="luong",
-        dropout=0.3,
+        attention="multi_head",
+        dropout=0.2,
         tie_embeddings=True,
     )
     schedule = keras.optimizers.schedules.CosineDecay(
@@ -47,7 +51,7 @@ def build(preprocessor, steps):
         warmup_steps=WARMUP_STEPS,
     )  # fmt: skip
     model.compile(
-        keras.optimizers.Adam(schedule, global_clipnorm=1.0),
+        keras.optimizers.Adam(schedule, global_clipnorm=1.0, use_ema=True, ema_momentum=AVERAGE),
         kerasseq.losses.MaskedCrossentropy(label_smoothing=0.1),
     )
     return model
@@ -63,17 +67,26 @@ class EpochSeconds(keras.callbacks.Callback):
         logs["seconds"] = time.monotonic() - self.begin
 
 
+def foreign_sentences():
+    """Training sentences in French, German and Spanish, each once."""
+    languages = [kerasseq.datasets.load_anki(language)[0] for language in ("fra", "deu", "spa")]
+    return list(dict.fromkeys(foreign for pairs in languages for _, foreign in pairs))
+
+
 def train_model(work, train, validation):
     """Fits, or loads what an earlier call has fitted; returns a `TextGenerator`."""
     finished = work / "finished.keras"
     if finished.exists():
         return kerasseq.TextGenerator.load(finished)
     keras.utils.set_random_seed(SEED)
+    train = train + everyday.everyday(train, foreign_sentences(), SEED)
     preprocessor = kerasseq.preprocessing.TextPreprocessor.from_pairs(
         train, vocabulary_size=6_000, max_source_length=64, max_target_length=80
     )
     shuffle = kerasseq.preprocessing.EpochShuffle(SEED)
-    batches = preprocessor.dataset(train, BATCH_SIZE, shuffle=shuffle, pad_to_multiple=2)
+    batches = preprocessor.dataset(
+        train, BATCH_SIZE, shuffle=shuffle, pad_to_multiple=2, subword_sampling=SUBWORD_SAMPLING
+    )
     model = build(preprocessor, steps=EPOCHS * len(batches))
     model.fit(
         batches,
@@ -82,12 +95,14 @@ def train_model(work, train, validation):
         shuffle=False,  # The data set shuffles itself.
         callbacks=[
             shuffle,
+            keras.callbacks.BackupAndRestore(work / "backup"),
+            keras.callbacks.SwapEMAWeights(swap_on_epoch=True),
+            kerasseq.callbacks.GenerationScores(preprocessor, validation[::10], metrics=["bleu"], samples=3),
             EpochSeconds(),
             keras.callbacks.CSVLogger(work / "log.csv", append=True),
-            keras.callbacks.BackupAndRestore(work / "backup"),
         ],
     )
-    generator = kerasseq.TextGenerator(model, preprocessor)
+    generator = kerasseq.TextGenerator(model, preprocessor, long_sources="sentences")
     generator.save(work / "unfinished.keras")
     os.replace(work / "unfinished.keras", finished)
     return generator
@@ -132,6 +147,10 @@ def main():
         on_validation[length_penalty] = kerasseq.evaluation.bleu(generator.generate(sources, sampler), first)["score"]
     length_penalty = max(on_validation, key=on_validation.get)
     generator.sampler = kerasseq.samplers.BeamSampler(BEAM_WIDTH, length_penalty)
+    choose = random.Random(SEED)
+    with_slips = kerasseq.evaluation.bleu(
+        generator.generate([everyday.slip(source, choose) for source in sources]), first
+    )
 
     # === Test, once ===
     sources, first, every = first_references(test)
@@ -150,6 +169,7 @@ def main():
         "training_minutes": round(sum(float(epoch["seconds"]) for epoch in epochs) / 60, 1),
         "validation_loss": [round(float(epoch["val_loss"]), 4) for epoch in epochs],
         "validation_bleu_by_length_penalty": on_validation,
+        "validation_bleu_with_a_slip_in_each_source": with_slips["score"],
         "test_sources": len(sources),
         "test_sources_in_training": len(set(sources) & {source for source, _ in train}),
         "test_references_among_training_targets": len([text for text in first if text in training_targets]),
