@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from kerasseq.arguments import check_number
+from kerasseq.arguments import check_number, check_share
 
 
 @keras.saving.register_keras_serializable(package="kerasseq")
@@ -25,7 +25,11 @@ class MaskedCrossentropy(keras.losses.Loss):
             real tokens, as in Keras.
 
     Returns:
-        float scalar, in nats a token.
+        float scalar, in nats a token. With ids outside of the vocabulary, TensorFlow raises an error on CPUs; elsewhere
+        it is not a number.
+
+    Raises:
+        ValueError: if `label_smoothing` is not in [0, 1), or the shapes do not belong together.
 
     Example:
 
@@ -36,22 +40,23 @@ class MaskedCrossentropy(keras.losses.Loss):
     """
 
     def __init__(self, label_smoothing=0.0, name="masked_crossentropy"):
-        if not 0 <= label_smoothing < 1:
-            raise ValueError(f"label_smoothing must be in [0, 1). Received: label_smoothing={label_smoothing!r}.")
+        check_share("label_smoothing", label_smoothing)
         super().__init__(name=name)
         self.label_smoothing = label_smoothing
 
     def __call__(self, y_true, y_pred, sample_weight=None):
-        y_pred = ops.convert_to_tensor(y_pred)
+        y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
+        check_shapes(y_true, y_pred, sample_weight)
         losses = self.call(y_true, y_pred) * token_weights(y_true, sample_weight)
         return ops.sum(losses) / number_of_tokens(y_true)
 
     def call(self, y_true, y_pred):
         """The loss of each token, `(batch, target)`, padding included."""
         ids, logits = ops.cast(y_true, "int32"), ops.cast(y_pred, "float32")
-        # Negative ids, such as -1 for padding, are no tokens counted from the end: out of range, they are an error.
+        # Negative ids, such as -1 for padding, are no tokens counted from the end, but out of range as well.
         ids = ops.where(ids < 0, logits.shape[-1], ids)
-        return crossentropies(ids, logits, self.label_smoothing)
+        losses = crossentropies(ids, logits, self.label_smoothing)
+        return ops.where(ids < logits.shape[-1], losses, float("nan"))
 
     def get_config(self):
         return {"name": self.name, "label_smoothing": self.label_smoothing}
@@ -64,8 +69,9 @@ class RDropCrossentropy(MaskedCrossentropy):
     Every example stands twice in a batch, in rows 2i and 2i + 1: `dataset(..., copies=2)` makes such batches. Dropout
     makes two predictions P and Q of them, and training brings these together: each token adds
     `weight / 2 (KL(P || Q) + KL(Q || P))` to the two cross-entropies. So a model learns small data less by heart.
-    Training takes about twice the time an epoch. Neighbours with different targets add nothing, so validation data
-    needs no copies.
+    Training takes about twice the time an epoch. Neighbours with different targets add nothing, so without copies this
+    is `MaskedCrossentropy`, but for neighbours that have the same target by chance: where that is frequent, as with
+    digits, give validation data of two copies too.
 
     Args:
         weight: float of at least 0, the paper's alpha. It takes 5 for translation.
@@ -95,6 +101,7 @@ class RDropCrossentropy(MaskedCrossentropy):
 
     def __call__(self, y_true, y_pred, sample_weight=None):
         y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
+        check_shapes(y_true, y_pred, sample_weight)
         divergences = divergences_of_neighbours(ops.cast(y_pred, "float32"))  # (pairs, target)
         twins = ops.all(ops.equal(y_true[:-1:2], y_true[1::2]), axis=-1, keepdims=True)
         weights = token_weights(y_true, sample_weight)[:-1:2] * ops.cast(twins, "float32")
@@ -103,6 +110,31 @@ class RDropCrossentropy(MaskedCrossentropy):
 
     def get_config(self):
         return {**super().get_config(), "weight": self.weight}
+
+
+def check_shapes(y_true, y_pred, sample_weight):
+    """Raises a `ValueError` where shapes would only fit each other by broadcasting."""
+    shapes = {"y_true": y_true.shape, "y_pred": y_pred.shape}
+    good = len(y_true.shape) == 2 and len(y_pred.shape) == 3 and agree(y_true.shape, y_pred.shape[:2])
+    if sample_weight is not None:
+        shapes["sample_weight"] = ops.shape(sample_weight)
+        # One column is one weight a row.
+        good = (
+            good
+            and len(shapes["sample_weight"]) in (1, 2)
+            and (shapes["sample_weight"][1:] == (1,) or agree(shapes["sample_weight"], y_true.shape))
+        )
+    if not good:
+        raise ValueError(
+            "y_true must be token ids (batch, target), y_pred logits (batch, target, vocabulary), and sample_weight "
+            f"(batch,) or (batch, target). Received shapes: {shapes}."
+        )
+
+
+def agree(shape, other):
+    """Whether the known sizes of two shapes are the same, as far as both have axes."""
+    known = [pair for pair in zip(shape, other, strict=False) if all(isinstance(size, int) for size in pair)]
+    return all(size == other_size for size, other_size in known)
 
 
 def token_weights(y_true, sample_weight):

@@ -366,7 +366,7 @@ for task, step in {"again": 1, "backwards": -1}.items():
         for some in test_rows.values()
     ]
 
-# %%
+# %% tags=["picture"]
 figure, axis = plt.subplots(figsize=(6, 3.2), layout="constrained")
 for (task, values), style in zip(exact.items(), ("o-", "s--"), strict=True):
     axis.plot(lengths, values, style, label=f"write it {task}")

@@ -259,7 +259,7 @@ plt.show()
 # %% [markdown]
 # Loss is a mean over tokens. What we want to know is which rows come out whole, for each length.
 
-# %%
+# %% tags=["picture"]
 exact, written = {}, {}
 for cell, model in models.items():
     generator = kerasseq.TextGenerator(model, preprocessor, sampler="greedy", max_length=MAX_LENGTH + 4)

@@ -219,7 +219,7 @@ for name in ("serving_default", "nbest"):
 # Do they?
 
 
-# %%
+# %% tags=["picture"]
 def milliseconds(function, size):
     """The median time of a request with so many dates."""
     seconds = []

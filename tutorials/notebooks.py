@@ -109,18 +109,23 @@ def run(script):
     minutes = (time.perf_counter() - begin) / 60
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)
     made = (
-        f"These outputs took {minutes:.0f} minutes on {os.cpu_count()} CPU cores, with Python "
+        f"These outputs took about {minutes:.1f} minutes on {os.cpu_count()} CPU cores, with Python "
         f"{platform.python_version()}, {versions}."
     )
     cell = nbformat.v4.new_markdown_cell(made, metadata={"tags": [GENERATED]}, id=f"cell-{len(notebook.cells)}")
     notebook.cells.append(cell)
+    write(notebook, script)
+    print(f"{script.with_suffix('.ipynb')}: {minutes:.1f} minutes", flush=True)
+
+
+def write(notebook, script):
+    """Writes a notebook beside its script, and the picture for the README."""
     nbformat.validate(notebook)
     nbformat.write(notebook, script.with_suffix(".ipynb"))
     if picture := picture_of(notebook):
         path = script.parent / "pictures" / f"{script.stem}.png"
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(picture)
-    print(f"{script.with_suffix('.ipynb')}: {minutes:.1f} minutes", flush=True)
 
 
 def picture_of(notebook):
@@ -146,8 +151,7 @@ def renew_prose(script):
     made = old.cells[-1]
     made.id = f"cell-{len(new.cells)}"
     new.cells.append(made)
-    nbformat.validate(new)
-    nbformat.write(new, path)
+    write(new, script)
 
 
 def problems():

@@ -270,7 +270,7 @@ class AudioPreprocessor(TargetTexts):
         samples = (np.minimum(seconds[rows], self.max_seconds) * self.sample_rate).astype("int64")
         lengths = np.stack([count_frames(samples, self.sample_rate), [len(target) for target in targets]], axis=1)
 
-        def make_batch(rows):
+        def make_batch(rows, _):
             waveforms, lengths = self._wavs_to_waveforms(tf.constant([sounds[row] for row in rows]))
             for layer in augmentation:
                 waveforms, lengths = layer(waveforms, lengths, training=True)

@@ -69,7 +69,7 @@ class EpochShuffle(keras.callbacks.Callback):
 
 
 class PassShuffle:
-    """A shuffle that counts the passes over its data set."""
+    """What counts the passes over its data set, for one without an `EpochShuffle`."""
 
     def __init__(self, seed=0):
         self.seed = seed
@@ -116,18 +116,20 @@ def batched(lengths, batch_size, shuffle, seed, make_batch, signature):
         batch_size: int, examples a batch.
         shuffle: `False`, `True`, or an `EpochShuffle`.
         seed: int, for `shuffle=True`.
-        make_batch: function from an int array of rows to a nested structure of arrays.
+        make_batch: function from an int array of rows, and from the seed and the number of the pass over the data, a
+            tuple, to a nested structure of arrays.
         signature: the structure of `tf.TensorSpec` that `make_batch` returns.
     """
-    if shuffle is True:
-        shuffle = PassShuffle(seed)
+    passes = PassShuffle(seed) if shuffle in (True, False) else shuffle
 
     def batches():
+        number = passes.next_epoch()
         if shuffle:
-            batches = bucketed_batches(lengths, batch_size, shuffle.seed, shuffle.next_epoch())
+            batches = bucketed_batches(lengths, batch_size, passes.seed, number)
         else:
             batches = np.split(np.arange(len(lengths)), range(batch_size, len(lengths), batch_size))
-        yield from map(make_batch, batches)
+        for rows in batches:
+            yield make_batch(rows, (passes.seed, number))
 
     dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
     options = tf.data.Options()

@@ -217,7 +217,7 @@ class ImagePreprocessor(TargetTexts):
         sources = [sources[row] for row in kept]
         targets = [cut(targets[row], self.max_target_length) for row in kept]
 
-        def make_batch(rows):
+        def make_batch(rows, _):
             labels = pad([targets[row] for row in rows], pad_to_multiple)
             return {name: encode([sources[row] for row in rows]), "decoder_token_ids": shift_right(labels)}, labels
 

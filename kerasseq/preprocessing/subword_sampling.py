@@ -28,12 +28,22 @@ class SubwordSampler:
         vocabulary: bytes, a serialised SentencePiece model of the unigram kind.
         alpha: float above 0. At 0 all segmentations would be alike, far above 1 the most probable one wins.
 
+    Raises:
+        ValueError: if the vocabulary is of another kind.
+
     Source: Kudo 2018, section 3.3.
     """
 
     def __init__(self, vocabulary, alpha):
         import sentencepiece  # Deferred: TF Text does all else.
+        from sentencepiece import sentencepiece_model_pb2
 
+        kind = sentencepiece_model_pb2.ModelProto.FromString(vocabulary).trainer_spec
+        if kind.model_type != kind.UNIGRAM:
+            name = kind.ModelType.Name(kind.model_type)
+            raise ValueError(
+                f"subword_sampling needs a vocabulary of the kind UNIGRAM, as of train_vocabulary. Received: {name}."
+            )
         self.alpha = alpha
         self._processor = sentencepiece.SentencePieceProcessor(model_proto=vocabulary)
         ids = range(self._processor.get_piece_size())
@@ -42,6 +52,7 @@ class SubwordSampler:
         self._scores = {self._processor.id_to_piece(index): self._processor.get_score(index) for index in ordinary}
         self._ids = {self._processor.id_to_piece(index): (index,) for index in ordinary}
         self._longest = max(map(len, self._scores))
+        self._unknown_score = min(self._scores.values()) - UNKNOWN_PENALTY
         self._lattices = {}
 
     def sample(self, texts, seed):
@@ -67,7 +78,6 @@ class SubwordSampler:
 
     def _lattice(self, word):
         """For each end in a word: where its pieces start, their shares, added up, and their ids."""
-        worst = min(self._scores.values()) - UNKNOWN_PENALTY
         totals, lattice = [0.0], [None]  # of the logarithms of alpha-powers over all ways to an end
         for end in range(1, len(word) + 1):
             starts, logarithms, ids = [], [], []
@@ -77,7 +87,7 @@ class SubwordSampler:
                     # A character that no piece has is written in bytes.
                     starts.append(start)
                     ids.append(self._ids.get(piece) or self._bytes(piece))
-                    logarithms.append(totals[start] + self.alpha * self._scores.get(piece, worst))
+                    logarithms.append(totals[start] + self.alpha * self._scores.get(piece, self._unknown_score))
             highest = max(logarithms)
             shares = list(itertools.accumulate(math.exp(value - highest) for value in logarithms))
             totals.append(highest + math.log(shares[-1]))

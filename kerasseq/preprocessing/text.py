@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasseq.arguments import check_number, check_positive_integer
+from kerasseq.arguments import check_number
 from kerasseq.preprocessing.batching import batched, check_pairs, data_set_options, pad
 from kerasseq.preprocessing.ids import padded, shift_right, string_tensor, together, tokens
 from kerasseq.preprocessing.long_texts import BOUNDARY, WIDE_SENTENCE_END, cut_rows, sentences, split_clauses
@@ -273,7 +273,7 @@ class TextPreprocessor(TargetTexts):
             batch_size: int, pairs a batch.
             shuffle: `False` keeps the order. `True` shuffles every pass and puts pairs of like length together. An
                 `EpochShuffle`, also given to `fit` as a callback, makes resumed runs repeat uninterrupted ones.
-            seed: int, for `shuffle=True`.
+            seed: int, for `shuffle=True` and for `subword_sampling`.
             too_long: what to do with pairs longer than `max_source_length` or `max_target_length`: `"drop"` them,
                 `"truncate"` them, or raise an `"error"`. How many there were is logged as a warning. Default: drop
                 when shuffled; else truncate, so that there is a row for every pair.
@@ -282,23 +282,25 @@ class TextPreprocessor(TargetTexts):
             subword_sampling: float above 0. Both sides are cut into subwords anew in every pass: a segmentation is
                 drawn with a probability proportional to its own under the vocabulary's model, to the power of this
                 number. The smaller, the more it varies; 0.2 to 0.5 are usual. It keeps a model from learning small
-                data by heart. Default: always the most probable one.
-            copies: int, in how many neighbouring rows each pair stands; `kerasseq.losses.RDropCrossentropy` needs 2.
-                Their targets are the same, while sampling may cut each copy of the source in another way.
+                data by heart. Where the drawn one is longer than the model reads, and by default, it is the most
+                probable one.
+            copies: 2 puts each pair into two neighbouring rows, for `kerasseq.losses.RDropCrossentropy`. Their targets
+                are the same, while sampling may cut each copy of the source in another way.
 
         Returns:
             a data set of `({"encoder_token_ids": (batch, source), "decoder_token_ids": (batch, target)}, labels)`,
             all int32, labels `(batch, target)`, where batch is `batch_size * copies`.
 
         Raises:
-            ValueError: if there are no pairs, none is left, one is not two strings, or `subword_sampling` or `copies`
-                is not positive.
+            ValueError: if there are no pairs, none is left, one is not two strings, `subword_sampling` is not
+                positive, or `copies` is neither 1 nor 2.
 
         Source: Kudo 2018, section 3.3 (subword regularization).
         """
         pairs = list(pairs)
         check_pairs(pairs)
-        check_positive_integer("copies", copies)
+        if copies not in (1, 2):
+            raise ValueError(f"copies must be 1 or 2. Received: copies={copies!r}.")
         too_long, pad_to_multiple = data_set_options(batch_size, shuffle, too_long, pad_to_multiple)
         if subword_sampling is not None and not check_number("subword_sampling", subword_sampling):
             raise ValueError("subword_sampling must be above 0, or None. Received: subword_sampling=0.")
@@ -306,27 +308,20 @@ class TextPreprocessor(TargetTexts):
         lengths = np.array([[len(target), len(source)] for source, target in zip(sources, targets, strict=True)])
         texts = [pairs[row] for row in kept]
 
-        def segmented(rows):
-            """The sources of rows and their copies, and the targets of rows: each a list of arrays of ids."""
+        def segmented(side, rows, seeds):
+            """The ids of one side of rows, a list of arrays."""
+            usual, limit = ((sources, self.max_source_length), (targets, self.max_target_length))[side]
             if subword_sampling is None:
-                return [sources[row] for row in np.repeat(rows, copies)], [targets[row] for row in rows]
-            # Batches differ from pass to pass, and so does what is drawn; a resumed run draws the same again.
-            seed_of_rows = zlib.crc32(np.asarray([seed, *rows], "int64").tobytes())
-            sides = zip(
-                (self._vocabularies[0], self._vocabularies[-1]),
-                ([texts[row][0] for row in np.repeat(rows, copies)], [texts[row][1] for row in rows]),
-                (self.max_source_length, self.max_target_length),
-                strict=True,
-            )
-            return [
-                [cut(ids, limit) for ids in subword_sampler(vocabulary, subword_sampling).sample(some, seed_of_rows)]
-                for vocabulary, some, limit in sides
-            ]
+                return [usual[row] for row in rows]
+            # A resumed run draws the same again.
+            seed_of_rows = zlib.crc32(np.asarray([seed, *seeds, side, *rows], "int64").tobytes())
+            sampler = subword_sampler(self._vocabularies[-side], subword_sampling)
+            drawn = sampler.sample([texts[row][side] for row in rows], seed_of_rows)
+            return [ids if len(ids) <= limit else usual[row] for row, ids in zip(rows, drawn, strict=True)]
 
-        def make_batch(rows):
-            batch_sources, batch_targets = segmented(rows)
-            labels = np.repeat(pad(batch_targets, pad_to_multiple), copies, axis=0)
-            encoder_token_ids = pad(batch_sources, pad_to_multiple)
+        def make_batch(rows, seeds):
+            labels = np.repeat(pad(segmented(1, rows, seeds), pad_to_multiple), copies, axis=0)
+            encoder_token_ids = pad(segmented(0, np.repeat(rows, copies), seeds), pad_to_multiple)
             return {"encoder_token_ids": encoder_token_ids, "decoder_token_ids": shift_right(labels)}, labels
 
         ids = tf.TensorSpec([None, None], tf.int32)

@@ -80,6 +80,11 @@ for path in paths:
     model.compile(keras.optimizers.Adam(0.02), loss, metrics=[kerasseq.metrics.TokenAccuracy()])
     losses = model.fit(inputs, data["labels"], batch_size=8, epochs=3, verbose=0).history["loss"]
     assert np.isfinite(losses).all() and losses[-1] < losses[0], (path, losses)
+    twins = {name: np.repeat(values, 2, axis=0)[:-1] for name, values in {**inputs, "labels": data["labels"]}.items()}
+    labels = twins.pop("labels")
+    model.compile(keras.optimizers.Adam(0.02), kerasseq.losses.RDropCrossentropy(1.0))
+    losses = model.fit(twins, labels, batch_size=31, epochs=10, verbose=0, shuffle=False).history["loss"]
+    assert np.isfinite(losses).all() and losses[-1] < losses[0], (path, losses)
     after = float(loss(data["labels"], keras.ops.convert_to_numpy(model(inputs))))
     assert after < results[0], (path, after, results)
     print("checked", model.name)

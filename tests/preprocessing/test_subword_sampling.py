@@ -1,4 +1,5 @@
 import collections
+import io
 import itertools
 import subprocess
 import sys
@@ -125,11 +126,41 @@ def test_copies_share_their_target(preprocessor):
     assert True in sources  # Cut in two ways.
 
 
-def test_long_segmentations_are_cut(preprocessor):
-    short = TextPreprocessor(*preprocessor._vocabularies, max_source_length=5, max_target_length=6)
-    for inputs, labels in short.dataset(PAIRS, 4, too_long="truncate", subword_sampling=0.01):
-        assert inputs["encoder_token_ids"].shape[1] <= 5 and labels.shape[1] <= 6
-        assert np.all(np.any(labels.numpy() == END, axis=1))
+def test_passes_without_a_shuffle_differ_too(preprocessor):
+    (first, first_ids), (second, second_ids) = epochs(preprocessor, False, 2, subword_sampling=0.01)
+    assert first == second == PAIRS and first_ids != second_ids
+
+
+def test_segmentations_that_are_too_long_are_not_taken(preprocessor):
+    """What just fits in its most probable pieces stays whole: the model must not learn to stop in the middle."""
+    usual = preprocessor.dataset(PAIRS, len(PAIRS))
+    (inputs, labels), *_ = usual
+    limits = {"max_source_length": inputs["encoder_token_ids"].shape[1], "max_target_length": labels.shape[1]}
+    exact = TextPreprocessor(*preprocessor._vocabularies, **limits)
+    for too_long in ("drop", "truncate", "error"):
+        (texts, ids), *_ = epochs(exact, False, 1, subword_sampling=0.01, too_long=too_long)
+        assert texts == PAIRS
+        assert max(map(len, ids)) == limits["max_target_length"]
+
+
+def test_sides_are_cut_independently():
+    texts = [text for pair in PAIRS for text in pair]
+    joint = TextPreprocessor(train_vocabulary(texts, vocabulary_size=330))
+    (inputs, labels), *_ = joint.dataset([(text, text) for text in texts], len(texts), subword_sampling=0.01)
+    sources, targets = inputs["encoder_token_ids"].numpy(), labels.numpy()
+    different = [
+        source[source > 0].tolist() != row[row > 0].tolist() for source, row in zip(sources, targets, strict=True)
+    ]
+    assert sum(different) > len(texts) / 2
+
+
+def test_other_vocabularies_are_refused(tmp_path):
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["one two", "three"]), model_writer=model, vocab_size=20, model_type="bpe"
+    )
+    with pytest.raises(ValueError, match="of the kind UNIGRAM.*Received: BPE"):
+        SubwordSampler(model.getvalue(), 0.5)
 
 
 @pytest.mark.parametrize("value", [0, -1.0, "0.1", True])

@@ -384,7 +384,7 @@ def test_sources_and_targets_instead_of_pairs(short):
     [
         ({"batch_size": 0}, "batch_size must be a positive integer. Received: batch_size=0"),
         ({"batch_size": 2.0}, "Received: batch_size=2.0"),
-        ({"batch_size": 2, "copies": 0}, "copies must be a positive integer. Received: copies=0"),
+        ({"batch_size": 2, "copies": 3}, "copies must be 1 or 2. Received: copies=3"),
         ({"batch_size": 2, "too_long": "cut"}, "too_long must be one of 'drop', 'truncate', 'error'. Received: 'cut'"),
     ],
 )
