@@ -27,19 +27,21 @@ class GenerationScores(keras.callbacks.Callback):
     shows them and keeps them in its history.
 
     ```python
-    scores = kerasseq.callbacks.GenerationScores(preprocessor, validation[:500], samples=3)
+    scores = kerasseq.callbacks.GenerationScores(preprocessor, validation[::16], samples=3)
     best = keras.callbacks.ModelCheckpoint("best.keras", monitor="val_bleu", mode="max", save_best_only=True)
     model.fit(batches, epochs=10, callbacks=[scores, best], shuffle=False)
     ```
 
     With an optimizer that averages weights (`use_ema=True`), put `keras.callbacks.SwapEMAWeights(swap_on_epoch=True)`
     in front of it: then the averages are scored. (And `BackupAndRestore` in front of both, for resumed runs go on from
-    the weights that are trained, not from their averages.)
+    the weights that are trained, not from their averages.) Then take the best model from the file of `ModelCheckpoint`:
+    where `EarlyStopping` ends `fit`, the model in memory has its trained weights again.
 
     Args:
         preprocessor: that of the training data.
         pairs: list of (raw source, target), the target a str, or a list of str where there are several references. A
-            few hundred do: they are all decoded in each of these epochs.
+            few hundred do: they are all decoded in each of these epochs. Where a file is sorted, as the shortest first,
+            take every sixteenth rather than the first ones.
         metrics: list of names, see `kerasseq.evaluation.score_texts`.
         sampler: as of `kerasseq.TextGenerator`; `"greedy"` is fastest.
         max_length: int, the most tokens of an output. Default: the preprocessor's `max_target_length`.
@@ -141,11 +143,12 @@ class AttentionImages(keras.callbacks.Callback):
                 "none installed. Run: pip install tensorboard"
             )
         check_positive_integer("frequency", frequency)
-        if isinstance(sources, (str, bytes)) or not list(sources):
-            raise ValueError(f"sources must be a list of raw sources, at least one. Received: {sources!r}.")
+        received, sources = sources, [] if isinstance(sources, (str, bytes)) else list(sources)
+        if not sources:
+            raise ValueError(f"sources must be a list of raw sources, at least one. Received: {received!r}.")
         self.log_dir = os.path.join(os.fspath(log_dir), "generation")
         self.preprocessor = preprocessor
-        self.sources = list(sources)
+        self.sources = sources
         self.sampler = sampler
         self.max_length = max_length
         self.plot = plot or plot_generation

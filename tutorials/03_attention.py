@@ -277,7 +277,7 @@ for name, model in models.items():
 # test rows in groups of like length, up to a third longer than it was trained on. The word error rate, with letters as
 # words, counts letters that are wrong, missing or too many; 100 minus this rate is the share of letters that are right.
 
-# %%
+# %% tags=["picture"]
 width = max(MAX_LONG // 12, 1)
 groups = [(first, first + width - 1) for first in range(1, MAX_LONG * 4 // 3, width)]
 tests = [make_pairs(NUM_TEST, *group) for group in groups]

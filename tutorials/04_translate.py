@@ -312,7 +312,7 @@ for source, brief, full in longer[:4]:
 # the verb: look whether the dark cells leave the diagonal there. Pieces that need nothing of the source often rest on
 # END.
 
-# %%
+# %% tags=["picture"]
 generations = translator.generate(["She has a black dog.", "I didn't see them."], details=True)
 kerasseq.plotting.plot_attention(generations, title="Where the decoder looks")
 

@@ -281,7 +281,7 @@ for row in rare[:3]:
 # there, $(1 - p_\mathrm{gen}) \, a_{ti}$. The last column is $p_\mathrm{gen}$. Where the diagonal jumps, words are left
 # out.
 
-# %%
+# %% tags=["picture"]
 kerasseq.plotting.plot_attention(generations[rare[0]], copies=True)
 
 # %% [markdown]
