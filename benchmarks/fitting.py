@@ -3,6 +3,8 @@
 import csv
 import hashlib
 import os
+import re
+import shutil
 import time
 
 import keras
@@ -12,13 +14,13 @@ import kerasseq
 
 def fit(
     folder, build, make_data, epochs, peak_learning_rate, seed, warmup=0.05, label_smoothing=0.1, r_drop=None,
-    ema_momentum=None, callbacks=(),
+    ema_momentum=None, callbacks=(), data_settings=None,
 ):  # fmt: skip
     """Fits by Adam, its rate warmed up and brought down along a cosine, or loads what an earlier call has fitted.
 
     Args:
-        folder: pathlib.Path, for the backup of a fit and for its result: in a folder of their own for each
-            architecture and each setting.
+        folder: pathlib.Path, for the backups of fits and for their results: in a folder of its own for each
+            architecture, each setting and `data_settings`.
         build: function that returns the model.
         make_data: function of an `EpochShuffle` that returns the data sets of training and validation.
         epochs: int.
@@ -29,6 +31,7 @@ def fit(
         r_drop: float, the weight of `RDropCrossentropy`; the data must have two copies of each pair. Default: without.
         ema_momentum: float, of an average of the weights over time, which the model has in the end. Default: none.
         callbacks: list of `keras.callbacks.Callback`, which see the averages.
+        data_settings: anything with a `repr` that says by which settings the data sets are made.
 
     Returns:
         the model, and the minutes that it took, float.
@@ -38,7 +41,10 @@ def fit(
     loss = kerasseq.losses.MaskedCrossentropy(label_smoothing)
     if r_drop is not None:
         loss = kerasseq.losses.RDropCrossentropy(r_drop, label_smoothing)
-    settings = f"{model.to_json()} {epochs} {peak_learning_rate} {seed} {warmup} {loss.get_config()} {ema_momentum}"
+    # Without the numbers that Keras gives to layers of one kind as they come in a process.
+    architecture = re.sub(r"_\d+", "", model.to_json())
+    training = [epochs, peak_learning_rate, seed, warmup, loss.get_config(), ema_momentum]
+    settings = f"{architecture} {training} {data_settings}"
     folder = folder / hashlib.sha256(settings.encode()).hexdigest()[:12]
     finished, log = folder / "finished.keras", folder / "epochs.csv"
     if finished.exists():
@@ -47,8 +53,9 @@ def fit(
     shuffle = kerasseq.preprocessing.EpochShuffle(seed)
     batches, validation = make_data(shuffle)
     steps = epochs * len(batches)
+    warmup_steps = int(warmup * steps)
     schedule = keras.optimizers.schedules.CosineDecay(
-        peak_learning_rate / 10, steps, warmup_target=peak_learning_rate, warmup_steps=int(warmup * steps), alpha=0.01
+        peak_learning_rate / 10, steps - warmup_steps, 0.01, warmup_target=peak_learning_rate, warmup_steps=warmup_steps
     )
     model.compile(
         keras.optimizers.Adam(
@@ -59,16 +66,18 @@ def fit(
     )
     swap = [] if ema_momentum is None else [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)]
     logger = keras.callbacks.CSVLogger(log, append=True)
+    backup = keras.callbacks.BackupAndRestore(folder / "backup", delete_checkpoint=False)
     model.fit(
         batches,
         validation_data=validation,
         epochs=epochs,
         shuffle=False,  # The data set shuffles itself.
         verbose=2,
-        callbacks=[shuffle, keras.callbacks.BackupAndRestore(folder / "backup"), *swap, *callbacks, Seconds(), logger],
+        callbacks=[shuffle, backup, *swap, *callbacks, Seconds(), logger],
     )
     model.save(folder / "unfinished.keras")
     os.replace(folder / "unfinished.keras", finished)
+    shutil.rmtree(folder / "backup")
     return model, minutes(log)
 
 

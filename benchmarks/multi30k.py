@@ -72,10 +72,10 @@ def train_model(work, recipe, train, validation):
         batches = preprocessor.dataset(train, shuffle=shuffle, pad_to_multiple=2, **data)
         return batches, preprocessor.dataset(validation, data["batch_size"])
 
-    # Recipes that differ in their data alone have folders of their own.
-    folder = work / "_".join(f"{name}_{value}" for name, value in {"vocabulary": sizes[1], **data}.items())
-    watch = kerasseq.callbacks.GenerationScores(preprocessor, validation, max_length=80, frequency=4, samples=2)
-    model, minutes = fit(folder, build, make_data, seed=SEED, callbacks=[watch], **recipe["fitting"])
+    watch = kerasseq.callbacks.GenerationScores(preprocessor, validation, max_length=80, samples=2)
+    model, minutes = fit(
+        work, build, make_data, seed=SEED, callbacks=[watch], data_settings=[sizes, data], **recipe["fitting"]
+    )
     return kerasseq.TextGenerator(model, preprocessor, max_length=80), minutes
 
 

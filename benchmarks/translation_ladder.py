@@ -73,10 +73,11 @@ def climb(rung, work, preprocessor, train, validation, quick):
             preprocessor.source_vocabulary_size, preprocessor.target_vocabulary_size, **SIZES, **rung["options"]
         )
 
-    # Rungs that differ in their data alone have folders of their own.
-    folder = work / ("sampled" if rung["data"] else "plain")
     epochs = 1 if quick else EPOCHS
-    model, minutes = fit(folder, build, make_data, epochs, PEAK_LEARNING_RATE, SEED, **rung["fitting"])
+    data_settings = [preprocessor.source_vocabulary_size, BATCH_SIZE, rung["data"]]
+    model, minutes = fit(
+        work, build, make_data, epochs, PEAK_LEARNING_RATE, SEED, data_settings=data_settings, **rung["fitting"]
+    )
     generator = kerasseq.TextGenerator(model, preprocessor, sampler=rung["sampler"], max_length=80)
     tokens = epochs * sum(int(keras.ops.sum(labels != 0)) for _, labels in preprocessor.dataset(train, BATCH_SIZE))
     row = {"parameters": model.count_params(), "minutes": minutes, "tokens_a_second": round(tokens / minutes / 60)}

@@ -48,6 +48,7 @@ import tensorflow as tf
 
 import kerasseq
 
+tf.get_logger().setLevel("WARNING")  # It would say where it writes files.
 keras.utils.set_random_seed(SEED)
 
 # %%
@@ -175,7 +176,7 @@ train, validation, test = splits["split_by_source of keys"]
 preprocessor = kerasseq.preprocessing.TextPreprocessor.from_pairs(
     train, VOCABULARY_SIZE, max_source_length=MAX_LENGTH, max_target_length=MAX_LENGTH
 )
-lengths, rare = [], set()
+lengths, rare = [], []
 for number, side in enumerate(("source", "target")):
     texts = np.array([pair[number] for pair in unique], dtype=object)
     ids = preprocessor.tokenize(tf.constant(texts), side)  # ragged (pairs, tokens), END included
@@ -183,7 +184,7 @@ for number, side in enumerate(("source", "target")):
     needs_bytes = tf.reduce_any((ids >= 4) & (ids < 260), axis=1).numpy()  # The 256 bytes have these ids.
     unknown = set("".join(texts[needs_bytes])) - set("".join(texts[~needs_bytes]))
     holds = collections.Counter(char for text in texts[needs_bytes] for char in unknown.intersection(text))
-    rare.update(char for char, count in holds.items() if count < 5)
+    rare.append({char for char, count in holds.items() if count < 5})
     print(
         f"{side}: {needs_bytes.sum()} texts need bytes, for",
         *(f"{char}:{count}" for char, count in holds.most_common()),
@@ -214,11 +215,15 @@ for row in np.argsort(-np.abs(ratios))[:3]:
     print(f"{lengths[0][row]} and {lengths[1][row]} tokens:", *(repr(text[:50]) for text in unique[row]))
 
 # %% [markdown]
-# We take away what is too long, and what has characters that stand in less than five texts, on all three sides. That is
-# honest as long as the served model is not meant to get such texts.
+# We take away what is too long, and what has characters that stand in less than five texts of its language, in training,
+# validation and test. That is honest as long as the served model is not meant to get such texts.
 
 # %%
-bad = {pair for pair, long in zip(unique, too_long, strict=True) if long or rare.intersection(pair[0] + pair[1])}
+bad = {
+    pair
+    for pair, long in zip(unique, too_long, strict=True)
+    if long or any(characters.intersection(text) for characters, text in zip(rare, pair, strict=True))
+}
 train, validation, test = ([pair for pair in side if pair not in bad] for side in (train, validation, test))
 print(f"dropped {len(bad):,} pairs; {len(train):,} for training, {len(validation):,} and {len(test):,} held out")
 

@@ -12,7 +12,8 @@ CLOSING = re.compile(r"\s*[.!?]+$")
 def slip(text, choose):
     """A text with one slip of the fingers behind the first letter of a word of four letters or more, if it has one.
 
-    Two letters change places, one is left out, comes twice, or is that of the key beside it, each as likely.
+    Two letters change places, one is left out, comes twice, or is that of the key beside it, each as likely. (Letters
+    that are the same may change places too: some texts stay as they are.)
 
     Args:
         text: str.

@@ -13,6 +13,7 @@ import os
 import pathlib
 import platform
 import random
+import shutil
 import time
 
 import everyday
@@ -95,7 +96,7 @@ def train_model(work, train, validation):
         shuffle=False,  # The data set shuffles itself.
         callbacks=[
             shuffle,
-            keras.callbacks.BackupAndRestore(work / "backup"),
+            keras.callbacks.BackupAndRestore(work / "backup", delete_checkpoint=False),
             keras.callbacks.SwapEMAWeights(swap_on_epoch=True),
             kerasseq.callbacks.GenerationScores(preprocessor, validation[::10], metrics=["bleu"], samples=3),
             EpochSeconds(),
@@ -105,6 +106,7 @@ def train_model(work, train, validation):
     generator = kerasseq.TextGenerator(model, preprocessor, long_sources="sentences")
     generator.save(work / "unfinished.keras")
     os.replace(work / "unfinished.keras", finished)
+    shutil.rmtree(work / "backup")
     return generator
 
 
@@ -169,7 +171,7 @@ def main():
         "training_minutes": round(sum(float(epoch["seconds"]) for epoch in epochs) / 60, 1),
         "validation_loss": [round(float(epoch["val_loss"]), 4) for epoch in epochs],
         "validation_bleu_by_length_penalty": on_validation,
-        "validation_bleu_with_a_slip_in_each_source": with_slips["score"],
+        "validation_bleu_with_slips": with_slips["score"],
         "test_sources": len(sources),
         "test_sources_in_training": len(set(sources) & {source for source, _ in train}),
         "test_references_among_training_targets": len([text for text in first if text in training_targets]),
