@@ -226,9 +226,7 @@ def test_labels_out_of_range():
     model.compile("sgd", MaskedCrossentropy())
     labels = LABELS.copy()
     labels[0, 0] = TARGET_VOCABULARY
-    with pytest.raises(
-        tf.errors.InvalidArgumentError, match=r"label value of 8 which is outside the valid range of \[0, 8\)"
-    ):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"= 8 is not in \[0, 8\)"):
         model.fit(BATCH, labels, verbose=0)
 
 
