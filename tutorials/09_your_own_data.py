@@ -239,7 +239,7 @@ print(f"dropped {len(bad):,} pairs; {len(train):,} for training, {len(validation
 def build_model(dropout=0.2):
     return kerasseq.models.AttentionSeq2Seq(
         preprocessor.source_vocabulary_size, preprocessor.target_vocabulary_size,
-        cell="gru", attention="luong", units=UNITS, embedding_dim=UNITS, dropout=dropout,
+        cell="gru", attention="luong", units=UNITS, embedding_dim=UNITS, dropout=dropout, tie_embeddings=True,
     )  # fmt: skip
 
 
