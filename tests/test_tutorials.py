@@ -40,8 +40,6 @@ FILES = {
     "09_your_own_data.py": "anki/spa-eng.zip",
     "07_listen.py": f"fsdd/free-spoken-digit-dataset-{spoken_digits.COMMIT}.tar.gz",
 }
-# Tutorials whose scripts have not been run at their full sizes, and have no notebook.
-NOT_RUN_YET = {"09_your_own_data.py"}
 # Warnings are errors where they come from kerasseq or from the tutorial itself.
 STRICT = """\
 import warnings
@@ -101,9 +99,7 @@ def test_warnings_and_errors_stop_a_tutorial(notebooks, line, tmp_path):
 
 
 def test_notebooks_belong_to_their_scripts(notebooks):
-    missing = {f"{name.removesuffix('.py')}.ipynb" for name in NOT_RUN_YET}
-    assert {line for line in notebooks.problems() if line.split(" is missing")[0] not in missing} == set()
-    assert not any((TUTORIALS / name).exists() for name in missing)
+    assert notebooks.problems() == []
 
 
 def test_other_notebooks_are_found_out(notebooks, tmp_path, monkeypatch):

@@ -262,7 +262,7 @@ print(sum(output == target for output, (_, target) in zip(outputs, few, strict=T
 # the rate grows from batch to batch, and we note the loss of each.
 
 
-# %%
+# %% tags=["picture"]
 class LearningRateFinder(keras.callbacks.Callback):
     def __init__(self, lowest, highest, steps):
         super().__init__()
