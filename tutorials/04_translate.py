@@ -240,8 +240,10 @@ history = model.fit(
 kerasseq.plotting.plot_history(history, title="Learning to translate")
 
 # %% [markdown]
-# Look at the samples in the log above: first come frequent French pieces, whatever the source says, then words of the
-# source, then the grammar between them. Does BLEU still rise where the validation loss has become flat?
+# Look at the sample in the log above: after one epoch it is almost right, and soon it is right. In the last epochs the
+# validation loss hardly falls, and BLEU goes up and down a little: with 500 sentences, a difference of a point may be
+# chance. (The training loss starts above the validation loss because dropout is on in training alone, and because it is
+# the mean over an epoch in which the model is still learning.)
 #
 # ## Beam search, looked into
 #
@@ -264,9 +266,9 @@ for width in (1, 2, 4, 8):
     print(f"{width:>5} {kerasseq.evaluation.bleu(outputs, references)['score']:>6} {seconds:>9.1f} {changed:>19.0%}")
 
 # %% [markdown]
-# Which doubling still buys something? Beyond a width of four or five it is rarely much, and the time goes on growing.
-# What the beam holds in the end are the n-best alternatives with their scores. A star marks those that some volunteer
-# wrote as well.
+# The step to two and the one to four buy something here. From four to eight the time doubles, for a difference that may
+# be chance. What the beam holds in the end are the n-best alternatives. Their scores are log-probabilities, divided by a
+# length penalty that the next section explains. A star marks those that some volunteer wrote as well.
 
 # %%
 generation = translator.generate(ambiguous, details=True)
@@ -283,7 +285,8 @@ for text, score in generation.alternatives:
 #
 # $$\frac{\log p(y \mid x)}{\mathrm{lp}(y)}, \qquad \mathrm{lp}(y) = \left(\frac{5 + |y|}{6}\right)^\alpha,$$
 #
-# with $|y|$ tokens and the length penalty $\alpha$ (Wu et al. 2016). With $\alpha = 0$ it is the plain sum.
+# with $|y|$ tokens and the length penalty $\alpha$ (Wu et al. 2016). With $\alpha = 0$ it is the plain sum, and
+# `BeamSampler` takes $\alpha = 1$ unless it is told otherwise.
 
 # %%
 by_penalty = {}
@@ -309,8 +312,8 @@ for source, brief, full in longer[:4]:
 # ## Where it looks
 #
 # Each row is a French piece, each column an English one. French puts most adjectives behind the noun, and "them" before
-# the verb: look whether the dark cells leave the diagonal there. Pieces that need nothing of the source often rest on
-# END.
+# the verb: the dark cells leave the diagonal there. Pieces that need nothing new of the source often rest on the full
+# stop or on END, as the "s" of "vus" does.
 
 # %% tags=["picture"]
 generations = translator.generate(["She has a black dog.", "I didn't see them."], details=True)
@@ -372,14 +375,15 @@ axis.set(
 plt.show()
 
 # %% [markdown]
-# What to do about the bad ones, the cheapest first:
+# Rare words go with bad translations. (The groups may differ in other ways too, as in length: a hint, not a proof.) What
+# to do about the bad ones:
 #
 # | what is seen | what helps |
 # |---|---|
-# | rare words | more pairs: `NUM_PAIRS`, `MAX_WORDS`. Nothing else comes near. |
+# | rare words | more pairs: `NUM_PAIRS`, `MAX_WORDS`. It mostly helps more than all else. |
 # | training much better than validation | `dropout=0.3`, `dataset(..., subword_sampling=0.3)` |
-# | something left out | a larger length penalty, or a coverage penalty: `BeamSampler(coverage_penalty=0.02)` |
-# | something said twice | `BeamSampler(no_repeat_ngram_size=3)` |
+# | something left out | a coverage penalty: `BeamSampler(4, coverage_penalty=0.02)`; a larger length penalty, if it was below 1 |
+# | something said twice | `BeamSampler(4, no_repeat_ngram_size=3)` |
 # | all kinds, a little | an ensemble: `kerasseq.models.Ensemble([model, other])` |
 # | "tu" where it should be "vous" | say so with data: fine-tune |
 #

@@ -217,8 +217,10 @@ print(f"{plain.count_params():,} parameters, with copying {copying.count_params(
 histories = {"attention": fit(plain, EPOCHS, 2e-3), "pointer-generator": fit(copying, EPOCHS, 2e-3)}
 
 # %% [markdown]
-# The perplexity is the exponential of the mean loss: among how many equally likely tokens the model hesitates. Look for
-# the epochs in which each curve falls steeply: there its attention learns to point.
+# The perplexity is the exponential of the mean loss: among how many equally likely tokens the model hesitates. Without
+# copying, the steep fall comes late: first the attention has to find out where to look, and then the softmax what to
+# make of it. With copying it comes at once. In the last epochs the perplexity of that model falls in training alone: it
+# begins to learn by heart.
 
 # %%
 figure, axis = plt.subplots(figsize=(6, 3.2), layout="constrained")
@@ -271,15 +273,16 @@ for row in rare[:3]:
         print(f"{name}: {outputs[name][row]}")
 
 # %% [markdown]
-# Attention alone finds the right places too, but what it sees there it has to spell: look at its names. (The model card
-# of the released summarizer compares larger models with and without copying.) Where the pointer-generator has new
-# words, look for a jump: the first pieces of one word, the last pieces of another.
+# Attention alone stays far below the lead, and a quarter of its words are not in the source: it has to spell what it
+# sees there, and "Edwardsville" becomes "Japansville". With copying the model passes the lead. (The model card of the
+# released summarizer compares larger models with and without copying.) Where the pointer-generator has new words, look
+# for a jump: the first pieces of one word, the last pieces of another.
 #
 # ## Where it copies
 #
-# Each row is a token of the output, each column one of the source: the probability that the token was copied from
-# there, $(1 - p_\mathrm{gen}) \, a_{ti}$. The last column is $p_\mathrm{gen}$. Where the diagonal jumps, words are left
-# out.
+# Each row is a token of the output, each column one of the source: how probable it was, before the token was chosen, that
+# this step copies from there, $(1 - p_\mathrm{gen}) \, a_{ti}$. So a row may have some weight on other tokens than the one
+# that it wrote. The last column, "vocabulary", is $p_\mathrm{gen}$. Where the diagonal jumps, words are left out.
 
 # %% tags=["picture"]
 kerasseq.plotting.plot_attention(generations[rare[0]], copies=True)
@@ -326,9 +329,10 @@ for name, count in counts.items():
 report({name: outputs[name] for name in counts})
 
 # %% [markdown]
-# The rule cures the symptom, always, and would spoil what rightly comes twice. The loss changes where the model looks.
-# In one sentence there is little to repeat; the paper summarizes articles in several sentences, where repetition is the
-# first thing one sees.
+# The rule cures the symptom, always, and would spoil what rightly comes twice. The loss is meant to change where the model
+# looks. Here it changes too little to tell from chance, for in one sentence there is little to repeat; the paper
+# summarizes articles in several sentences, where repetition is the first thing one sees. (The validation loss of the
+# second run contains the coverage loss. Compare the perplexities.)
 #
 # ## What ROUGE misses
 #
@@ -349,8 +353,9 @@ for text in (
 #
 # ## A larger model
 #
-# The released summarizer has two layers of 192 units, an encoder that has read 65,000 sentences more and learned what a
-# parser says of them, and a search that keeps whole words of the source. Its model card says what that is worth.
+# The released summarizer is larger (two layers of 192 units), its encoder has read 65,000 sentences more and learned what
+# a parser says of them, and its search writes whole words of the source alone, so that "new" is 0 by construction. Its
+# model card says what that is worth.
 
 # %%
 summaries = outputs["coverage loss, no trigram twice"]
@@ -364,8 +369,9 @@ report(compared)
 # %% [markdown]
 # ## What it gets wrong
 #
-# One word turns a sentence round. How often does a reference deny something, and our output does not? And which outputs
-# share least with their references?
+# One word can turn a sentence round. How often does a reference deny something, and our output does not? A search for
+# words cannot tell whether the output then says the opposite, has left the clause out, or is broken: read them. And which
+# outputs share least with their references?
 
 # %%
 negation = re.compile(r"\b(no|not|never|without|cannot)\b|n ?'t\b", re.IGNORECASE)
@@ -381,8 +387,8 @@ for row in [*lost[:3], *np.argsort(overlap)[:3]]:
 # %% [markdown]
 # Sort them. Some are no worse than their reference: the sentence says two things, and the model keeps the other one.
 # Some are broken: look at the first words, which it writes before the attention has settled on a beginning, and at the
-# joints, where it jumps into the middle of a clause. The dangerous ones read well and are untrue: the right words, put
-# together to what the source never said. Copying keeps names. It does not make a summary true, and no score here tells.
+# joints, where it jumps into the middle of a clause. The dangerous ones, rarer here, read well and are untrue: the right
+# words, put together to what the source never said. Copying keeps names. It does not make a summary true, and no score here tells.
 #
 # ## Exercises
 #
