@@ -182,8 +182,10 @@ for record in tf.data.TFRecordDataset(str(version / "assets.extra" / "tf_serving
 # %% [markdown]
 # ### Digests
 #
-# `kerasseq.json` has the SHA-256 of every file. A version that was copied badly is refused, not served. Let one bit of
-# a copy's weights fall over:
+# `kerasseq.json` has the SHA-256 of the graph, the weights and the vocabularies, and `TextGenerator.load` refuses
+# what was
+# copied badly. The server does not read these digests, so load a copied version once before the server sees it. Let one
+# bit of a copy's weights fall over:
 
 # %%
 with tempfile.TemporaryDirectory() as folder:
@@ -247,7 +249,8 @@ for axis, label in zip(axes, ("milliseconds a request", "dates a second"), stric
 plt.show()
 
 # %% [markdown]
-# Two ways to be faster, then: `greedy` where its answers are good enough, and more texts a request. But callers come
+# They do: look at the milliseconds. Two ways to be faster, then: `greedy` where its answers are good enough, and
+# more texts a request. But callers come
 # one by one. So the server waits for company, two milliseconds long, and runs together what has arrived. That is
 # **batching**, and it is written in a file.
 #
@@ -335,7 +338,9 @@ for path, body in StandIn.requests:
     print(f"\nPOST {path}\n{body}")
 
 # %% [markdown]
-# That is all of REST: an address that names model and label, and JSON. gRPC sends the same in a binary form, over one
+# (The last date is none: version 1 has learned for two epochs only, and a server passes on what a model says.) That
+# is all
+# of REST: an address that names model and label, and JSON. gRPC sends the same in a binary form, over one
 # connection for many calls. The message can be made without a server:
 
 # %%
@@ -404,7 +409,7 @@ server.shutdown()
 # %% [markdown]
 # ## What it gets wrong
 #
-# A server answers everything. What is no date gets a date all the same:
+# A server answers everything. What is no date mostly gets a date all the same:
 
 # %%
 strange = ["3rd of May, 1998", "the day after tomorrow", "31 February 2001", "99/99/99", "Grüße aus Köln", ""]
@@ -429,5 +434,6 @@ for text, answer, score in zip(strange, outputs["text"].numpy(), outputs["score"
 # 2. `generator.sampler = kerasseq.samplers.BeamSampler(width)`, `generator.export(models / f"beam_{width}")`,
 #    `tf.saved_model.load` of that, and `milliseconds(loaded.signatures["serving_default"], 1)`, for each width.
 # 3. 32 requests of up to 32 dates, one after the other, under one deadline. A request of 1,000 is more than
-#    `max_batch_size`, so the server refuses it with 400. Larger batches were no gift anyway: see where the second curve
-#    bends, and remember that all rows of a batch wait for the longest.
+#    `max_batch_size`, so the server refuses it with 400. Larger batches may still do more dates a second, but every
+#    caller
+#    waits until the whole batch is ready, and all rows of a batch wait for the longest.
