@@ -115,7 +115,7 @@ class AttentionImages(keras.callbacks.Callback):
     """Pictures of attention, and the outputs, for TensorBoard, after each epoch.
 
     ```python
-    images = kerasseq.callbacks.AttentionImages("logs", preprocessor, [source for source, _ in validation[:4]])
+    images = kerasseq.callbacks.AttentionImages("logs", preprocessor, [source for source, _ in validation[::2000]])
     model.fit(batches, epochs=10, callbacks=[images, keras.callbacks.TensorBoard("logs")], shuffle=False)
     ```
 

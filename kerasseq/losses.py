@@ -81,7 +81,7 @@ class RDropCrossentropy(MaskedCrossentropy):
         float scalar, in nats a token: half of the paper's loss, which is a sum over both copies.
 
     Raises:
-        ValueError: if `weight` is negative, or `label_smoothing` is out of its range.
+        ValueError: if `weight` is negative, and as `MaskedCrossentropy`.
 
     Source: Wu et al. 2021 (R-Drop: Regularized Dropout for Neural Networks), equations 1 to 3.
 
@@ -100,13 +100,12 @@ class RDropCrossentropy(MaskedCrossentropy):
         self.weight = weight
 
     def __call__(self, y_true, y_pred, sample_weight=None):
+        crossentropy = super().__call__(y_true, y_pred, sample_weight)
         y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
-        check_shapes(y_true, y_pred, sample_weight)
         divergences = divergences_of_neighbours(ops.cast(y_pred, "float32"))  # (pairs, target)
         twins = ops.all(ops.equal(y_true[:-1:2], y_true[1::2]), axis=-1, keepdims=True)
         weights = token_weights(y_true, sample_weight)[:-1:2] * ops.cast(twins, "float32")
-        consistency = ops.sum(divergences * weights) / number_of_tokens(y_true)
-        return super().__call__(y_true, y_pred, sample_weight) + self.weight * consistency
+        return crossentropy + self.weight * ops.sum(divergences * weights) / number_of_tokens(y_true)
 
     def get_config(self):
         return {**super().get_config(), "weight": self.weight}
@@ -152,7 +151,7 @@ def number_of_tokens(y_true):
 
 
 # Logits are by far the largest tensors of training, so each pass over them counts. Both functions have gradients of
-# their own, with fewer passes than those that the framework derives, in about half the time.
+# their own, with fewer passes than those that the framework derives.
 
 
 def crossentropies(y_true, logits, label_smoothing):

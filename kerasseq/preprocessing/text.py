@@ -315,7 +315,8 @@ class TextPreprocessor(TargetTexts):
                 return [usual[row] for row in rows]
             # A resumed run draws the same again.
             seed_of_rows = zlib.crc32(np.asarray([seed, *seeds, side, *rows], "int64").tobytes())
-            sampler = subword_sampler(self._vocabularies[-side], subword_sampling)
+            vocabulary = self._vocabularies[-side]  # The last one is the targets', and a joint one is both.
+            sampler = subword_sampler(vocabulary, subword_sampling)
             drawn = sampler.sample([texts[row][side] for row in rows], seed_of_rows)
             return [ids if len(ids) <= limit else usual[row] for row, ids in zip(rows, drawn, strict=True)]
 
