@@ -25,7 +25,7 @@ import kerasseq
 
 HERE = pathlib.Path(__file__).parent
 SEED = 1
-EPOCHS = 16
+EPOCHS = 12
 BATCH_SIZE = 128
 PEAK_LEARNING_RATE = 2e-3
 WARMUP_STEPS = 1_000
