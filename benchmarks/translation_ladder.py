@@ -23,7 +23,7 @@ SEED = 1
 BATCH_SIZE = 64
 VOCABULARY_SIZE = 6_000
 SIZES = {"units": 256, "embedding_dim": 256}
-EPOCHS = 12
+EPOCHS = 10
 PEAK_LEARNING_RATE = 2e-3
 BEAM = kerasseq.samplers.BeamSampler(5, length_penalty=1.0)
 

@@ -26,7 +26,10 @@ def token_embedding(vocabulary_size, embedding_dim, tie_embeddings):
 def vocabulary_logits(features, embedding, vocabulary_size, tie_embeddings):
     if tie_embeddings:
         return layers.Identity(dtype="float32", name="logits")(embedding(features, reverse=True))
-    return layers.Dense(vocabulary_size, dtype="float32", name="logits")(features)
+    # Keras's default would begin with logits so near to 0 that hardly a gradient gets through to the features: it looks
+    # at the size of the vocabulary too. This one gives logits the size of the features, as tied embeddings do.
+    kernel_initializer = "lecun_normal"
+    return layers.Dense(vocabulary_size, kernel_initializer=kernel_initializer, dtype="float32", name="logits")(features)
 
 
 def recurrent_decoder(
