@@ -28,8 +28,7 @@ def vocabulary_logits(features, embedding, vocabulary_size, tie_embeddings):
         return layers.Identity(dtype="float32", name="logits")(embedding(features, reverse=True))
     # Keras's default would begin with logits so near to 0 that hardly a gradient gets through to the features: it looks
     # at the size of the vocabulary too. This one gives logits the size of the features, as tied embeddings do.
-    kernel_initializer = "lecun_normal"
-    return layers.Dense(vocabulary_size, kernel_initializer=kernel_initializer, dtype="float32", name="logits")(features)
+    return layers.Dense(vocabulary_size, kernel_initializer="lecun_normal", dtype="float32", name="logits")(features)
 
 
 def recurrent_decoder(

@@ -168,22 +168,22 @@ np.testing.assert_allclose(layer.losses[0], losses.mean(), atol=1e-6)
 
 # %%
 boxes = {
-    "source": ("source tokens $x$\n(batch, source)", 0, 0, "data"),
+    "source": ("source tokens $x$\n(batch, source)", -1.05, 0, "data"),
     "encoder": ("bidirectional GRU\n(batch, source, 2 · units)", 0, 1.1),
-    "previous": ("previous token, $y_t$\n(batch, target)", 2.9, 0, "data"),
-    "decoder": ("GRU, state $s_t$\n(batch, target, units)", 2.9, 1.1),
-    "coverage": ("coverage $c_t$: sum\nof earlier weights\n(batch, source)", -0.3, 2.2, "state"),
-    "attention": ("weights $a_t$ (batch, target, source)\ncontext $h^*_t$ (batch, target, 2 · units)", 1.2, 2.2),
-    "copy": ("copy distribution\n(batch, target, vocabulary)", 0, 3.3),
-    "gate": ("$p_{gen}$ of $h^*_t, s_t, y_t$\n(batch, target)", 1.45, 3.3),
-    "generate": ("$P_{vocab}$\n(batch, target, vocabulary)", 2.9, 3.3),
-    "mixture": ("$P(w)$\n(batch, target, vocabulary)", 1.45, 4.4, "data"),
+    "previous": ("previous token, $y_t$\n(batch, target)", 3.5, 0, "data"),
+    "decoder": ("GRU, state $s_t$\n(batch, target, units)", 2.45, 1.1),
+    "coverage": ("coverage $c_t$: sum\nof earlier weights\n(batch, source)", -0.2, 2.2, "state"),
+    "attention": ("weights $a_t$ (batch, target, source)\ncontext $h^*_t$ (batch, target, 2 · units)", 1.15, 2.2),
+    "copy": ("copy distribution\n(batch, target,\nvocabulary)", -1.05, 3.3),
+    "generate": ("$P_{vocab}$\n(batch, target, vocabulary)", 1.9, 3.3),
+    "gate": ("$p_{gen}$\n(batch, target)", 3.5, 3.3),
+    "mixture": ("$P(w)$\n(batch, target, vocabulary)", 1.3, 4.4, "data"),
 }
 arrows = [
     ("source", "encoder"), ("encoder", "decoder", "start state"), ("encoder", "attention", "memory"),
     ("previous", "decoder"), ("decoder", "attention"), ("coverage", "attention"), ("attention", "copy"),
-    ("attention", "gate"), ("decoder", "gate"), ("attention", "generate"), ("decoder", "generate"),
-    ("copy", "mixture"), ("gate", "mixture"), ("generate", "mixture"),
+    ("source", "copy"), ("attention", "gate"), ("decoder", "gate"), ("previous", "gate"), ("attention", "generate"),
+    ("decoder", "generate"), ("copy", "mixture"), ("gate", "mixture"), ("generate", "mixture"),
 ]  # fmt: skip
 kerasseq.plotting.plot_diagram(boxes, arrows, title="A pointer-generator")
 
