@@ -23,6 +23,7 @@ from kerasseq.evaluation import (
     token_f1,
     word_error_rate,
 )
+from kerasseq.evaluation.texts import sacrebleu_interval
 
 PREDICTIONS = ["the cat sat on a mat", "there is a dog in the garden", "hello"]
 REFERENCES = [
@@ -409,6 +410,21 @@ def test_intervals_of_sacrebleu():
         assert found["intervals"]["score"] == pytest.approx([mean - half, mean + half], abs=0.011)
         assert "bs:200|seed:12345" in found["signature"]
     assert bleu(["a"], ["b"], resamples=10)["intervals"] == {"score": [0.0, 0.0]}
+
+
+def test_intervals_where_some_resamples_have_nothing_right():
+    """One of two texts is right: a quarter of the resamples have none, a quarter both, and half one of each."""
+    found = chrf(["abcdefgh", "xyz"], ["abcdefgh", "uvw"], resamples=2_000)
+    low, high = found["intervals"]["score"]
+    assert (high - low, (low + high) / 2) == pytest.approx((100, 25 + found["score"] / 2), abs=2)
+    assert "bs:2000" in found["signature"]
+
+
+def test_intervals_by_the_slow_road_are_those_of_sacrebleu():
+    predictions, references = PREDICTIONS * 5, [row[0] for row in REFERENCES] * 5
+    low, high = chrf(predictions, references, resamples=200)["intervals"]["score"]
+    mean, half = sacrebleu_interval(sacrebleu.metrics.CHRF(), predictions, [references], resamples=200)
+    assert (mean - half, mean + half) == pytest.approx((low, high), abs=0.011)
 
 
 def test_intervals_of_shares_are_those_of_the_binomial_distribution():

@@ -4,8 +4,10 @@ import importlib.metadata
 import json
 from statistics import fmean
 
+import numpy as np
+
 from kerasseq.evaluation.arguments import check_resamples, paired, same_length, with_references
-from kerasseq.evaluation.bootstrap import bootstrap_interval
+from kerasseq.evaluation.bootstrap import SEED, bootstrap_interval
 
 
 def score_texts(predictions, references, metrics=("bleu", "chrf"), resamples=0):
@@ -227,14 +229,30 @@ def corpus_score(metric, predictions, references, resamples=0):
     most = max(map(len, references))
     # sacreBLEU takes one list a reference number, with None where a prediction has fewer references.
     streams = [[entry[number] if number < len(entry) else None for entry in references] for number in range(most)]
-    score = metric.corpus_score(predictions, streams, n_bootstrap=resamples)
+    # The interval is half its width, around the mean of the resamples; nothing is said where all are 0.
+    try:
+        score = metric.corpus_score(predictions, streams, n_bootstrap=resamples)
+        said = json.loads(score.format(width=6, signature=str(metric.get_signature()), is_json=True))
+        mean, half = said.get("confidence_mean", 0.0), said.get("confidence_var", 0.0)
+    except TypeError:  # sacreBLEU cannot take the mean of chrFs of which some are 0 and others are not.
+        score = metric.corpus_score(predictions, streams)
+        mean, half = sacrebleu_interval(metric, predictions, streams, resamples)
     result = {"score": round(score.score, 2), "signature": str(metric.get_signature())}
     if resamples:
-        # Half the width of the interval, around the mean of the resamples; nothing is said where all are 0.
-        said = json.loads(score.format(width=6, signature=result["signature"], is_json=True))
-        mean, half = said.get("confidence_mean", 0.0), said.get("confidence_var", 0.0)
         result["intervals"] = {"score": [round(mean - half, 2), round(mean + half, 2)]}
     return result
+
+
+def sacrebleu_interval(metric, predictions, streams, resamples):
+    """The mean of resamples and half the width of their interval, by sacreBLEU's rules and draws, but slowly."""
+    scores = []
+    drawn = np.random.default_rng(SEED).choice(len(predictions), size=(resamples, len(predictions)))
+    for rows in drawn:
+        resampled = [[texts[row] for row in rows] for texts in (predictions, *streams)]
+        scores.append(metric.corpus_score(resampled[0], resampled[1:]).score)
+    scores.sort()
+    tail = resamples // 40
+    return fmean(scores), (scores[resamples - tail - 1] - scores[tail]) / 2
 
 
 def error_interval(measured, resamples):
