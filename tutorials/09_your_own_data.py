@@ -13,9 +13,8 @@
 # # 9. Your own data
 #
 # You have a file of pairs: a source and a target in each line, with a tab between them. You want a model that is
-# served.
-# Most of the days that are lost on the way are lost to the data, and to a training that could not have worked. This
-# tutorial goes all the way, with the checks that find such things in minutes.
+# served. Most of the days that are lost on the way are lost to the data, and to a training that could not have worked.
+# This tutorial goes all the way, with the checks that find such things in minutes.
 #
 # Set `PATH` to your own file and run all cells. Without one, the tutorial writes a file first: Spanish sentences and
 # their English translations by volunteers of Tatoeba, to which we add the dirt that real files have.
@@ -74,10 +73,9 @@ kerasseq.plotting.plot_diagram(
 # %% [markdown]
 # ## The file
 #
-# Run this cell in any case: with a `PATH` of your own it only shows how the file begins. Without one it adds lines
-# that stand there twice, sentences that return without their
-# full stop, a line without a target, a text of thirty sentences in one line, an emoji, and lines that were once read in
-# the wrong encoding.
+# Run this cell in any case: with a `PATH` of your own it only shows how the file begins. Without one it adds lines that
+# stand there twice, sentences that return without their full stop, a line without a target, a text of thirty sentences
+# in one line, an emoji, and lines that were once read in the wrong encoding.
 
 # %%
 folder = pathlib.Path("your_own_data")
@@ -102,8 +100,7 @@ print(path.read_bytes()[:300].decode("utf-8", errors="replace"), "...")
 # ## Read it
 #
 # `read_pairs` does not guess. A line that is no pair is an error that names the line, because a file with one broken
-# line
-# often has a thousand, and a reader that skips them hides it.
+# line often has a thousand, and a reader that skips them hides it.
 
 # %%
 try:
@@ -173,17 +170,14 @@ print(f"{len(unique) - len(pairs):,} pairs differ from another in what keys leav
 
 # %% [markdown]
 # Whatever belongs together in your data must stay together: the lines of one document, one customer, one template.
-# Split
-# by its name instead: `split_by_source([(name, pair), ...])`.
+# Split by its name instead: `split_by_source([(name, pair), ...])`.
 #
 # ## The vocabulary, and characters that it does not know
 #
 # The vocabulary learns from the training side alone. Characters that are too rare for it are written as bytes, so no
-# text
-# is impossible, but the model has hardly seen these bytes. Texts that need them are worth a look: behind rare
-# characters
-# stand wrong encodings, other languages, and what was pasted by mistake. The second check is a round trip, from text to
-# ids and back: what comes back changed, the model can neither read nor write as it was.
+# text is impossible, but the model has hardly seen these bytes. Texts that need them are worth a look: behind rare
+# characters stand wrong encodings, other languages, and what was pasted by mistake. The second check is a round trip,
+# from text to ids and back: what comes back changed, the model can neither read nor write as it was.
 
 # %%
 preprocessor = kerasseq.preprocessing.TextPreprocessor.from_pairs(
@@ -210,10 +204,8 @@ for number, side in enumerate(("source", "target")):
 # ## Lengths
 #
 # The time of a batch goes with its longest pair, and so does its memory. A few lines that are far longer than all
-# others
-# are mostly no sentences. The limit belongs where the tail begins. And pairs with one long and one short side are
-# often no
-# translations.
+# others are mostly no sentences. The limit belongs where the tail begins. And pairs with one long and one short side
+# are often no translations.
 
 # %%
 figure, axis = plt.subplots(figsize=(7, 3), layout="constrained")
@@ -231,8 +223,7 @@ for row in np.argsort(-np.abs(ratios))[:3]:
 
 # %% [markdown]
 # We take away what is too long, and what has characters that stand in less than five texts of its language, in
-# training,
-# validation and test. That is honest as long as the served model is not meant to get such texts.
+# training, validation and test. That is honest as long as the served model is not meant to get such texts.
 
 # %%
 bad = {
@@ -247,10 +238,8 @@ print(f"dropped {len(bad):,} pairs; {len(train):,} for training, {len(validation
 # ## Overfit one batch
 #
 # Before a long training, a short one that must succeed: 32 pairs, again and again. A model that cannot learn them by
-# heart
-# has a bug, or the data has, and no number of epochs will help. The loss begins near $\ln V$, the loss of guessing
-# among
-# $V$ tokens, and must come near 0.
+# heart has a bug, or the data has, and no number of epochs will help. The loss begins near $\ln V$, the loss of
+# guessing among $V$ tokens, and must come near 0.
 
 
 # %%
@@ -277,8 +266,7 @@ print(sum(output == target for output, (_, target) in zip(outputs, few, strict=T
 # ## Find the learning rate
 #
 # One rate is too small to get anywhere, another so large that the loss explodes. A short run tries them all (Smith
-# 2017):
-# the rate grows from batch to batch, and we note the loss of each.
+# 2017): the rate grows from batch to batch, and we note the loss of each.
 
 
 # %% tags=["picture"]
@@ -344,16 +332,14 @@ kerasseq.plotting.plot_history(history, title="Training, with scores of real out
 
 # %% [markdown]
 # (The loss is smoothed, as in tutorial 4: the right token is to get 0.9, so it cannot come near 0.) Where the
-# validation
-# loss turns up while the training loss falls, the model begins to learn by heart: more data, more
-# dropout, or fewer epochs. BLEU often goes on rising for a while, and it is what you watch.
+# validation loss turns up while the training loss falls, the model begins to learn by heart: more data, more dropout,
+# or fewer epochs. BLEU often goes on rising for a while, and it is what you watch.
 #
 # ## Evaluate, once
 #
 # The test is used once, when all choices are made. Sources with several targets count once, with all of them as
-# references. A score without an interval says little: 95 % of the resampled test sets score within it (Koehn 2004),
-# and two
-# models are compared by the interval of their difference, resampled on the same sentences. A baseline says what the
+# references. A score without an interval says little: 95 % of the resampled test sets score within it (Koehn 2004), and
+# two models are compared by the interval of their difference, resampled on the same sentences. A baseline says what the
 # number is worth: here, the source as it is.
 
 # %%
@@ -395,9 +381,9 @@ for score, source, target, output in sorted(scored)[:6]:
 # ## Serve it
 #
 # `export` writes version 1 of a SavedModel, and checks that it answers as the generator does. Vocabularies and beam
-# search
-# are part of the graph: it takes strings and gives strings. A model server does what the next cell does: it loads the
-# folder, and calls a signature. (In a program of its own, `import tensorflow_text` first. Tutorial 6 starts a server.)
+# search are part of the graph: it takes strings and gives strings. A model server does what the next cell does: it
+# loads the folder, and calls a signature. (In a program of its own, `import tensorflow_text` first. Tutorial 6 starts a
+# server.)
 
 # %%
 version = translator.export(folder / "exported")
@@ -416,33 +402,27 @@ for source, text in zip(strange, answers["text"].numpy(), strict=True):
     print(f"{source!r}\n-> {text.decode()!r}\n")
 
 # %% [markdown]
-# It answers everything, for it has never learned to refuse. Upper case is a good example of a hole in the data:
-# there is
-# none in it, so what the model knows of "HOLA" is next to nothing. Either such texts belong into the training, or the
-# program before the model has to lower them.
+# It answers everything, for it has never learned to refuse. Upper case is a good example of a hole in the data: there
+# is none in it, so what the model knows of "HOLA" is next to nothing. Either such texts belong into the training, or
+# the program before the model has to lower them.
 #
 # ## Exercises
 #
 # 1. How much does a leak flatter? Train on the random split, and compare its test score with that of the honest one.
 # 2. Break something on purpose, and see which check finds it: shift all targets by one line; swap the two columns in
-# half
-#    of the lines; use `Adam(0.3)`.
+#    half of the lines; use `Adam(0.3)`.
 # 3. A model that is served gets new data. Continue from `best.keras` with a tenth of the rate on the old and the new
-# pairs,
-#    and export again. What is the number of the version?
+#    pairs, and export again. What is the number of the version?
 #
 # **Solutions**
 #
 # 1. `train, validation, test = splits["random"]`, and the cells from the vocabulary on. The score is higher by what was
 #    learned by heart. To see it alone, score the leaking and the other test pairs apart, each with its interval.
 # 2. Shifted targets: 32 pairs can be learned by heart all the same, but the validation loss does not fall, and the
-#    histogram of ratios becomes wide. Swapped columns: bytes and unknown characters do not show it, the attention
-#    and the
-#    worst outputs do; half of the outputs come in the wrong language. The rate: the loss does not fall, in the
-#    overfitted
-#    batch neither.
+#    histogram of ratios becomes wide. Swapped columns: bytes and unknown characters do not show it, the attention and
+#    the worst outputs do; half of the outputs come in the wrong language. The rate: the loss does not fall, in the
+#    overfitted batch neither.
 # 3. `model = keras.models.load_model(best)`, `model.compile(keras.optimizers.Adam(rate / 10), loss)`, `fit`, and
 #    `TextGenerator(model, preprocessor, "beam").export(folder / "exported")`: version 2. A server that watches the
-#    folder
-#    loads it by itself; callers who name the label `stable` get it when you move that (tutorial 6). The preprocessor
-#    has to stay the same one.
+#    folder loads it by itself; callers who name the label `stable` get it when you move that (tutorial 6). The
+#    preprocessor has to stay the same one.
