@@ -397,6 +397,13 @@ def test_captions_that_cannot_be_scored(score):
         score(["a", "b"], [["a"], []])
 
 
+@pytest.mark.parametrize(("tokenize", "warnings"), [("13a", 1), ("none", 0)])
+def test_tokenized_texts_are_warned_of_where_they_are_tokenized_again(tokenize, warnings, caplog):
+    sentences = ["it is late ."] * 101
+    assert bleu(sentences, sentences, tokenize)["score"] == 100
+    assert sum("tokenized period" in record.message for record in caplog.records) == warnings
+
+
 # === How sure a score is ===
 
 

@@ -38,14 +38,14 @@ def caption_bleu(predictions, references):
 
     Source: Papineni et al. 2002; Post 2018 (sacreBLEU).
     """
-    import sacrebleu  # As above.
+    import sacrebleu  # Deferred: scores are not needed for building and serving models.
 
     predictions, references = with_references(predictions, references)
     predictions = [" ".join(caption_words(text)) for text in predictions]
     references = [[" ".join(caption_words(text)) for text in entry] for entry in references]
     scores = {}
     for order in range(1, 5):
-        metric = sacrebleu.metrics.BLEU(tokenize="none", max_ngram_order=order, smooth_method="none")
+        metric = sacrebleu.metrics.BLEU(tokenize="none", force=True, max_ngram_order=order, smooth_method="none")
         result = corpus_score(metric, predictions, references)
         scores[f"bleu{order}"] = result["score"]
     return {**scores, "signature": f"{CAPTION_WORDS}|{result['signature']}"}

@@ -67,7 +67,9 @@ def bleu(predictions, references, tokenize="13a", resamples=0):
     """
     import sacrebleu  # Deferred: scores are not needed for building and serving models.
 
-    return corpus_score(sacrebleu.metrics.BLEU(tokenize=tokenize), predictions, references, resamples)
+    # Tokenized texts are a mistake, of which sacreBLEU warns, unless its tokenizer is switched off.
+    metric = sacrebleu.metrics.BLEU(tokenize=tokenize, force=tokenize == "none")
+    return corpus_score(metric, predictions, references, resamples)
 
 
 def chrf(predictions, references, resamples=0):
