@@ -40,13 +40,13 @@ import tensorflow as tf
 import kerasseq
 
 keras.utils.set_random_seed(SEED)
-random = np.random.default_rng(SEED)
+rng = np.random.default_rng(SEED)
 
 # %% [markdown]
 # ## The data, looked at first
 #
-# Rows of random letters, to be written again. It is the plainest test of memory: nothing can be guessed, and each
-# letter is needed as many steps later as the row is long, and one more for END.
+# Rows of random letters, to be written again (the *copy* task). It is the plainest test of memory: nothing can be
+# guessed, and each letter is needed as many steps later as the row is long, and one more for END.
 
 # %%
 lengths = np.arange(1, MAX_LENGTH + 1)
@@ -54,7 +54,7 @@ lengths = np.arange(1, MAX_LENGTH + 1)
 
 def make_rows(number, lengths):
     """Random rows of the letters a to j, with spaces, so that each letter is a token."""
-    return [" ".join(random.choice(list("abcdefghij"), length)) for length in random.choice(lengths, number)]
+    return [" ".join(rng.choice(list("abcdefghij"), length)) for length in rng.choice(lengths, number)]
 
 
 train, validation = ([(row, row) for row in make_rows(number, lengths)] for number in (NUM_ROWS, 300))
@@ -78,10 +78,10 @@ print(preprocessor.encode_source([train[0][0]])["encoder_token_ids"].numpy(), "(
 # keep lengths (an orthogonal matrix, with which training starts here). But $1 - h_j^2$ is 1 only where the state is 0:
 # the more the network does, the more it forgets.
 #
-# To measure it, we take the gradient of the last state with respect to the input at each distance, and its norm. It
-# is a
-# matrix `(units, features)`. The trick: the batch holds the same sequence once for each unit, and row $i$ asks for the
-# gradient of unit $i$ alone. The sum of what they ask for is the trace.
+# To measure it, we take the gradient of the last state with respect to the input at each distance, and its norm. It is
+# a matrix `(states, features)`: for the LSTM, states and cell states. The trick: the batch holds the same sequence once
+# for each of these numbers, and row $i$ asks for the gradient of number $i$ alone. The sum of what they ask for is the
+# trace.
 
 
 # %%
@@ -102,7 +102,7 @@ def mean_reach(layer, sequences):
     return np.exp(logs - logs[0])
 
 
-noise = random.normal(size=(3, DISTANCE + 1, 32)).astype("float32")  # (sequences, time, features)
+noise = rng.normal(size=(3, DISTANCE + 1, 32)).astype("float32")  # (sequences, time, features)
 fresh = {cell: kerasseq.layers.Recurrent(UNITS, cell=cell) for cell in ("simple_rnn", "lstm", "gru")}
 LABELS = {"simple_rnn": "simple RNN", "lstm": "LSTM", "gru": "GRU"}
 for layer in fresh.values():
@@ -129,8 +129,8 @@ plt.show()
 # ## Gates
 #
 # A **gate** is a vector of numbers between 0 and 1, computed from input and state by a sigmoid $\sigma$, that
-# multiplies another vector: 0 shuts it out, 1 lets it through. The LSTM has three, and beside its state $h_j$ a
-# **memory cell** $m_j$ (papers write $c$, which is our context):
+# multiplies another vector: 0 shuts it out, 1 lets it through. The LSTM has three, and beside its state $h_j$ a **cell
+# state** $m_j$ (papers write $c$, which is our context):
 #
 # $$\begin{aligned}
 # f_j &= \sigma(x_j W_f + h_{j-1} U_f + b_f) && \text{forget gate: what to keep} \\
@@ -140,17 +140,18 @@ plt.show()
 # m_j &= f_j \odot m_{j-1} + i_j \odot g_j, \qquad h_j = o_j \odot \tanh(m_j).
 # \end{aligned}$$
 #
-# $\odot$ multiplies number by number, and all vectors have `units` numbers. Look at $m_j$: it is the old memory times
-# $f_j$, plus something. On this way there is no matrix and no tanh. A unit whose forget gate is 1 keeps its number for
-# as long as it likes, and the gradient comes back undiminished. (The forget gate came later: Gers et al. 2000.)
+# $\odot$ multiplies number by number, and all vectors have `units` numbers. Look at $m_j$: it is the old cell state
+# times $f_j$, plus something. On this way there is no matrix and no tanh. A unit whose forget gate is 1 keeps its
+# number for as long as it likes, and the gradient comes back undiminished. (The forget gate came later: Gers et al.
+# 2000.)
 
 # %%
 kerasseq.plotting.plot_diagram(
     {
-        "m0": ("memory $m_{j-1}$", 0, 2, "state"),
+        "m0": ("cell state $m_{j-1}$", 0, 2, "state"),
         "keep": (r"keep: $f_j \odot m_{j-1}$", 1.1, 2),
         "add": (r"add: $+\ i_j \odot g_j$", 2.5, 2),
-        "m1": ("memory $m_j$", 3.6, 2, "state"),
+        "m1": ("cell state $m_j$", 3.6, 2, "state"),
         "f": ("forget gate $f_j$", 1.1, 1),
         "i": ("input gate $i_j$", 2.1, 1),
         "g": ("candidate $g_j$", 2.9, 1),
@@ -163,22 +164,23 @@ kerasseq.plotting.plot_diagram(
         ("m0", "keep"), ("keep", "add"), ("add", "m1"), ("f", "keep"), ("i", "add"), ("g", "add"), ("m1", "show"),
         ("o", "show"), ("show", "h1"), ("x", "f"), ("x", "i"), ("x", "g"), ("x", "o"),
     ],
-    title="One step of an LSTM: the memory goes straight through",
+    title="One step of an LSTM: the cell state goes straight through",
 )  # fmt: skip
 
 # %% [markdown]
-# The GRU does with two gates and without a cell of its own: the **update gate** $z_j$ mixes the old state with a new
-# one, and the **reset gate** $r_j$ says how much of the old state the new one sees:
+# The GRU does with two gates and without a cell state: the **update gate** $z_j$ mixes the old state with a new one,
+# and the **reset gate** $r_j$ says how much of the old state the new one sees:
 #
 # $$\begin{aligned}
 # z_j &= \sigma(x_j W_z + h_{j-1} U_z + b_z), \qquad r_j = \sigma(x_j W_r + h_{j-1} U_r + b_r), \\
-# n_j &= \tanh(x_j W_n + b_n + r_j \odot (h_{j-1} U_n + b'_n)), \qquad h_j = z_j \odot h_{j-1} + (1 - z_j) \odot n_j.
+# \tilde h_j &= \tanh(x_j W_h + b_h + r_j \odot (h_{j-1} U_h + b'_h)), \\
+# h_j &= z_j \odot h_{j-1} + (1 - z_j) \odot \tilde h_j.
 # \end{aligned}$$
 #
-# Where $z_j$ is 1 the old number stays. The price: the recurrent layers of an LSTM have four times the weights of
-# those of
-# a simple RNN, of a GRU three times. Here is a step of the LSTM in NumPy; its layer keeps the four parts side by
-# side, in the order $i, f, g, o$.
+# Where $z_j$ is 1 the old number stays. Here the reset gate acts behind the matrix, as in cuDNN and Keras; the paper
+# has it before it: $(r_j \odot h_{j-1}) U_h$. The price: the recurrent layers of an LSTM have four times the weights of
+# those of a simple RNN, of a GRU three times. Here is a step of the LSTM in NumPy; its layer keeps the four parts side
+# by side, in the order $i, f, g, o$.
 
 
 # %%
@@ -206,15 +208,14 @@ print("forget gates at the beginning, with inputs of 0:", sigmoid(fresh["lstm"].
 # %% [markdown]
 # The bias of the forget gates begins at 1, so that they are open by $\sigma(1) = 0.73$ (Jozefowicz et al. 2015). With
 # this factor a step the line of the LSTM above begins to fall; farther away it is less steep, for $h_{j-1}$ is another
-# way back. The GRU's gates begin at $\sigma(0) = 0.5$. Its line falls to about 0.6 of its height in each step and
-# not to
-# 0.5, for the old state also comes back through the candidate $n_j$.
+# way back. The GRU's gates begin at $\sigma(0) = 0.5$. Its line falls to about 0.6 of its height in each step and not
+# to 0.5, for the old state also comes back through the candidate $\tilde h_j$.
 #
 # ## Three cells, one task
 #
-# The models are those of tutorial 1 with another cell. The context of the LSTM is its last state *and* its last memory.
-# Before training and after each epoch we measure the reach of the encoder, on embedded rows of the longest length. (The
-# simple RNN gets a smaller learning rate than the others. With theirs it does worse.)
+# The models are those of tutorial 1 with another cell. The context of the LSTM is its last state *and* its last cell
+# state. Before training and after each epoch we measure the reach of the encoder, on embedded rows of the longest
+# length. (The simple RNN gets a smaller learning rate than the others.)
 
 
 # %%
@@ -233,22 +234,22 @@ def encoder_reach(model):
     return mean_reach(encoder.get_layer("forward_0"), encoder.get_layer("embedding")(probes))
 
 
-for cell, (builder, rate) in builders.items():
+for cell, (builder, learning_rate) in builders.items():
     models[cell] = builder(
         preprocessor.source_vocabulary_size, preprocessor.target_vocabulary_size, embedding_dim=32, units=UNITS
     )
     print(f"\n{LABELS[cell]}: {models[cell].count_params():,} weights")
     batches = preprocessor.dataset(train, batch_size=64, shuffle=True, seed=SEED)
-    schedule = keras.optimizers.schedules.CosineDecay(rate, EPOCHS * len(batches), alpha=0.02)
+    schedule = keras.optimizers.schedules.CosineDecay(learning_rate, EPOCHS * len(batches), alpha=0.02)
     optimizer = keras.optimizers.Adam(schedule, clipnorm=1.0)
     models[cell].compile(optimizer, kerasseq.losses.MaskedCrossentropy())
     reaches[cell] = [encoder_reach(models[cell])]
     measure = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs, cell=cell: reaches[cell].append(encoder_reach(models[cell]))
     )
-    checked = preprocessor.dataset(validation, batch_size=64)
+    validation_batches = preprocessor.dataset(validation, batch_size=64)
     histories[cell] = models[cell].fit(
-        batches, validation_data=checked, epochs=EPOCHS, shuffle=False, verbose=2, callbacks=[measure]
+        batches, validation_data=validation_batches, epochs=EPOCHS, shuffle=False, verbose=2, callbacks=[measure]
     )
 
 # %%
@@ -256,7 +257,7 @@ figure, axis = plt.subplots(figsize=(6, 3.2), layout="constrained")
 for cell, history in histories.items():
     losses = history.history["val_loss"]
     axis.plot(range(1, len(losses) + 1), losses, "o-", markersize=4, label=LABELS[cell])
-axis.set(xlabel="epoch", ylabel="validation loss, nats a token", title="Learning to write rows again")
+axis.set(xlabel="epoch", ylabel="validation loss, nats per token", title="Learning to write rows again")
 axis.grid(alpha=0.3)
 axis.legend()
 plt.show()
@@ -308,7 +309,7 @@ plt.show()
 # In the end all three reach back to the first letter. But a gradient says only that *something* of a letter arrives,
 # not that it can be told from the other letters. In each step the simple RNN puts its whole state through $U$; it has
 # no way to write into one place and leave the others alone. The forget gates show how the LSTM does it: for each unit
-# the mean over all places of these rows, in order of size.
+# the mean over all places of these rows, in order of size. (The encoder calls the states of all steps its memory.)
 
 # %%
 encoder = models["lstm"].get_layer("encoder")
@@ -345,10 +346,9 @@ plt.show()
 
 # %% [markdown]
 # The simple RNN fails at four letters already. The LSTM still writes about half of the rows of 13 letters, the GRU a
-# quarter. The longer the row, the more letters are wrong, and not only the last ones: each further letter makes the
-# others less
-# certain, for all of them live in the same numbers. More units, more data and more epochs move the edge to the right.
-# They do not remove it. A sentence of forty words, or an article, is far beyond it.
+# third. The longer the row, the more letters are wrong, and not only the last ones: each further letter makes the
+# others less certain, for all of them live in the same numbers. More units, more data and more epochs move the edge to
+# the right. They do not remove it. A sentence of forty words, or an article, is far beyond it.
 #
 # So do not squeeze the source into one vector. The encoder has a state for *each* token, and throws all but the last
 # away. Tutorial 3 keeps them, and lets the decoder look at the one it needs: **attention**.
@@ -366,6 +366,5 @@ plt.show()
 # 2. `bias = fresh["lstm"].bias.numpy(); bias[UNITS : 2 * UNITS] = 3; fresh["lstm"].bias.assign(bias)`, then
 #    `mean_reach(fresh["lstm"], 0.3 * noise)`. With 0 it falls to about a half in each of the first steps. With 3 it
 #    does not fade any more: the gates keep 0.95 a step, and the other way, through $h_{j-1}$, does the rest.
-# 3. Pairs `(row, row[::-1])`, and the loop for `"simple_rnn"` and `"gru"` with `EPOCHS = 6`. In a run of ours the GRU
-#    was far behind: what was read last is needed first, so there is little to protect, and a state that turns with
-#    each step makes a good stack. No cell is the best for everything.
+# 3. Pairs `(row, row[::-1])`, and the loop for `"simple_rnn"` and `"gru"` with `EPOCHS = 6`. What was read last is
+#    needed first, so there is less for the gates to protect than in the copy task.

@@ -95,15 +95,15 @@ print(" ".join(piece.decode() for piece in pieces[0].numpy()))
 # %% [markdown]
 # ## Two ways to a token
 #
-# In step $t$ the decoder has its state $s_t$, the embedding $y_t$ of the previous token, the attention weights $a_t$
-# over the source tokens $x_1, x_2, \dots$, and the context $h^*_t$, the sum of the memory under these weights: tutorial
-# 3 has all of them. Two equations are new:
+# In step $i$ the decoder has its state $s_i$, the embedding $y_{i-1}$ of the previous token, the attention weights
+# $a_{ij}$ over the source tokens $w_1, w_2, \dots$, and the context $c_i = \sum_j a_{ij} h_j$ of the memory $h_j$, as
+# in tutorial 3. Two equations are new:
 #
-# $$p_\mathrm{gen} = \sigma(w_h^T h^*_t + w_s^T s_t + w_y^T y_t + b)$$
+# $$p_\mathrm{gen} = \sigma(c_i\,u_c + s_i\,u_s + y_{i-1}\,u_y + b)$$
 #
-# $$P(w) = p_\mathrm{gen} \, P_\mathrm{vocab}(w) + (1 - p_\mathrm{gen}) \sum_{i:\, x_i = w} a_{ti}$$
+# $$P(w) = p_\mathrm{gen} \, P_\mathrm{vocab}(w) + (1 - p_\mathrm{gen}) \sum_{j:\, w_j = w} a_{ij}$$
 #
-# The **generation probability** $p_\mathrm{gen}$ is one number between 0 and 1; $w_h$, $w_s$, $w_y$ and $b$ are
+# The **generation probability** $p_\mathrm{gen}$ is one number between 0 and 1; $u_c$, $u_s$, $u_y$ and $b$ are
 # learned, $\sigma$ is the logistic function. $P_\mathrm{vocab}$ is the softmax over the vocabulary that every decoder
 # has. The sum gives a token $w$ the attention of all positions that hold it. The weights that say where to look are,
 # read another way, a distribution over the tokens of the source. $P$ mixes the two, and adds up to 1 as both do.
@@ -122,7 +122,7 @@ vocabulary = ["the", "kubel", "was", "traded", "arrested", "."]
 source_ids = np.array([1, 2, 3, 5])  # kubel was traded .
 attention = np.array([0.7, 0.1, 0.15, 0.05])  # (source,)
 logits = np.array([2.0, -3.0, 1.0, 0.5, 1.5, 0.0])  # (vocabulary,)
-features = np.array([0.3, -0.2, 0.8, 0.1, -0.5, 0.4])  # h*, s and y side by side
+features = np.array([0.3, -0.2, 0.8, 0.1, -0.5, 0.4])  # c, s and y side by side
 kernel, bias = np.array([-0.4, 0.9, -1.1, 0.2, 0.7, -0.3]), -0.2
 
 p_gen = 1 / (1 + np.exp(-(features @ kernel + bias)))
@@ -151,9 +151,10 @@ plt.show()
 # ### Coverage
 #
 # A decoder that looks at a place twice writes its words twice. **Coverage** is what it has looked at so far,
-# $c_t = \sum_{t' < t} a_{t'}$, a number for each source position. The attention reads it: its score is the additive one
-# of tutorial 3 with one term more, $e_{ti} = v^T \tanh(W_h h_i + W_s s_t + w_c c_{ti} + b)$ for the memory $h_i$ of
-# position $i$. And a loss punishes what a step looks at again, $\sum_i \min(a_{ti}, c_{ti})$, the mean over all steps:
+# $\kappa_{ij} = \sum_{k < i} a_{kj}$, a number for each source position. The attention reads it: its score is the
+# additive one of tutorial 3, asked by the state after the step, with one term more, $e_{ij} = \tanh(h_j W_h + s_i W_s +
+# \kappa_{ij} w_\kappa + b)\,v$. And a loss punishes what a step looks at again, $\sum_j \min(a_{ij}, \kappa_{ij})$, the
+# mean over all steps:
 
 # %%
 weights = np.array([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.7, 0.2, 0.1]])  # (target, source): the last step goes back.
@@ -164,16 +165,17 @@ layer(np.zeros((1, 3, 6)), weights[None], target_mask=np.ones((1, 3), bool))
 np.testing.assert_allclose(layer.losses[0], losses.mean(), atol=1e-6)
 
 # %% [markdown]
-# The paper trains without that loss first, and with it for a short while in the end. So do we. All parts together:
+# The paper trains without coverage first, and adds both, the term and the loss, for a short while in the end. Our
+# attention reads the coverage from the start; only the loss comes later. All parts together:
 
 # %%
 boxes = {
-    "source": ("source tokens $x$\n(batch, source)", -1.05, 0, "data"),
+    "source": ("source tokens $w$\n(batch, source)", -1.05, 0, "data"),
     "encoder": ("bidirectional GRU\n(batch, source, 2 · units)", 0, 1.1),
-    "previous": ("previous token, $y_t$\n(batch, target)", 3.5, 0, "data"),
-    "decoder": ("GRU, state $s_t$\n(batch, target, units)", 2.45, 1.1),
-    "coverage": ("coverage $c_t$: sum\nof earlier weights\n(batch, source)", -0.2, 2.2, "state"),
-    "attention": ("weights $a_t$ (batch, target, source)\ncontext $h^*_t$ (batch, target, 2 · units)", 1.15, 2.2),
+    "previous": ("previous token, $y_{i-1}$\n(batch, target)", 3.5, 0, "data"),
+    "decoder": ("GRU, state $s_i$\n(batch, target, units)", 2.45, 1.1),
+    "coverage": ("coverage $\\kappa_i$: sum\nof earlier weights\n(batch, source)", -0.2, 2.2, "state"),
+    "attention": ("weights $a_i$ (batch, target, source)\ncontext $c_i$ (batch, target, 2 · units)", 1.15, 2.2),
     "copy": ("copy distribution\n(batch, target,\nvocabulary)", -1.05, 3.3),
     "generate": ("$P_{vocab}$\n(batch, target, vocabulary)", 1.9, 3.3),
     "gate": ("$p_{gen}$\n(batch, target)", 3.5, 3.3),
@@ -188,23 +190,26 @@ arrows = [
 kerasseq.plotting.plot_diagram(boxes, arrows, title="A pointer-generator")
 
 # %% [markdown]
-# ## Two models, one difference
+# ## With and without copying
 #
-# Data, batches, sizes, attention and epochs are the same; one model copies. Its $p_\mathrm{gen}$ begins with a bias of
-# -2, a probability of about 0.12 to generate: a model that copies from the first step on has a reason to learn where to
-# look. The learning rate rises for a tenth of the steps and then falls.
+# Data, batches, sizes, attention and epochs are the same. One model copies; its readout has no tanh, as in the paper,
+# and its $p_\mathrm{gen}$ begins with a bias of -2, a probability of about 0.12 to generate: a model that copies from
+# the first step on has a reason to learn where to look. The learning rate rises for a tenth of the steps and then
+# falls.
 
 
 # %%
-def fit(model, epochs, peak):
+def fit(model, epochs, learning_rate):
     batches = preprocessor.dataset(train, batch_size=32, shuffle=True, seed=SEED)
     warmup = 1 + epochs * len(batches) // 10
     decay = max(1, epochs * len(batches) - warmup)
-    rate = keras.optimizers.schedules.CosineDecay(peak / 10, decay, 0.02, warmup_target=peak, warmup_steps=warmup)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        learning_rate / 10, decay, 0.02, warmup_target=learning_rate, warmup_steps=warmup
+    )
     loss, perplexity = kerasseq.losses.MaskedCrossentropy(), kerasseq.metrics.Perplexity()
-    model.compile(keras.optimizers.Adam(rate, clipnorm=1.0), loss, weighted_metrics=[perplexity])
-    held_out = preprocessor.dataset(validation, batch_size=64)
-    return model.fit(batches, validation_data=held_out, epochs=epochs, shuffle=False, verbose=2)
+    model.compile(keras.optimizers.Adam(schedule, clipnorm=1.0), loss, weighted_metrics=[perplexity])
+    validation_batches = preprocessor.dataset(validation, batch_size=64)
+    return model.fit(batches, validation_data=validation_batches, epochs=epochs, shuffle=False, verbose=2)
 
 
 sizes = {"cell": "gru", "units": UNITS, "embedding_dim": 96, "attention": "coverage", "tie_embeddings": True}
@@ -220,7 +225,7 @@ histories = {"attention": fit(plain, EPOCHS, 2e-3), "pointer-generator": fit(cop
 # The perplexity is the exponential of the mean loss: among how many equally likely tokens the model hesitates. Without
 # copying, the steep fall comes late: first the attention has to find out where to look, and then the softmax what to
 # make of it. With copying it comes at once. In the last epochs the perplexity of that model falls in training alone: it
-# begins to learn by heart.
+# begins to learn by heart (it **overfits**).
 
 # %%
 figure, axis = plt.subplots(figsize=(6, 3.2), layout="constrained")
@@ -280,9 +285,10 @@ for row in rare[:3]:
 #
 # ## Where it copies
 #
-# Each row is a token of the output, each column one of the source: how probable it was, before the token was chosen, that
-# this step copies from there, $(1 - p_\mathrm{gen}) \, a_{ti}$. So a row may have some weight on other tokens than the one
-# that it wrote. The last column, "vocabulary", is $p_\mathrm{gen}$. Where the diagonal jumps, words are left out.
+# Each row is a token of the output, each column one of the source: how probable it was, before the token was chosen,
+# that this step copies from there, $(1 - p_\mathrm{gen}) \, a_{ij}$. So a row may have some weight on other tokens than
+# the one that it wrote. The last column, "vocabulary", is $p_\mathrm{gen}$. Where the diagonal jumps, words are left
+# out.
 
 # %% tags=["picture"]
 kerasseq.plotting.plot_attention(generations[rare[0]], copies=True)
@@ -299,6 +305,8 @@ for generation in generations:
 print(*(f"{kind}: {np.mean(values or [0]):.3f}" for kind, values in kinds.items()), sep="\n")
 
 # %% [markdown]
+# It writes full stops mostly itself, first tokens sometimes, and copies nearly all else.
+#
 # ## Say nothing twice
 #
 # How often does a sequence of three tokens return in an output? There are two cures. One is learned: train on for
@@ -329,8 +337,8 @@ for name, count in counts.items():
 report({name: outputs[name] for name in counts})
 
 # %% [markdown]
-# The rule cures the symptom, always, and would spoil what rightly comes twice. The loss is meant to change where the model
-# looks. Here it changes too little to tell from chance, for in one sentence there is little to repeat; the paper
+# The rule cures the symptom, always, and would spoil what rightly comes twice. The loss is meant to change where the
+# model looks. Here it changes too little to tell from chance, for in one sentence there is little to repeat; the paper
 # summarizes articles in several sentences, where repetition is the first thing one sees. (The validation loss of the
 # second run contains the coverage loss. Compare the perplexities.)
 #
@@ -353,9 +361,9 @@ for text in (
 #
 # ## A larger model
 #
-# The released summarizer is larger (two layers of 192 units), its encoder has read 65,000 sentences more and learned what
-# a parser says of them, and its search writes whole words of the source alone, so that "new" is 0 by construction. Its
-# model card says what that is worth.
+# The released summarizer is larger (two layers of 192 units), its encoder has read 65,000 sentences more and learned
+# what a parser says of them, and its search writes whole words of the source alone, so that "new" is 0 by construction.
+# Its model card says what that is worth.
 
 # %%
 summaries = outputs["coverage loss, no trigram twice"]
@@ -370,8 +378,8 @@ report(compared)
 # ## What it gets wrong
 #
 # One word can turn a sentence round. How often does a reference deny something, and our output does not? A search for
-# words cannot tell whether the output then says the opposite, has left the clause out, or is broken: read them. And which
-# outputs share least with their references?
+# words cannot tell whether the output then says the opposite, has left the clause out, or is broken: read them. And
+# which outputs share least with their references?
 
 # %%
 negation = re.compile(r"\b(no|not|never|without|cannot)\b|n ?'t\b", re.IGNORECASE)
@@ -387,8 +395,8 @@ for row in [*lost[:3], *np.argsort(overlap)[:3]]:
 # %% [markdown]
 # Sort them. Some are no worse than their reference: the sentence says two things, and the model keeps the other one.
 # Some are broken: look at the first words, which it writes before the attention has settled on a beginning, and at the
-# joints, where it jumps into the middle of a clause. The dangerous ones, rarer here, read well and are untrue: the right
-# words, put together to what the source never said. Copying keeps names. It does not make a summary true, and no score here tells.
+# joints, where it jumps into the middle of a clause. The dangerous ones read well and are untrue: the right words, put
+# together to what the source never said. Copying keeps names. It does not make a summary true, and no score here tells.
 #
 # ## Exercises
 #
