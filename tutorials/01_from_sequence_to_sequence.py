@@ -48,8 +48,8 @@ keras.utils.set_random_seed(SEED)
 # ## The data, looked at first
 #
 # `load_dates` generates dates as people write them, in five languages and 55 forms, each with its ISO 8601 form. No
-# date of the test is in the training, however it is written. We put spaces in the place of the hyphens, so that year,
-# month and day are three short words; why that helps, you will see further down.
+# date of the test is in the training, however it is written. We put spaces in the place of the hyphens, so that the
+# target is a few subwords; further down, the same dates in characters.
 
 # %%
 sides = kerasseq.datasets.load_dates(NUM_EXAMPLES)
@@ -79,8 +79,9 @@ print([piece.decode() for piece in preprocessor.source_tokens(ids).numpy()[0]])
 #
 # $$h_j = \tanh(x_j W + h_{j-1} U + b), \qquad j = 1 \ldots n.$$
 #
-# $W$, $U$ and $b$ are learned, and the same in all steps. So one network reads sources of any length. Its last state is
-# the **context vector** $c = h_n$: all that the decoder will ever know of the source.
+# Vectors are rows, as in the code. $W$, $U$ and $b$ are learned, and the same in all steps. So one network reads
+# sources of any length. Its last state is the **context vector** $c = h_n$: all that the decoder will ever know of the
+# source.
 #
 # The decoder is such a network too, with weights of its own. Its state $s_i$ begins at $c$. In each step it reads the
 # embedding $y_{i-1}$ of the token that was written last (at first: START), and gives a probability to each token:
@@ -134,7 +135,7 @@ for part in (encoder, decoder):
 # ## One step by hand
 #
 # The equations are short enough to compute them in NumPy, from the model's own weights. First the encoder: one step is
-# one line, and a loop of it reads the source.
+# one line, and a loop of it reads the source. The encoder calls the states of all steps its **memory**.
 
 
 # %%
@@ -167,7 +168,7 @@ def decoder_step(token_id, s):
     return s, s @ V + a
 
 
-START, END = 2, 3
+START, END = kerasseq.preprocessing.vocabulary.START_ID, kerasseq.preprocessing.vocabulary.END_ID
 _, logits = decoder_step(START, h)  # h is the last state, the context.
 whole = model({**ids, "decoder_token_ids": keras.ops.array([[START]], "int32")})  # (1, 1, vocabulary)
 print(f"logits: largest difference to Keras {np.abs(logits - keras.ops.convert_to_numpy(whole)[0, 0]).max():.1e}")
@@ -195,21 +196,21 @@ for name, row in {"decoder reads": inputs["decoder_token_ids"], "should say": la
 
 
 # %%
-def train_model(model, preprocessor, train, validation, epochs, rate):
+def train_model(model, preprocessor, train, validation, epochs, learning_rate):
     """Trains a model by teacher forcing; returns Keras's history."""
     batches = preprocessor.dataset(train, batch_size=64, shuffle=True, seed=SEED)
-    rate = keras.optimizers.schedules.CosineDecay(rate, epochs * len(batches), alpha=0.02)
+    schedule = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * len(batches), alpha=0.02)
     model.compile(
-        keras.optimizers.Adam(rate, clipnorm=1.0),
+        keras.optimizers.Adam(schedule, clipnorm=1.0),
         kerasseq.losses.MaskedCrossentropy(),
         weighted_metrics=[kerasseq.metrics.TokenAccuracy()],
     )
-    checked = preprocessor.dataset(validation, batch_size=64)
+    validation_batches = preprocessor.dataset(validation, batch_size=64)
     # `shuffle=False` is for Keras: the data set shuffles itself.
-    return model.fit(batches, validation_data=checked, epochs=epochs, shuffle=False, verbose=2)
+    return model.fit(batches, validation_data=validation_batches, epochs=epochs, shuffle=False, verbose=2)
 
 
-history = train_model(model, preprocessor, train, validation, EPOCHS, rate=2e-3)
+history = train_model(model, preprocessor, train, validation, EPOCHS, learning_rate=2e-3)
 
 # %%
 kerasseq.plotting.plot_history(history, title="Learning to write dates")
@@ -239,8 +240,8 @@ for text in ("3rd of May, 1998", "Sonntag, 23. März 2033", "5 mai 2021"):
 
 # %% [markdown]
 # Teacher forcing and generation are not the same task: in generation the model reads sequences that may be wrong, which
-# it never did in training, and one mistake can lead to others. So judge a model by what it generates. **Exact match**
-# is the share of test dates that are right from beginning to end.
+# it never did in training, and one mistake can lead to others. This gap is called **exposure bias**. So judge a model
+# by what it generates. **Exact match** is the share of test dates that are right from beginning to end.
 
 # %%
 sources, targets = zip(*test, strict=True)
@@ -275,7 +276,7 @@ figure, axis = plt.subplots(figsize=(6, 5), layout="constrained")
 image = axis.imshow(directions[0] @ directions[1].T, cmap="RdBu_r", vmin=-1, vmax=1)
 axis.set_xticks(range(12), months["French"], rotation=90)
 axis.set_yticks(range(12), months["English"])
-axis.set_title("Context vectors of the months, in two languages")
+axis.set(xlabel="French", ylabel="English", title="Context vectors of the months, in two languages")
 figure.colorbar(image, label="cosine")
 plt.show()
 
@@ -294,8 +295,8 @@ for row in wrong[:6]:
 # ### The same dates, in characters
 #
 # Now cut the same dates into single characters, all but a few, and write the hyphens again. The cell and the number of
-# units stay (and the learning rate is halved, which suits this model better). But the way is longer: half of the dates
-# have 11 to 19 tokens to read, and there are 12 to write.
+# units stay (and the learning rate is halved). But the way is longer: half of the dates have 11 to 19 tokens to read,
+# and there are 12 to write.
 
 # %%
 characters = kerasseq.preprocessing.TextPreprocessor(
@@ -306,7 +307,7 @@ characters = kerasseq.preprocessing.TextPreprocessor(
 speller = kerasseq.models.VanillaSeq2Seq(
     characters.source_vocabulary_size, characters.target_vocabulary_size, embedding_dim=64, units=UNITS
 )
-history = train_model(speller, characters, sides[0], sides[1], EPOCHS, rate=1e-3)
+history = train_model(speller, characters, sides[0], sides[1], EPOCHS, learning_rate=1e-3)
 spelled = kerasseq.TextGenerator(speller, characters, sampler="greedy").generate(sources)
 for source, text in zip(sources[:4], spelled, strict=False):
     print(f"{source:28} -> {text}")
@@ -317,14 +318,14 @@ right = {
         100 * np.mean([text[part] == target[part] for text, target in zip(texts, targets, strict=True)])
         for part in (slice(0, 4), slice(5, 7), slice(8, 10))
     ]
-    for name, texts in {"short words": written, "characters": spelled}.items()
+    for name, texts in {"subwords": written, "characters": spelled}.items()
 }
 figure, axis = plt.subplots(figsize=(6, 3), layout="constrained")
 for offset, (name, values) in zip((-0.2, 0.2), right.items(), strict=True):
     bars = axis.bar(np.arange(3) + offset, values, 0.38, label=name)
     axis.bar_label(bars, fmt="%.0f")
 axis.set_xticks(range(3), ["year", "month", "day"])
-axis.set(ylabel="right, % of test dates", ylim=(0, 135), title="One cell, two ways to cut the texts")
+axis.set(ylabel="right, % of test dates", ylim=(0, 135), title="One cell, two vocabularies")
 axis.legend(loc="upper center", ncols=2)
 plt.show()
 
@@ -336,21 +337,21 @@ plt.show()
 # ### Rows of letters
 #
 # Dates differ in many ways. To see the length alone, take rows of random letters, and two tasks: to write the row
-# **again**, and to write it **backwards**. Both need all letters in the context. Two models are trained, alike in
-# everything but the target.
+# **again** (the *copy* task), and to write it **backwards** (*reverse*). Both need all letters in the context. Two
+# models are trained, alike in everything but the target.
 
 # %%
-random = np.random.default_rng(SEED)
+rng = np.random.default_rng(SEED)
 
 
-def rows_of_letters(number, lengths):
+def make_rows(number, lengths):
     """Random rows of the letters a to j, with spaces, so that each letter is a token."""
-    return [" ".join(random.choice(list("abcdefghij"), length)) for length in random.choice(lengths, number)]
+    return [" ".join(rng.choice(list("abcdefghij"), length)) for length in rng.choice(lengths, number)]
 
 
 lengths = np.arange(1, MAX_LENGTH + 1)
-rows, validation_rows = rows_of_letters(NUM_ROWS, lengths), rows_of_letters(300, lengths)
-test_rows = {length: rows_of_letters(200, [length]) for length in lengths}
+rows, validation_rows = make_rows(NUM_ROWS, lengths), make_rows(300, lengths)
+test_rows = {length: make_rows(200, [length]) for length in lengths}
 letters = kerasseq.preprocessing.TextPreprocessor.from_pairs([(row, row) for row in rows], vocabulary_size=281)
 exact = {}
 for task, step in {"again": 1, "backwards": -1}.items():
@@ -359,7 +360,7 @@ for task, step in {"again": 1, "backwards": -1}.items():
         letters.source_vocabulary_size, letters.target_vocabulary_size, embedding_dim=32, units=UNITS
     )
     pairs, validation_pairs = ([(row, row[::step]) for row in some] for some in (rows, validation_rows))
-    train_model(copier, letters, pairs, validation_pairs, EPOCHS_ROWS, rate=1e-3)
+    train_model(copier, letters, pairs, validation_pairs, EPOCHS_ROWS, learning_rate=1e-3)
     writer = kerasseq.TextGenerator(copier, letters, sampler="greedy")
     exact[task] = [
         kerasseq.evaluation.exact_match(writer.generate(some), [row[::step] for row in some])["score"]
@@ -403,8 +404,8 @@ plt.show()
 #
 # 1. $n \log_2 10$, so 33 bits for ten letters, against 128 times 32. Even if only a few bits of each number are of use,
 #    the size is not what stops it here, as the rows backwards show.
-# 2. `more = rows_of_letters(200, [MAX_LENGTH + 1])`, then `writer.generate(more)`. Hardly any row is right, and most
-#    outputs stop at the length that the model knows: it learned to do up to `MAX_LENGTH` steps, not to reverse.
+# 2. `more = make_rows(200, [MAX_LENGTH + 1])`, then `writer.generate(more)`. Hardly any row is right, and most outputs
+#    stop at the length that the model knows: it learned to do up to `MAX_LENGTH` steps, not to reverse.
 # 3. Mostly the month of the source, but often another day. Only the context knows the source, and the decoder goes on
 #    from its state and from what it reads. Here it reads a year that does not fit its state. Under teacher forcing that
 #    never happened, so nothing taught it what to do then.

@@ -78,21 +78,21 @@ model = kerasseq.models.AttentionSeq2Seq(
     embedding_dim=48, attention="bahdanau",
 )  # fmt: skip
 batches = preprocessor.dataset(train, batch_size=64, shuffle=True, seed=SEED)
-rate = keras.optimizers.schedules.CosineDecay(5e-3, 2 * EPOCHS * len(batches), alpha=0.02)  # for both versions
+schedule = keras.optimizers.schedules.CosineDecay(5e-3, 2 * EPOCHS * len(batches), alpha=0.02)  # for both versions
 model.compile(
-    keras.optimizers.Adam(rate, clipnorm=1.0),
+    keras.optimizers.Adam(schedule, clipnorm=1.0),
     kerasseq.losses.MaskedCrossentropy(),
     weighted_metrics=[kerasseq.metrics.TokenAccuracy()],
 )
-checks = preprocessor.dataset(validation, batch_size=64)
-first = model.fit(batches, validation_data=checks, epochs=EPOCHS, shuffle=False, verbose=2)
+validation_batches = preprocessor.dataset(validation, batch_size=64)
+first = model.fit(batches, validation_data=validation_batches, epochs=EPOCHS, shuffle=False, verbose=2)
 
 # %% [markdown]
 # ## Export
 #
 # A `TextGenerator` joins the model, its preprocessor and a sampler to one graph from strings to strings. `export`
-# writes it as a *SavedModel* into a numbered folder, a **version**. A version appears whole or not at all, and is
-# never overwritten: the next one gets the next number.
+# writes it as a *SavedModel* into a numbered folder, a **version**. A version appears whole or not at all, and is never
+# overwritten: the next one gets the next number.
 
 # %%
 temporary = tempfile.TemporaryDirectory()  # Gone in the end. A server needs a folder that stays.
@@ -182,10 +182,9 @@ for record in tf.data.TFRecordDataset(str(version / "assets.extra" / "tf_serving
 # %% [markdown]
 # ### Digests
 #
-# `kerasseq.json` has the SHA-256 of the graph, the weights and the vocabularies, and `TextGenerator.load` refuses
-# what was
-# copied badly. The server does not read these digests, so load a copied version once before the server sees it. Let one
-# bit of a copy's weights fall over:
+# `kerasseq.json` has the SHA-256 of the graph, the weights and the vocabularies, and `TextGenerator.load` refuses what
+# was copied badly. The server does not read these digests, so load a copied version once before the server sees it. Let
+# one bit of a copy's weights fall over:
 
 # %%
 with tempfile.TemporaryDirectory() as folder:
@@ -243,16 +242,15 @@ for name in ("greedy", "serving_default"):
     print(
         name, *(f"{size}: {cost:.1f} ms, {speed:.0f}/s;" for size, cost, speed in zip(sizes, costs, rates, strict=True))
     )
-for axis, label in zip(axes, ("milliseconds a request", "dates a second"), strict=True):
-    axis.set(xlabel="dates in a request", ylabel=label, ylim=(0, None), xticks=sizes, title=label.capitalize())
+for axis, label in zip(axes, ("milliseconds per request", "dates per second"), strict=True):
+    axis.set(xlabel="dates in a request", ylabel=label, ylim=(0, None), xticks=sizes)
     axis.legend()
 plt.show()
 
 # %% [markdown]
-# They do: look at the milliseconds. Two ways to be faster, then: `greedy` where its answers are good enough, and
-# more texts a request. But callers come
-# one by one. So the server waits for company, two milliseconds long, and runs together what has arrived. That is
-# **batching**, and it is written in a file.
+# They do: look at the milliseconds. Two ways to be faster, then: `greedy` where its answers are good enough, and more
+# texts a request. But callers come one by one. So the server waits for company, two milliseconds long, and runs
+# together what has arrived. That is **batching**, and it is written in a file.
 #
 # ## The files of a deployment
 #
@@ -275,8 +273,8 @@ settings("models.config")
 
 # %% [markdown]
 # `max_batch_size` is the most rows of a run and of a request, `num_batch_threads` how many runs go on at a time: as
-# many as there are CPUs. When `max_enqueued_batches` runs are waiting, the next caller hears 503, "try again", at
-# once, which is better than to hear nothing for a minute.
+# many as there are CPUs. When `max_enqueued_batches` runs are waiting, the next caller hears 503, "try again", at once,
+# which is better than to hear nothing for a minute.
 #
 # `docker-compose.yml` starts the server with these files:
 #
@@ -338,9 +336,8 @@ for path, body in StandIn.requests:
     print(f"\nPOST {path}\n{body}")
 
 # %% [markdown]
-# (The last date is none: version 1 has learned for two epochs only, and a server passes on what a model says.) That
-# is all
-# of REST: an address that names model and label, and JSON. gRPC sends the same in a binary form, over one
+# (The last date is wrong: version 1 has learned for two epochs only, and a server passes on what a model says.) That is
+# all of REST: an address that names model and label, and JSON. gRPC sends the same in a binary form, over one
 # connection for many calls. The message can be made without a server:
 
 # %%
@@ -369,7 +366,9 @@ print(f"{len(request.SerializeToString())} bytes:\n{request}")
 # callers ask for `stable`, and `stable` is version 1.
 
 # %%
-second = model.fit(batches, validation_data=checks, initial_epoch=EPOCHS, epochs=2 * EPOCHS, shuffle=False, verbose=2)
+second = model.fit(
+    batches, validation_data=validation_batches, initial_epoch=EPOCHS, epochs=2 * EPOCHS, shuffle=False, verbose=2
+)
 version = pathlib.Path(generator.export(models / "dates"))
 served[2] = tf.saved_model.load(str(version))
 print("exported:", version.relative_to(models))
@@ -389,15 +388,15 @@ clients = {label: kerasseq.serving.Client(url, "dates", label=label) for label i
 dates, expected = zip(*validation[:300], strict=True)
 answers = {label: client.generate(dates, signature="greedy") for label, client in clients.items()}
 for label, texts in answers.items():
-    print(f"{label}: {np.mean([text == right for text, right in zip(texts, expected, strict=True)]):.1%} right")
+    print(f"{label}: {kerasseq.evaluation.exact_match(texts, expected)['score']:.1f}% right")
 different = [row for row in range(len(dates)) if answers["stable"][row] != answers["canary"][row]]
 for row in different[:6]:
     print(f"{dates[row]:<34} stable {answers['stable'][row]}  canary {answers['canary'][row]}  is {expected[row]}")
 
 # %% [markdown]
-# Is it better? Then `stable` follows. Does something go wrong in the night? Version 1 is still loaded, so the way
-# back is a line in `models.config`, which the server of `docker-compose.yml` reads every ten seconds. The client asks
-# as before.
+# Is it better? Then `stable` follows. Does something go wrong in the night? Version 1 is still loaded, so the way back
+# is a line in `models.config`, which the server of `docker-compose.yml` reads every ten seconds. The client asks as
+# before.
 
 # %%
 asked = dates[different[0]] if different else dates[0]
@@ -409,7 +408,7 @@ server.shutdown()
 # %% [markdown]
 # ## What it gets wrong
 #
-# A server answers everything. What is no date mostly gets a date all the same:
+# A server answers everything. What is no date mostly gets an answer that looks like one:
 
 # %%
 strange = ["3rd of May, 1998", "the day after tomorrow", "31 February 2001", "99/99/99", "Grüße aus Köln", ""]
@@ -435,5 +434,4 @@ for text, answer, score in zip(strange, outputs["text"].numpy(), outputs["score"
 #    `tf.saved_model.load` of that, and `milliseconds(loaded.signatures["serving_default"], 1)`, for each width.
 # 3. 32 requests of up to 32 dates, one after the other, under one deadline. A request of 1,000 is more than
 #    `max_batch_size`, so the server refuses it with 400. Larger batches may still do more dates a second, but every
-#    caller
-#    waits until the whole batch is ready, and all rows of a batch wait for the longest.
+#    caller waits until the whole batch is ready, and all rows of a batch wait for the longest.
