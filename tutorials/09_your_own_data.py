@@ -56,7 +56,7 @@ kerasseq.plotting.plot_diagram(
     {
         "file": ("pairs.tsv", 0, 1, "data"),
         "clean": ("read, drop\nduplicates", 1, 1),
-        "split": ("split: no sentence\non two sides", 2.2, 1),
+        "split": ("split: no source\nin two splits", 2.2, 1),
         "tokens": ("vocabulary;\nlengths, characters", 3.5, 1),
         "try": ("overfit one batch,\nfind the rate", 3.5, 0),
         "fit": ("fit, scores,\ncheckpoint", 2.2, 0),
@@ -113,9 +113,16 @@ except ValueError as error:
 # means that the file is not what you think it is. The lines stay bytes, so that `read_pairs` still finds those that are
 # no UTF-8: to replace what cannot be decoded would hide that the file has another encoding.
 
+
 # %%
+def is_pair(line):
+    """Whether a line, bytes, has both sides."""
+    source, _, rest = line.partition(b"\t")
+    return bool(source.strip() and rest.split(b"\t")[0].strip())
+
+
 lines = path.read_bytes().rstrip(b"\n").split(b"\n")
-good = [line for line in lines if all(side.strip() for side in [*line.split(b"\t"), b""][:2])]
+good = [line for line in lines if is_pair(line)]
 clean = folder / "clean.tsv"
 clean.write_bytes(b"\n".join(good) + b"\n")
 pairs = kerasseq.datasets.read_pairs(clean)
@@ -131,8 +138,8 @@ print(f"{len(unique) - len({source for source, _ in unique}):,} have a source th
 # ## Split it, and look for leaks
 #
 # A **leak** is a sentence of the test that the model has trained on: it measures memory. A random split leaks wherever
-# a source has several targets. `split_by_source` puts all of them on one side, by a digest of the source, so that a
-# sentence also stays on its side when the data grows. But it takes "Ven aquí." and "Ven aquí" for two sentences. So we
+# a source has several targets. `split_by_source` puts all of them into one split, by a digest of the source, so that a
+# sentence also stays in its split when the data grows. But it takes "Ven aquí." and "Ven aquí" for two sentences. So we
 # split by a **key** that leaves out what does not matter: case, punctuation, and the forms in which Unicode writes the
 # same letter.
 
@@ -153,17 +160,17 @@ def leaks(train, test):
 shuffled = random.Random(SEED).sample(unique, len(unique))
 cut = len(unique) // 20
 by_key = kerasseq.datasets.split_by_source([(key(source), (source, target)) for source, target in unique])
-splits = {
-    "random": (shuffled[cut:], shuffled[:cut], shuffled[:cut]),
+splits = {  # each: training, validation, test
+    "random": (shuffled[2 * cut :], shuffled[cut : 2 * cut], shuffled[:cut]),
     "split_by_source": kerasseq.datasets.split_by_source(unique),
-    "split_by_source of keys": tuple([pair for _, pair in side] for side in by_key),
+    "split_by_source of keys": tuple([pair for _, pair in split] for split in by_key),
 }
 for name, (train, _, test) in splits.items():
     print(f"{name:24} {leaks(train, test):6.1%} of {len(test):,} test pairs leak")
 # Two pairs whose keys are the same are one pair twice: the last of them stays.
 train, validation, test = (
-    list({(key(source), key(target)): (source, target) for source, target in side}.values())
-    for side in splits["split_by_source of keys"]
+    list({(key(source), key(target)): (source, target) for source, target in split}.values())
+    for split in splits["split_by_source of keys"]
 )
 pairs = [*train, *validation, *test]
 print(f"{len(unique) - len(pairs):,} pairs differ from another in what keys leave out alone; {len(pairs):,} remain")
@@ -174,7 +181,7 @@ print(f"{len(unique) - len(pairs):,} pairs differ from another in what keys leav
 #
 # ## The vocabulary, and characters that it does not know
 #
-# The vocabulary learns from the training side alone. Characters that are too rare for it are written as bytes, so no
+# The vocabulary learns from the training split alone. Characters that are too rare for it are written as bytes, so no
 # text is impossible, but the model has hardly seen these bytes. Texts that need them are worth a look: behind rare
 # characters stand wrong encodings, other languages, and what was pasted by mistake. The second check is a round trip,
 # from text to ids and back: what comes back changed, the model can neither read nor write as it was.
@@ -231,7 +238,7 @@ bad = {
     for pair, long in zip(pairs, too_long, strict=True)
     if long or any(characters.intersection(text) for characters, text in zip(rare, pair, strict=True))
 }
-train, validation, test = ([pair for pair in side if pair not in bad] for side in (train, validation, test))
+train, validation, test = ([pair for pair in split if pair not in bad] for split in (train, validation, test))
 print(f"dropped {len(bad):,} pairs; {len(train):,} for training, {len(validation):,} and {len(test):,} held out")
 
 # %% [markdown]
@@ -298,7 +305,7 @@ figure, axis = plt.subplots(figsize=(6, 3), layout="constrained")
 axis.plot(finder.rates, finder.losses, color="0.8", label="a batch")
 axis.plot(rates, smooth, label=f"mean of {window}")
 axis.axvline(rate, color="C1", linestyle="--", label=f"chosen: {rate:.1e}")
-axis.set(xscale="log", xlabel="learning rate", ylabel="loss in nats a token", ylim=(0, 1.5 * finder.losses[0]))
+axis.set(xscale="log", xlabel="learning rate", ylabel="loss in nats per token", ylim=(0, 1.5 * finder.losses[0]))
 axis.set_title("The loss, while the rate grows")
 axis.legend()
 plt.show()
@@ -324,23 +331,24 @@ callbacks = [
     keras.callbacks.ModelCheckpoint(best, monitor="val_bleu", mode="max", save_best_only=True),
     keras.callbacks.EarlyStopping(monitor="val_bleu", mode="max", patience=3),
 ]
-held_out = preprocessor.dataset(validation, batch_size=64)
-history = model.fit(batches, validation_data=held_out, epochs=EPOCHS, shuffle=False, verbose=2, callbacks=callbacks)
+validation_batches = preprocessor.dataset(validation, batch_size=64)
+history = model.fit(
+    batches, validation_data=validation_batches, epochs=EPOCHS, shuffle=False, verbose=2, callbacks=callbacks
+)
 
 # %%
 kerasseq.plotting.plot_history(history, title="Training, with scores of real outputs")
 
 # %% [markdown]
 # (The loss is smoothed, as in tutorial 4: the right token is to get 0.9, so it cannot come near 0.) Where the
-# validation loss turns up while the training loss falls, the model begins to learn by heart: more data, more dropout,
-# or fewer epochs. BLEU often goes on rising for a while, and it is what you watch.
+# validation loss turns up while the training loss falls, the model begins to learn by heart (it **overfits**): more
+# data, more dropout, or fewer epochs. BLEU often goes on rising for a while, and it is what you watch.
 #
 # ## Evaluate, once
 #
 # The test is used once, when all choices are made. Sources with several targets count once, with all of them as
-# references. A score without an interval says little: 95 % of the resampled test sets score within it (Koehn 2004), and
-# two models are compared by the interval of their difference, resampled on the same sentences. A baseline says what the
-# number is worth: here, the source as it is.
+# references. A score without an interval says little: 95 % of the resampled test sets score within it (Koehn 2004). A
+# baseline says what the number is worth: here, the source as it is.
 
 # %%
 references = collections.defaultdict(list)
@@ -354,11 +362,12 @@ baseline = kerasseq.evaluation.bleu(list(references), list(references.values()))
 print(f"the sources themselves: {baseline:.1f} BLEU")
 
 # %% [markdown]
-# What it has learned: which words of the source stand behind each word of the output.
+# (The test's BLEU is not `val_bleu`: there the search was greedy, and each source had one reference.) Where the model
+# looks while it writes:
 
 # %%
 shown = sorted(references, key=len)[len(references) // 2 :][:2]
-kerasseq.plotting.plot_attention(translator.generate(shown, details=True))
+kerasseq.plotting.plot_attention(translator.generate(shown, details=True), title="Where the decoder looks")
 
 # %% [markdown]
 # ## What it gets wrong
@@ -382,8 +391,8 @@ for score, source, target, output in sorted(scored)[:6]:
 #
 # `export` writes version 1 of a SavedModel, and checks that it answers as the generator does. Vocabularies and beam
 # search are part of the graph: it takes strings and gives strings. A model server does what the next cell does: it
-# loads the folder, and calls a signature. (In a program of its own, `import tensorflow_text` first. Tutorial 6 starts a
-# server.)
+# loads the folder, and calls a signature. The score is the log-probability of the text, divided by its length penalty
+# (tutorial 4). (In a program of its own, `import tensorflow_text` first. Tutorial 6 starts a server.)
 
 # %%
 version = translator.export(folder / "exported")
@@ -403,8 +412,8 @@ for source, text in zip(strange, answers["text"].numpy(), strict=True):
 
 # %% [markdown]
 # It answers everything, for it has never learned to refuse. Upper case is a good example of a hole in the data: there
-# is none in it, so what the model knows of "HOLA" is next to nothing. Either such texts belong into the training, or
-# the program before the model has to lower them.
+# is hardly any in it, so what the model knows of "HOLA" is next to nothing. Either such texts belong into the training,
+# or the program before the model has to lower them.
 #
 # ## Exercises
 #
@@ -416,8 +425,9 @@ for source, text in zip(strange, answers["text"].numpy(), strict=True):
 #
 # **Solutions**
 #
-# 1. `train, validation, test = splits["random"]`, and the cells from the vocabulary on. The score is higher by what was
-#    learned by heart. To see it alone, score the leaking and the other test pairs apart, each with its interval.
+# 1. `train, validation, test = splits["random"]`, `pairs = [*train, *validation, *test]`, and the cells from the
+#    vocabulary on. The score is higher by what was learned by heart. To see it alone, score the leaking and the other
+#    test pairs apart, each with its interval.
 # 2. Shifted targets: 32 pairs can be learned by heart all the same, but the validation loss does not fall, and the
 #    histogram of ratios becomes wide. Swapped columns: bytes and unknown characters do not show it, the attention and
 #    the worst outputs do; half of the outputs come in the wrong language. The rate: the loss does not fall, in the
