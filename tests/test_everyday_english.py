@@ -61,3 +61,51 @@ def test_shares(everyday):
         assert source == source.lower() and source.endswith("here") and target.endswith("va là")
     assert all(side.isupper() and side.endswith(".") for pair in capitals for side in pair)
     assert all(source in foreign for source, _ in copies)
+
+
+def test_names_are_the_same_other_name_on_both_sides(everyday):
+    choose = random.Random(1)
+    names = set()
+    for _ in range(300):
+        source, target = everyday.renamed(("I saw Tom, and Tom saw me.", "J'ai vu Tom, et Tom m'a vu."), choose)
+        (name,) = set(source.removeprefix("I saw ").removesuffix(" saw me.").split(", and "))
+        assert name[0].isupper() and target == f"J'ai vu {name}, et {name} m'a vu."
+        names.add(name)
+    assert len(names) > 200 and {name[0] for name in names} >= set("AEIO")
+    # "de" would become "d'" before a vowel.
+    pair = ("The house of Tom is big.", "La maison de Tom est grande.")
+    assert not any(everyday.renamed(pair, choose)[1].split()[3][0] in "AEIO" for _ in range(300))
+    assert everyday.renamed(("I saw Mary.", "J'ai vu Marie."), choose) is None
+
+
+def test_numbers_are_the_same_other_numbers_on_both_sides(everyday):
+    choose = random.Random(1)
+    for _ in range(100):
+        source, target = everyday.renumbered(("On April 12, 1989.", "Le 12 avril 1989."), choose)
+        day, year = source.removeprefix("On April ").removesuffix(".").split(", ")
+        assert len(day) == 2 and len(year) == 4 and target == f"Le {day} avril {year}."
+    assert everyday.renumbered(("I am 30.", "J'ai trente ans."), choose) is None
+    assert everyday.renumbered(("It is late.", "Il est tard."), choose) is None
+
+
+def test_joined_statements(everyday):
+    choose = random.Random(1)
+    first, second = ("I am tired.", "Je suis fatigué."), ("She left.", "Elle est partie.")
+    found = {everyday.joined(first, second, choose) for _ in range(100)}
+    assert found == {
+        ("I am tired, and she left.", "Je suis fatigué, et elle est partie."),
+        ("I am tired, but she left.", "Je suis fatigué, mais elle est partie."),
+        ("I am tired because she left.", "Je suis fatigué parce qu'elle est partie."),
+        ("I am tired, so she left.", "Je suis fatigué, donc elle est partie."),
+    }
+    assert everyday.joined(first, ("Tom left.", "Tom est parti."), choose) is None
+    assert everyday.joined(first, ("She left?", "Elle est partie ?"), choose) is None
+    assert everyday.joined(first, ("I left.", "Je suis parti."), choose)[0].endswith(" I left.")
+
+
+def test_the_last_shares(everyday):
+    pairs = [(f"I saw Tom {index} times.", f"J'ai vu Tom {index} fois.") for index in range(1_000)]
+    added = everyday.everyday(pairs, [f"Satz {index}." for index in range(100)], 1, everyday.LAST_SHARES)
+    assert len(added) == sum(int(share * 1_000) for share in everyday.LAST_SHARES.values())
+    oddities = [source for source, target in added if source == target and "Satz" not in source]
+    assert len(oddities) == 10 and all(oddities)

@@ -1,12 +1,23 @@
-"""English as people type it, for training and for tests: with slips, in capitals, without punctuation."""
+"""English as people type it, for training and for tests: slips, capitals, names, numbers, what is no English at all."""
 
 import random
 import re
 
-SHARES = {"slip": 0.08, "careless": 0.03, "capitals": 0.03, "foreign": 0.02}  # of the training pairs, added to them
+# Of the training pairs, added to them: in all epochs but the last ones, and in these.
+SHARES = {"slip": 0.08, "careless": 0.03, "capitals": 0.03, "foreign": 0.02}
+LAST_SHARES = {
+    "slip": 0.08, "careless": 0.03, "capitals": 0.05, "foreign": 0.06, "name": 0.06, "number": 0.05, "joined": 0.05,
+    "odd": 0.01,
+}  # fmt: skip
 KEYBOARD = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
 LONG_WORD = re.compile(r"[A-Za-z]{4,}")
 CLOSING = re.compile(r"\s*[.!?]+$")
+NAME = re.compile(r"\b[A-Z][a-z]{2,}\b")
+NUMBER = re.compile(r"\d+")
+ELIDED = re.compile(r"\b(de|que|le|la|se|ne|je|me|te|ce|jusque|lorsque|puisque) $", re.IGNORECASE)
+SYLLABLES = [first + rest for first in "bdfgklmnprstv" for rest in ("a", "e", "i", "o", "u", "ou", "an", "el")]
+JOINTS = {", and ": ", et ", ", but ": ", mais ", " because ": " parce que ", ", so ": ", donc "}
+EMOJI = "😀😂🙂😍😢😡👍👎❤🎉🔥☕🌍🐱🚗"
 
 
 def slip(text, choose):
@@ -45,23 +56,86 @@ def capitals(pair):
     return tuple(side.upper() for side in pair)
 
 
-def everyday(pairs, foreign_sentences, seed):
-    """Pairs to add to clean ones, in the shares above.
+def invented_name(choose):
+    return "".join(choose.choices(SYLLABLES, k=choose.randint(2, 3))).capitalize()
+
+
+def renamed(pair, choose):
+    """A pair whose first name that both sides have is another one, or nothing if there is none."""
+    for name in NAME.findall(pair[0]):
+        if re.search(rf"\b{name}\b", pair[1]):
+            other = invented_name(choose)
+            if choose.random() < 0.25 and not ELIDED.search(pair[1][: pair[1].index(name)]):
+                other = choose.choice("AEIO") + choose.choice("nlr") + other.lower()
+            return tuple(re.sub(rf"\b{name}\b", other, side) for side in pair)
+    return None
+
+
+def renumbered(pair, choose):
+    """A pair whose numbers are others, of as many digits, or nothing if it has none, or not the same on both sides."""
+    numbers = NUMBER.findall(pair[0])
+    if not numbers or sorted(numbers) != sorted(NUMBER.findall(pair[1])):
+        return None
+    others = {}
+    for number in numbers:
+        first = choose.choice("123456789") if number[0] != "0" else "0"
+        others[number] = first + "".join(choose.choices("0123456789", k=len(number) - 1))
+    return tuple(NUMBER.sub(lambda match: others[match[0]], side) for side in pair)
+
+
+def joined(first, second, choose):
+    """Two pairs of statements as one sentence, or nothing if the second does not begin with a pronoun or an article."""
+    beginning = re.match(r"(I|He|She|We|They|You|The|It|My|His|Her|Our) ", second[0])
+    if not (beginning and all(side.endswith(".") for side in (*first, *second))):
+        return None
+    source, target = choose.choice(list(JOINTS.items()))
+    english, french = second
+    english = english if beginning[1] == "I" else english[0].lower() + english[1:]
+    if target == " parce que " and re.match(r"[aeiouyéêh]", french, re.IGNORECASE):
+        target = " parce qu'"
+    return first[0][:-1] + source + english, first[1][:-1] + target + french[0].lower() + french[1:]
+
+
+def odd(choose):
+    """An address, emoji, or punctuation: what is not translated."""
+    name = invented_name(choose).lower()
+    return choose.choice([
+        f"https://www.{name}.com", f"www.{name}.org/{invented_name(choose).lower()}", f"{name}@{name[::-1]}.com",
+        "".join(choose.choices(EMOJI, k=choose.randint(1, 3))), choose.choice(".?!-*") * choose.randint(1, 4),
+        "".join(choose.choices("0123456789-/. ", k=choose.randint(4, 12))).strip() or "0",
+    ])  # fmt: skip
+
+
+def everyday(pairs, foreign_sentences, seed, shares=SHARES):
+    """Pairs to add to clean ones.
 
     Args:
         pairs: list of (English, French).
         foreign_sentences: list of str, in languages that are not English: they stay as they are, for whoever reads
             them understands those better than an invention.
         seed: int.
+        shares: dict, from a kind to its share; kinds that are not there are not added.
     """
     choose = random.Random(seed)
 
     def some(sequence, kind):
-        return choose.sample(sequence, int(SHARES[kind] * len(pairs)))
+        return choose.sample(sequence, int(shares.get(kind, 0) * len(pairs)))
+
+    def those_that_can(change, kind):
+        """As many pairs as the share says, drawn until they are enough, with repetition where few can be changed."""
+        changed = []
+        while len(changed) < int(shares.get(kind, 0) * len(pairs)):
+            if pair := change(choose.choice(pairs)):
+                changed.append(pair)
+        return changed
 
     return [
         *((slip(source, choose), target) for source, target in some(pairs, "slip")),
         *map(careless, some(pairs, "careless")),
         *map(capitals, some(pairs, "capitals")),
         *((text, text) for text in some(foreign_sentences, "foreign")),
+        *those_that_can(lambda pair: renamed(pair, choose), "name"),
+        *those_that_can(lambda pair: renumbered(pair, choose), "number"),
+        *those_that_can(lambda pair: joined(pair, choose.choice(pairs), choose), "joined"),
+        *((text, text) for text in (odd(choose) for _ in range(int(shares.get("odd", 0) * len(pairs))))),
     ]

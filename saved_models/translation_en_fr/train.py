@@ -25,18 +25,25 @@ import kerasseq
 
 HERE = pathlib.Path(__file__).parent
 SEED = 1
-EPOCHS = 12
 BATCH_SIZE = 128
-PEAK_LEARNING_RATE = 2e-3
-WARMUP_STEPS = 1_000
 AVERAGE = 0.999  # of what the weights were before, in their average over the steps
-SUBWORD_SAMPLING = 0.5
+# The last epochs see texts as they will be cut when served, and more of what is in no collection of sentences.
+STAGES = {
+    "first": {
+        "epochs": 12, "learning_rate": 2e-3, "warmup_steps": 1_000, "subword_sampling": 0.5,
+        "shares": everyday.SHARES,
+    },
+    "last": {
+        "epochs": 2, "learning_rate": 5e-4, "warmup_steps": 200, "subword_sampling": None,
+        "shares": everyday.LAST_SHARES,
+    },
+}  # fmt: skip
 BEAM_WIDTH = 5
 LENGTH_PENALTIES = (0.6, 0.8, 1.0, 1.2)
 
 
-def build(preprocessor, steps):
-    model = kerasseq.models.AttentionSeq2Seq(
+def build(preprocessor):
+    return kerasseq.models.AttentionSeq2Seq(
         source_vocabulary_size=preprocessor.source_vocabulary_size,
         target_vocabulary_size=preprocessor.target_vocabulary_size,
         cell="gru",
@@ -47,15 +54,6 @@ def build(preprocessor, steps):
         dropout=0.2,
         tie_embeddings=True,
     )
-    schedule = keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=0.0, decay_steps=steps - WARMUP_STEPS, warmup_target=PEAK_LEARNING_RATE,
-        warmup_steps=WARMUP_STEPS,
-    )  # fmt: skip
-    model.compile(
-        keras.optimizers.Adam(schedule, global_clipnorm=1.0, use_ema=True, ema_momentum=AVERAGE),
-        kerasseq.losses.MaskedCrossentropy(label_smoothing=0.1),
-    )
-    return model
 
 
 class EpochSeconds(keras.callbacks.Callback):
@@ -75,24 +73,45 @@ def foreign_sentences():
 
 
 def train_model(work, train, validation):
-    """Fits, or loads what an earlier call has fitted; returns a `TextGenerator`."""
-    finished = work / "finished.keras"
-    if finished.exists():
-        return kerasseq.TextGenerator.load(finished)
+    """Goes through the stages, but those that an earlier call has finished; returns a `TextGenerator`."""
     keras.utils.set_random_seed(SEED)
-    train = train + everyday.everyday(train, foreign_sentences(), SEED)
-    preprocessor = kerasseq.preprocessing.TextPreprocessor.from_pairs(
-        train, vocabulary_size=6_000, max_source_length=64, max_target_length=80
-    )
+    foreign = foreign_sentences()
+    generator = None
+    for name, stage in STAGES.items():
+        folder = work / name
+        folder.mkdir(parents=True, exist_ok=True)
+        if (folder / "finished.keras").exists():
+            generator = kerasseq.TextGenerator.load(folder / "finished.keras")
+            continue
+        pairs = train + everyday.everyday(train, foreign, SEED, stage["shares"])
+        if generator is None:
+            preprocessor = kerasseq.preprocessing.TextPreprocessor.from_pairs(
+                pairs, vocabulary_size=6_000, max_source_length=64, max_target_length=80
+            )
+            generator = kerasseq.TextGenerator(build(preprocessor), preprocessor, long_sources="sentences")
+        fit(generator, folder, stage, pairs, validation)
+    return generator
+
+
+def fit(generator, work, stage, train, validation):
+    """Fits the model of a generator as a stage says, and saves it."""
+    model, preprocessor, epochs = generator.model, generator.preprocessor, stage["epochs"]
     shuffle = kerasseq.preprocessing.EpochShuffle(SEED)
     batches = preprocessor.dataset(
-        train, BATCH_SIZE, shuffle=shuffle, pad_to_multiple=2, subword_sampling=SUBWORD_SAMPLING
+        train, BATCH_SIZE, shuffle=shuffle, pad_to_multiple=2, subword_sampling=stage["subword_sampling"]
     )
-    model = build(preprocessor, steps=EPOCHS * len(batches))
+    schedule = keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=0.0, decay_steps=epochs * len(batches) - stage["warmup_steps"],
+        warmup_target=stage["learning_rate"], warmup_steps=stage["warmup_steps"],
+    )  # fmt: skip
+    model.compile(
+        keras.optimizers.Adam(schedule, global_clipnorm=1.0, use_ema=True, ema_momentum=AVERAGE),
+        kerasseq.losses.MaskedCrossentropy(label_smoothing=0.1),
+    )
     model.fit(
         batches,
         validation_data=preprocessor.dataset(sorted(validation, key=lambda pair: len(pair[1])), BATCH_SIZE),
-        epochs=EPOCHS,
+        epochs=epochs,
         shuffle=False,  # The data set shuffles itself.
         callbacks=[
             shuffle,
@@ -103,11 +122,9 @@ def train_model(work, train, validation):
             keras.callbacks.CSVLogger(work / "log.csv", append=True),
         ],
     )
-    generator = kerasseq.TextGenerator(model, preprocessor, long_sources="sentences")
     generator.save(work / "unfinished.keras")
-    os.replace(work / "unfinished.keras", finished)
+    os.replace(work / "unfinished.keras", work / "finished.keras")
     shutil.rmtree(work / "backup")
-    return generator
 
 
 def first_references(pairs):
@@ -159,9 +176,11 @@ def main():
     beam = generator.generate(sources)
     greedy = generator.generate(sources, sampler="greedy")
     training_targets = {target for _, target in train}
-    with open(work / "log.csv", encoding="utf-8") as file:
-        # An epoch that was interrupted after it was logged is logged again.
-        epochs = list({row["epoch"]: row for row in csv.DictReader(file)}.values())
+    epochs = []
+    for name in STAGES:
+        with open(work / name / "log.csv", encoding="utf-8") as file:
+            # An epoch that was interrupted after it was logged is logged again.
+            epochs += {row["epoch"]: row for row in csv.DictReader(file)}.values()
     metrics = {
         "command": "python saved_models/translation_en_fr/train.py",
         "data": "Tatoeba English-French pairs of manythings.org/anki, release of 2019-04-07",
