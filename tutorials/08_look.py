@@ -16,8 +16,6 @@
 #
 # This is *Show, Attend and Tell* (Xu et al. 2015). A convolutional network makes a grid of features of the picture; the
 # grid is the memory; and for each word the decoder looks at the places of the grid where the word is to be seen.
-#
-# All of it takes less than ten minutes on two CPU cores.
 
 # %% tags=["parameters"]
 NUM_SCENES = 16_000
@@ -32,7 +30,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reports a missi
 
 import keras
 import matplotlib.pyplot as plt
-import numpy as np
 from keras import layers
 
 import kerasseq
@@ -69,23 +66,24 @@ plt.show()
 # | attention | where to look for the next token | `(batch, tokens, 36)` |
 # | GRU decoder | the next token | `(batch, tokens, vocabulary)` |
 #
-# The score of place $j$ for token $i$ is $e_{ij} = v^T \tanh(W s_{i-1} + V a_j)$, the weights are
-# $\alpha_i = \mathrm{softmax}(e_i)$, and the decoder reads the context $z_i = \sum_j \alpha_{ij} a_j$.
+# The score of place $j$ for token $i$ is $e_{ij} = \tanh(s_{i-1} W + h_j U)\,v$, the weights are
+# $a_i = \mathrm{softmax}(e_i)$, and the decoder reads the context $c_i = \sum_j a_{ij} h_j$.
 
 # %%
 kerasseq.plotting.plot_diagram(
     {
         "image": ("pixels", 0, 0, "data"),
         "backbone": ("convolutional\nbackbone", 1, 0),
-        "memory": ("grid of features\n$a_1 ... a_{36}$", 2.2, 0, "state"),
-        "attention": ("attention\nweights $\\alpha_{ij}$", 2.2, 1),
+        "memory": ("grid of features\n$h_1 ... h_{36}$", 2.2, 0, "state"),
+        "before": ("state $s_{i-1}$", 1, 1, "state"),
+        "attention": ("attention\nweights $a_{ij}$", 2.2, 1),
         "decoder": ("GRU decoder\nstate $s_i$", 2.2, 2),
         "last": ("token $i - 1$", 1, 2, "data"),
         "next": ("token $i$", 3.4, 2, "data"),
     },
     [
-        ("image", "backbone"), ("backbone", "memory"), ("memory", "attention"), ("attention", "decoder", "context"),
-        ("last", "decoder"), ("decoder", "next"),
+        ("image", "backbone"), ("backbone", "memory"), ("memory", "attention"), ("before", "attention"),
+        ("attention", "decoder", "context $c_i$"), ("before", "decoder"), ("last", "decoder"), ("decoder", "next"),
     ],
     title="Show, attend and tell",
 )  # fmt: skip
@@ -107,15 +105,14 @@ model = kerasseq.models.CaptioningSeq2Seq(
     preprocessor.target_vocabulary_size, backbone, normalization="tf", cell="gru", units=96, embedding_dim=32
 )
 batches = preprocessor.dataset(train, batch_size=64, shuffle=True, seed=SEED)
-rate = keras.optimizers.schedules.CosineDecay(3e-3, EPOCHS * len(batches), alpha=0.02)
+validation_batches = preprocessor.dataset(validation, batch_size=64)
+schedule = keras.optimizers.schedules.CosineDecay(3e-3, EPOCHS * len(batches), alpha=0.02)
 model.compile(
-    keras.optimizers.Adam(rate, clipnorm=1.0),
+    keras.optimizers.Adam(schedule, clipnorm=1.0),
     kerasseq.losses.MaskedCrossentropy(),
     weighted_metrics=[kerasseq.metrics.TokenAccuracy()],
 )
-history = model.fit(
-    batches, validation_data=preprocessor.dataset(validation, batch_size=64), epochs=EPOCHS, shuffle=False, verbose=2
-)
+history = model.fit(batches, validation_data=validation_batches, epochs=EPOCHS, shuffle=False, verbose=2)
 
 # %%
 kerasseq.plotting.plot_history(history, title="Learning to look")
@@ -127,14 +124,14 @@ kerasseq.plotting.plot_history(history, title="Learning to look")
 captioner = kerasseq.TextGenerator(model, preprocessor, sampler="greedy")
 test_images, descriptions = zip(*test, strict=True)
 texts = captioner.generate(test_images)
-exact = np.mean([text == description for text, description in zip(texts, descriptions, strict=True)])
-print(f"{exact:.1%} of {len(test)} descriptions are right to the last word")
+exact = kerasseq.evaluation.exact_match(texts, descriptions)["score"]
+print(f"{exact:.1f}% of {len(test)} descriptions are right to the last word")
 print(kerasseq.evaluation.caption_bleu(texts, descriptions))
 
 # %% [markdown]
 # Where it looked: bright places had the most attention for a word. Do not expect it to stand exactly on the shape. Each
-# place of the grid has seen its neighbourhood through four convolutions, so a place beside a shape knows as well what it
-# is, and the model is paid for words, not for pictures of its attention. The words between, "to the left of", can be
+# place of the grid has seen its neighbourhood through four convolutions, so a place beside a shape knows as well what
+# it is, and the model is paid for words, not for pictures of its attention. The words between, "to the left of", can be
 # written from what the state remembers.
 
 # %% tags=["picture"]
@@ -156,8 +153,8 @@ for row in wrong:
 #
 # ## Photographs
 #
-# `kerasseq.datasets.load_flickr8k()` has 8,000 photographs with five captions each (1 GB, for research only). A backbone
-# that is frozen gives the same features in every epoch, so compute them once:
+# `kerasseq.datasets.load_flickr8k()` has 8,000 photographs with five captions each (1 GB, for research only). A
+# backbone that is frozen gives the same features in every epoch, so compute them once:
 #
 # ```python
 # train, validation, test = kerasseq.datasets.load_flickr8k()
@@ -189,8 +186,9 @@ for row in wrong:
 #
 # **Solutions**
 #
-# 1. Pass `attention="luong"` to `CaptioningSeq2Seq`. Its places are chosen *after* the state has read the last
-#    token; Bahdanau's are chosen before that, by the state of the step before.
-# 2. `import tensorflow as tf`, then `captioner.generate(tf.io.encode_png(np.full((48, 48, 3), 255, "uint8")).numpy())`: a description like any other. The
-#    model has never learned to say that there is nothing; it says what is likely.
+# 1. Pass `attention="luong"` to `CaptioningSeq2Seq`. Its places are chosen *after* the state has read the last token;
+#    Bahdanau's are chosen before that, by the state of the step before.
+# 2. `import numpy as np`, `import tensorflow as tf`, then
+#    `captioner.generate(tf.io.encode_png(np.full((48, 48, 3), 255, "uint8")).numpy())`: a description like any other.
+#    The model has never learned to say that there is nothing; it says what is likely.
 # 3. `IMAGE_SIZE = 96` in the cell of parameters. Count the kinds of mistakes before and after.
