@@ -289,8 +289,8 @@ for row in wrong[:6]:
     print(f"{sources[row]:28} -> {written[row]:12} and not {targets[row]}")
 
 # %% [markdown]
-# Look at the forms of these dates. Most forms in the training put the year last; those that begin with it and have
-# nothing but digits are few, and each form has to be practised. Then look at which part is wrong: rarely the year.
+# Look at which part is wrong: rarely the year. And look at the forms: those that begin with the year and have nothing
+# but digits are few in the training, and each form has to be practised.
 #
 # ### The same dates, in characters
 #
@@ -331,8 +331,8 @@ plt.show()
 
 # %% [markdown]
 # By chance a month is right once in twelve, a day once in thirty. Look at how the bars of the characters go down from
-# left to right: in most forms the year is read last, and it is written first, so its way is short. The day is written
-# last.
+# left to right: the year is written first, mostly soon after it was read. What is written later is learned later, and
+# the day is still a guess.
 #
 # ### Rows of letters
 #

@@ -346,9 +346,9 @@ plt.show()
 
 # %% [markdown]
 # The simple RNN fails at four letters already. The LSTM still writes about half of the rows of 13 letters, the GRU a
-# third. The longer the row, the more letters are wrong, and not only the last ones: each further letter makes the
-# others less certain, for all of them live in the same numbers. More units, more data and more epochs move the edge to
-# the right. They do not remove it. A sentence of forty words, or an article, is far beyond it.
+# third. The longer the row, the more letters are wrong, and not only the last ones: each further letter makes those
+# from the middle on less certain, for all of them live in the same numbers. More units, more data and more epochs move
+# the edge to the right. They do not remove it. A sentence of forty words, or an article, is far beyond it.
 #
 # So do not squeeze the source into one vector. The encoder has a state for *each* token, and throws all but the last
 # away. Tutorial 3 keeps them, and lets the decoder look at the one it needs: **attention**.
@@ -365,6 +365,7 @@ plt.show()
 # 1. $f^k = 1/2$ gives $k = \ln 2 / (-\ln f)$: 2.2 steps for 0.73. For 100 steps $f = 0.5^{1/100} = 0.993$.
 # 2. `bias = fresh["lstm"].bias.numpy(); bias[UNITS : 2 * UNITS] = 3; fresh["lstm"].bias.assign(bias)`, then
 #    `mean_reach(fresh["lstm"], 0.3 * noise)`. With 0 it falls to about a half in each of the first steps. With 3 it
-#    does not fade any more: the gates keep 0.95 a step, and the other way, through $h_{j-1}$, does the rest.
+#    fades a little and then grows, to nine times at 60 steps: the gates keep 0.95 a step, and the other way, through
+#    $h_{j-1}$, adds more than that.
 # 3. Pairs `(row, row[::-1])`, and the loop for `"simple_rnn"` and `"gru"` with `EPOCHS = 6`. What was read last is
 #    needed first, so there is less for the gates to protect than in the copy task.

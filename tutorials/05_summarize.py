@@ -152,9 +152,9 @@ plt.show()
 #
 # A decoder that looks at a place twice writes its words twice. **Coverage** is what it has looked at so far,
 # $\kappa_{ij} = \sum_{k < i} a_{kj}$, a number for each source position. The attention reads it: its score is the
-# additive one of tutorial 3, asked by the state after the step, with one term more, $e_{ij} = \tanh(h_j W_h + s_i W_s +
-# \kappa_{ij} w_\kappa + b)\,v$. And a loss punishes what a step looks at again, $\sum_j \min(a_{ij}, \kappa_{ij})$, the
-# mean over all steps:
+# additive one of tutorial 3, asked by the state after the step, with one term more,
+# $e_{ij} = \tanh(h_j W_h + s_i W_s + \kappa_{ij} w_\kappa + b)\,v$. And a loss punishes what a step looks at again,
+# $\sum_j \min(a_{ij}, \kappa_{ij})$, the mean over all steps:
 
 # %%
 weights = np.array([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.7, 0.2, 0.1]])  # (target, source): the last step goes back.
@@ -279,9 +279,10 @@ for row in rare[:3]:
 
 # %% [markdown]
 # Attention alone stays far below the lead, and a quarter of its words are not in the source: it has to spell what it
-# sees there, and "Edwardsville" becomes "Japansville". With copying the model passes the lead. (The model card of the
-# released summarizer compares larger models with and without copying.) Where the pointer-generator has new words, look
-# for a jump: the first pieces of one word, the last pieces of another.
+# sees there, and "Edwardsville" becomes "Japansville". With copying the model passes the lead. (Larger and trained for
+# longer, the model without copying passes the lead too, and stays behind the other: see the model card of the released
+# summarizer.) Where the pointer-generator has new words, look for a jump: the first pieces of one word, the last pieces
+# of another.
 #
 # ## Where it copies
 #
@@ -396,7 +397,8 @@ for row in [*lost[:3], *np.argsort(overlap)[:3]]:
 # Sort them. Some are no worse than their reference: the sentence says two things, and the model keeps the other one.
 # Some are broken: look at the first words, which it writes before the attention has settled on a beginning, and at the
 # joints, where it jumps into the middle of a clause. The dangerous ones read well and are untrue: the right words, put
-# together to what the source never said. Copying keeps names. It does not make a summary true, and no score here tells.
+# together to what the source never said. Copying keeps most names, though pieces of two words may melt together, as in
+# "Gatorsrey". It does not make a summary true, and no score here tells.
 #
 # ## Exercises
 #

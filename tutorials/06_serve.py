@@ -285,7 +285,7 @@ settings("models.config")
 # or one model without labels and batching, for a first look:
 #
 # ```bash
-# docker run -p 8501:8501 -v "$PWD/FOLDER/dates:/models/dates" -e MODEL_NAME=dates tensorflow/serving
+# docker run -p 8501:8501 -v "$PWD/FOLDER/dates:/models/dates" -e MODEL_NAME=dates tensorflow/serving:2.20.0
 # curl -d '{"instances": ["3rd of May, 1998"]}' localhost:8501/v1/models/dates:predict
 # ```
 #

@@ -130,9 +130,9 @@ print(kerasseq.evaluation.caption_bleu(texts, descriptions))
 
 # %% [markdown]
 # Where it looked: bright places had the most attention for a word. Do not expect it to stand exactly on the shape. Each
-# place of the grid has seen its neighbourhood through four convolutions, so a place beside a shape knows as well what
-# it is, and the model is paid for words, not for pictures of its attention. The words between, "to the left of", can be
-# written from what the state remembers.
+# place of the grid has seen its neighbourhood through four convolutions and, through the normalizations, something of
+# the whole picture. So a place beside a shape knows as well what it is, and the model is paid for words, not for
+# pictures of its attention. The words between, "to the left of", can be written from what the state remembers.
 
 # %% tags=["picture"]
 longest = max(range(len(test)), key=lambda index: len(descriptions[index]))
