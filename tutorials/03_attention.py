@@ -50,18 +50,18 @@ keras.utils.set_random_seed(SEED)
 # %% [markdown]
 # ## The data, looked at first
 #
-# The task is to write a row of letters backwards. There is as much data as we want, and the right alignment is known: the
-# first letter of the target is the last of the source, and so on. A decoder that looks where it should draws a diagonal,
-# from the upper right to the lower left. Each letter is a token.
+# The task is to write a row of letters backwards. There is as much data as we want, and the right alignment is known:
+# the first letter of the target is the last of the source, and so on. A decoder that looks where it should draws a
+# diagonal, from the upper right to the lower left. Each letter is a token.
 
 # %%
-generator = np.random.default_rng(SEED)
+rng = np.random.default_rng(SEED)
 letters = list(string.ascii_lowercase)
 
 
 def make_pairs(number, shortest, longest):
     """Random rows of letters, and the same rows backwards."""
-    rows = [generator.choice(letters, length) for length in generator.integers(shortest, longest + 1, number)]
+    rows = [rng.choice(letters, length) for length in rng.integers(shortest, longest + 1, number)]
     return [(" ".join(row), " ".join(row[::-1])) for row in rows]
 
 
@@ -81,20 +81,22 @@ print("k e r a s s e q ->", ids.numpy()[0])
 # `(source, 2 * units)`, since it reads in both directions. For target position $i$, attention does three things:
 #
 # 1. a **score** $e_{ij}$ says how well position $j$ fits what the decoder is about to write,
-# 2. a softmax makes **weights** of the scores: $\alpha_{ij} = \exp(e_{ij}) / \sum_k \exp(e_{ik})$,
-# 3. the **context** $c_i = \sum_j \alpha_{ij} h_j$, of shape `(2 * units,)`, is the memory's mean under these weights.
+# 2. a softmax makes **weights** of the scores: $a_{ij} = \exp(e_{ij}) / \sum_k \exp(e_{ik})$,
+# 3. the **context** $c_i = \sum_j a_{ij} h_j$, of shape `(2 * units,)`, is the memory's mean under these weights.
 #
-# All of it is smooth, so gradients tell the model where it should have looked. Let $s_i$ be the decoder's state after step
-# $i$, $y_{i-1}$ the embedding of the last token, and $f$ the cell, here a GRU. $W$, $U$, $R$, $v$ and $b$ are learned.
+# All of it is smooth, so gradients tell the model where it should have looked. Let $s_i$ be the decoder's state after
+# step $i$, $y_{i-1}$ the embedding of the last token, and $f$ the cell, here a GRU. $W$, $U$, $R$, $v$ and $b$ are
+# learned.
 #
 # | | Bahdanau et al. 2015 | Luong et al. 2015, "general" |
 # |---|---|---|
-# | score | $e_{ij} = v^T \tanh(W s_{i-1} + U h_j)$ | $e_{ij} = s_i^T W h_j$ |
+# | score | $e_{ij} = \tanh(s_{i-1} W + h_j U)\,v$ | $e_{ij} = h_j W s_i^T$ |
 # | who asks | the state *before* the step | the state *after* the step |
 # | state | $s_i = f(s_{i-1}, [y_{i-1}; c_i])$ | $s_i = f(s_{i-1}, y_{i-1})$ |
-# | read out | $\tanh(R\,[s_i; c_i; y_{i-1}] + b)$ | $\tanh(R\,[c_i; s_i] + b)$ |
+# | attentional state $\tilde s_i$ | $\tanh([s_i; c_i; y_{i-1}]\,R + b)$ | $\tanh([c_i; s_i]\,R + b)$ |
 #
-# A dense layer makes logits of what is read out, one for each token of the vocabulary.
+# (For $\tilde s_i$, Bahdanau et al. have a maxout layer. kerasseq takes a tanh for both, so that only the attention
+# differs.) A dense layer makes logits of $\tilde s_i$, one for each token of the vocabulary.
 
 # %%
 kerasseq.plotting.plot_diagram(
@@ -105,14 +107,14 @@ kerasseq.plotting.plot_diagram(
         "attention": ("attention:\nweights, context $c_i$", 0.2, 1),
         "cell": ("GRU", 1.5, 1),
         "after": ("$s_i$ (units)", 1.5, 1.9, "state"),
-        "read": ("read out", 0.5, 1.9),
+        "read": ("attentional\nstate $\\tilde s_i$", 0.5, 1.9, "state"),
         "h ": ("memory $h_1 ... h_n$\n(source, 2 units)", 2.9, 0, "data"),
         "before ": ("$s_{i-1}$ (units)", 4, 0, "state"),
         "y ": ("$y_{i-1}$", 4.8, 0, "data"),
         "attention ": ("attention:\nweights, context $c_i$", 3, 1),
         "cell ": ("GRU", 4.4, 0.75),
         "after ": ("$s_i$ (units)", 4.4, 1.4, "state"),
-        "read ": ("read out", 3.4, 1.9),
+        "read ": ("attentional\nstate $\\tilde s_i$", 3.4, 1.9, "state"),
     },
     [
         ("h", "attention"), ("before", "attention"), ("attention", "cell"), ("before", "cell"), ("y", "cell"),
@@ -125,9 +127,10 @@ kerasseq.plotting.plot_diagram(
 # %% [markdown]
 # ## One step by hand
 #
-# A kerasseq model has three parts. The encoder gives the memory. The **bridge** computes, once a source, the start state
-# $s_0$ and the **keys** $U h_j$ or $W h_j$, which serve all target positions. The decoder does the rest. We build both
-# models, take their weights, and compute the first step in NumPy. The third model is for later: it has no attention.
+# A kerasseq model has three parts. The encoder gives the memory. The **bridge** computes, once a source, the start
+# state $s_0$ and the **keys** $h_j U$ or $h_j W$, which serve all target positions. The decoder does the rest. We build
+# both models, take their weights, and compute the first step in NumPy. The third model is for later: it has no
+# attention.
 
 # %%
 sizes = {"source_vocabulary_size": preprocessor.source_vocabulary_size, "embedding_dim": 32, "units": UNITS}
@@ -137,7 +140,8 @@ models = {
     "Bahdanau": kerasseq.models.AttentionSeq2Seq(**sizes, cell="gru", attention="bahdanau"),
     "Luong": kerasseq.models.AttentionSeq2Seq(**sizes, cell="gru", attention="luong"),
 }
-start = keras.ops.array([[2]], "int32")  # (1, 1): the decoder first reads START.
+START = kerasseq.preprocessing.vocabulary.START_ID
+start = keras.ops.array([[START]], "int32")  # (1, 1): the decoder first reads START.
 
 
 def first_step(model):
@@ -174,8 +178,8 @@ np.testing.assert_allclose(after, outputs["states"][0], atol=1e-5)
 
 # %% [markdown]
 # Weights and next state are the model's, or the last lines would have failed. Nine weights for nine tokens, that add up
-# to 1: before any training, all much the same. Luong's decoder steps first and then looks, so the state that asks is the
-# one after the step, and we can go on to the logits.
+# to 1: before any training, all much the same. Luong's decoder steps first and then looks, so the state that asks is
+# the one after the step, and we can go on to the logits.
 
 # %%
 memory, W, _, outputs = first_step(models["Luong"])
@@ -184,8 +188,8 @@ state = outputs["states"][0][0].numpy()  # (units,), after the step
 
 weights = softmax(memory @ W @ state)  # (source,)
 context = weights @ memory
-readout, last = decoder.get_layer("attentional"), decoder.get_layer("logits")
-attentional = np.tanh(np.concatenate([context, state]) @ readout.kernel.numpy() + readout.bias.numpy())  # (units,)
+dense, last = decoder.get_layer("attentional"), decoder.get_layer("logits")
+attentional = np.tanh(np.concatenate([context, state]) @ dense.kernel.numpy() + dense.bias.numpy())  # (units,)
 logits = attentional @ last.kernel.numpy() + last.bias.numpy()  # (vocabulary,)
 np.testing.assert_allclose(weights, outputs["attention"][0, 0], atol=1e-5)
 np.testing.assert_allclose(logits, outputs["logits"][0, 0], atol=1e-4)
@@ -194,19 +198,22 @@ print(len(weights), "weights and", len(logits), "logits: the same")
 # %% [markdown]
 # ## Alignments appear
 #
-# We train in two stages. In the first, rows have a dozen letters at most. Nobody tells the models where to look: the loss
-# is about the next letter alone. Before training and after each epoch, we keep the weights for one row that is not in the
-# data, with the right letters as inputs of the decoder (teacher forcing).
+# We train in two stages. In the first, rows have a dozen letters at most. Nobody tells the models where to look: the
+# loss is about the next letter alone. Before training and after each epoch, we keep the weights for one row that is not
+# in the data, with the right letters as inputs of the decoder (teacher forcing).
 
 
 # %%
-def fit(model, pairs, validation, epochs, rate, callbacks=()):
+def fit(model, pairs, validation, epochs, learning_rate, callbacks=()):
     batches = preprocessor.dataset(pairs, batch_size=64, shuffle=True, seed=SEED)
-    rate = keras.optimizers.schedules.PiecewiseConstantDecay([epochs * len(batches) * 3 // 4], [rate, rate / 5])
-    model.compile(keras.optimizers.Adam(rate, clipnorm=1.0), kerasseq.losses.MaskedCrossentropy())
-    validation = preprocessor.dataset(validation, batch_size=64)
-    options = {"shuffle": False, "verbose": 2, "callbacks": list(callbacks)}
-    return model.fit(batches, validation_data=validation, epochs=epochs, **options).history["val_loss"]
+    boundaries, values = [epochs * len(batches) * 3 // 4], [learning_rate, learning_rate / 5]
+    schedule = keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, values)
+    model.compile(keras.optimizers.Adam(schedule, clipnorm=1.0), kerasseq.losses.MaskedCrossentropy())
+    validation_batches = preprocessor.dataset(validation, batch_size=64)
+    history = model.fit(
+        batches, validation_data=validation_batches, epochs=epochs, shuffle=False, verbose=2, callbacks=list(callbacks)
+    )
+    return history.history["val_loss"]
 
 
 pair = make_pairs(1, MAX_SHORT, MAX_SHORT)[0]
@@ -224,7 +231,7 @@ for name, model in models.items():
 
         look()
         callbacks.append(keras.callbacks.LambdaCallback(on_epoch_end=look))
-    curves[name] = fit(model, short, short_validation, EPOCHS_SHORT, 1e-3, callbacks)
+    curves[name] = fit(model, short, short_validation, EPOCHS_SHORT, 5e-4, callbacks)
 
 
 # %%
@@ -237,7 +244,7 @@ def draw(axis, x, curves, **labels):
 
 
 figure, axis = plt.subplots(figsize=(6, 3), layout="constrained")
-draw(axis, range(1, EPOCHS_SHORT + 1), curves, xlabel="epoch", ylabel="validation loss in nats a token")
+draw(axis, range(1, EPOCHS_SHORT + 1), curves, xlabel="epoch", ylabel="validation loss, nats per token")
 axis.set_title(f"Rows of up to {MAX_SHORT} letters")
 plt.show()
 
@@ -257,15 +264,16 @@ plt.show()
 
 # %% [markdown]
 # At first all places have the same weight: the context is the mean of everything, and says which letters there are, but
-# not which comes next. Luong's scores have no bounds, so its weights soon become sharp, and may first gather on one place
-# such as END, whose state has read the whole row: a fixed context again. Then the diagonal appears, and the loss falls
-# with it: compare the epochs in the two figures. A gradient sharpens weights that help already, so it begins slowly, and
-# once it has begun it is fast.
+# not which comes next. Luong's scores have no bounds, so its weights soon become sharp, and may first gather on one
+# place such as END, whose state has read the whole row: a fixed context again. Then the diagonal appears, and the loss
+# falls with it: compare the epochs in the two figures. A gradient sharpens weights that help already, so it begins
+# slowly, and once it has begun it is fast.
 #
 # ## Quality against length
 #
-# In the second stage all three go on with rows of up to 60 letters. Those with attention know *how* to look, and the
-# length hardly matters to them. (Short examples first is called a *curriculum*: exercise 2 leaves it out.)
+# In the second stage all three go on with rows of up to 60 letters. What they learned does not carry over at once: look
+# at the losses of the first epoch. But then those with attention fall, and in the end the length hardly matters to
+# them. (Short examples first is called a *curriculum*: exercise 2 leaves it out.)
 
 # %%
 for name, model in models.items():
@@ -273,9 +281,10 @@ for name, model in models.items():
     fit(model, long, long_validation, EPOCHS_LONG, 2e-3)
 
 # %% [markdown]
-# Now the experiment of Bahdanau et al. 2015 (their figure 2): quality against the length of the source. Each model writes
-# test rows in groups of like length, up to a third longer than it was trained on. The word error rate, with letters as
-# words, counts letters that are wrong, missing or too many; 100 minus this rate is the share of letters that are right.
+# Now the experiment of Bahdanau et al. 2015 (their figure 2): quality against the length of the source. Each model
+# writes test rows in groups of like length, up to a third longer than it was trained on. The word error rate, with
+# letters as words, counts letters that are wrong, missing or too many; 100 minus this rate is the **word accuracy**;
+# letters too many count against it, so it is cut off at 0.
 
 # %% tags=["picture"]
 width = max(MAX_LONG // 12, 1)
@@ -294,19 +303,22 @@ for name, writer in generators.items():
 figure, axis = plt.subplots(figsize=(7, 3.4), layout="constrained")
 axis.axvline(MAX_LONG + 0.5, color="0.4", linewidth=1)
 axis.text(MAX_LONG + 1, 50, "longer than\nin training", fontsize=8, color="0.3")
-draw(axis, np.mean(groups, axis=1), right, xlabel="letters in the source", ylabel="letters right, in %", ylim=(-3, 103))
+draw(axis, np.mean(groups, axis=1), right, xlabel="letters in the source", ylabel="word accuracy in %", ylim=(-3, 103))
 axis.set_title("Quality against length")
 plt.show()
 
 # %% [markdown]
-# The fixed context holds a few letters, then the curve goes down: the same numbers have to hold more and more. With
-# attention it stays up, because the decoder does not have to hold the row, only the place where it is.
+# The fixed context holds a few letters, then the curve goes down: the same numbers have to hold more and more. Even
+# random letters get 3 to 9 % here, for the alignment is free to match: a plateau near 18 % is a handful of right
+# letters. With attention the curve stays up, because the decoder does not have to hold the row, only the place where it
+# is.
 #
 # ## What it gets wrong
 #
-# Right of the line are lengths that no model has seen: does what they learned reach further? There is another weakness.
-# Attention finds a place by what stands there and around it. In a row of one letter all places look alike, and only
-# counting helps. Below, "ordinary" is for comparison.
+# Right of the line are lengths that no model has seen. Bahdanau's curve stays near 100 %, Luong's falls to about 80 %:
+# part of what it learned is tied to the lengths that it saw. There is another weakness. Attention finds a place by what
+# stands there and around it. In a row of one letter all places look alike, and only counting helps. Below, "ordinary"
+# is for comparison.
 
 # %%
 length = MAX_LONG // 2
@@ -322,12 +334,13 @@ kerasseq.plotting.plot_attention(generations, title="An ordinary row, and one th
 # ## What it costs
 #
 # Without attention, a decoding step costs the same whatever the source is. With attention, $m$ steps that look at $n$
-# positions need $m n$ scores. In the additive form each score is a vector of `units` numbers before $v$ makes one of it,
-# and training keeps them for the way back: `batch * m * n * units` numbers. In the multiplicative form a score is one
-# number, and all scores are one matrix product.
+# positions need $m n$ scores. In the additive form each score is a vector of `units` numbers before $v$ makes one of
+# it, and training keeps them for the way back: `batch * m * n * units` numbers. In the multiplicative form a score is
+# one number, and all scores are one matrix product.
 #
-# We measure one training step, on sources and targets of the same length. A process keeps much of the memory that it had
-# once, so each model gets a fresh one, which runs this little program.
+# We measure one training step, on sources and targets of the same length. A process keeps much of the memory that it
+# had once, so each model gets a fresh one, which runs this little program on the CPU. It reads its peak of memory from
+# `/proc` (Linux).
 
 # %%
 PROGRAM = """
@@ -359,25 +372,29 @@ for length in map(int, lengths):  # the shortest first
 costs = {}
 for kind in ("none", "bahdanau", "luong"):
     command = [sys.executable, "-c", PROGRAM, kind, *map(str, COST_LENGTHS)]
-    output = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True).stdout
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1"}  # On the CPU, whose memory we measure.
+    output = subprocess.run(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True
+    ).stdout
     costs[kind] = np.loadtxt(output.splitlines(), ndmin=2)  # (lengths, 2): seconds and MB
 
 figure, axes = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
 for column, (axis, label) in enumerate(zip(axes, ("seconds", "additional memory in MB"), strict=True)):
-    values = {kind: measured[:, column] for kind, measured in costs.items()}
+    values = {kind.replace("none", "fixed context"): measured[:, column] for kind, measured in costs.items()}
     draw(axis, COST_LENGTHS, values, xlabel="tokens in source and in target", ylabel=label)
 figure.suptitle("A training step, batch of 8")
 plt.show()
 
 # %% [markdown]
-# Where the length doubles, does a line double, or grow fourfold? Loops over tokens double, and the recurrences are loops
-# in all three models; scores of all with all grow fourfold. And what parts `bahdanau` from `luong`? It looks inside its
-# loop, one target position after the other, and keeps a vector for each score.
+# Where the length doubles, loops over tokens double, and the recurrences are loops in all three models; scores of all
+# with all grow fourfold. From 160 to 320 tokens `bahdanau` takes about three times the time and the memory, `luong`
+# about twice: at these lengths its loops still weigh more than its scores. `bahdanau` looks inside its loop, one target
+# position after the other, and keeps a vector for each score.
 #
 # ## Exercises
 #
 # 1. Copy, in the place of reversing. What do the alignments look like? Is it easier for the model without attention?
-# 2. Train the first stage with three times the rate, or leave it out. Where does Luong's model look?
+# 2. Train the first stage with twice the rate, or leave it out. Where does Luong's model look?
 # 3. `attention="location"` also knows where the last step looked (tutorial 7 listens with it). What does it make of the
 #    row of one letter?
 #
@@ -386,7 +403,7 @@ plt.show()
 # 1. `" ".join(row)` twice in `make_pairs`. The diagonal goes from the upper left to the lower right. When a row is
 #    reversed, the letter that was read last is written first, and is still fresh in the fixed context; Sutskever et al.
 #    2014 reversed their sources for this reason.
-# 2. Build the model anew, `fit` it, and draw its weights for `inputs`. It may stay on END: where all other weights are 0,
-#    so are the gradients that would show it another place.
-# 3. `AttentionSeq2Seq(**sizes, cell="gru", attention="location")`, `fit` in both stages, and generate from
-#    `rows`. It need not recognise a place: it can go one to the left of where it was.
+# 2. Build the model anew, `fit` it, and draw its weights for `inputs`. It may stay on END: where all other weights are
+#    0, so are the gradients that would show it another place.
+# 3. `AttentionSeq2Seq(**sizes, cell="gru", attention="location")`, `fit` in both stages, and generate from `rows`. It
+#    need not recognise a place: it can go one to the left of where it was.

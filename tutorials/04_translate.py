@@ -32,7 +32,6 @@ SEED = 1
 # %%
 import collections
 import os
-import pathlib
 import random
 import re
 import time
@@ -51,10 +50,11 @@ keras.utils.set_random_seed(SEED)
 # %% [markdown]
 # ## The data, looked at first
 #
-# Volunteers of the Tatoeba project write everyday sentences and translate each other's (CC BY 2.0 FR). `load_anki`
-# has 167,130 English-French pairs, and puts an English sentence with all its translations on one side only: what the
-# test asks for was never trained on. Short sentences are enough here, and train in minutes. (French has a space
-# before "?" and "!", and the data have several kinds of it. NFKC makes one of them.)
+# Volunteers of the Tatoeba project write everyday sentences and translate each other's (CC BY 2.0 FR). `load_anki` has
+# 167,130 English-French pairs, and puts an English sentence with all its translations into one split only: no sentence
+# of the test was trained on as it stands. (Sentences much like it were: tutorial 9 counts them.) Short sentences are
+# enough here, and train in minutes. (French has a space before "?" and "!", and the data have several kinds of it. NFKC
+# makes one of them.)
 
 
 # %%
@@ -66,8 +66,7 @@ def short(pairs):
 
 train, validation, test = map(short, kerasseq.datasets.load_anki("fra"))
 print(f"{len(train):,} short pairs to train on, {len(validation):,} for validation, {len(test):,} for the test")
-all_train, all_test = train, test
-train = random.Random(SEED).sample(train, min(NUM_PAIRS, len(train)))
+all_train, train = train, random.Random(SEED).sample(train, min(NUM_PAIRS, len(train)))
 for english, french in train[:6]:
     print(f"{english:<40} {french}")
 
@@ -96,8 +95,8 @@ def with_references(pairs, number):
     return random.Random(SEED).sample(list(targets.items()), min(number, len(targets)))
 
 
-validation, test = with_references(validation, NUM_SCORED), with_references(test, NUM_SCORED)
-ambiguous, translations = max(validation, key=lambda pair: len(pair[1]))
+validation_scored, test_scored = with_references(validation, NUM_SCORED), with_references(test, NUM_SCORED)
+ambiguous, translations = max(validation_scored, key=lambda pair: len(pair[1]))
 print(ambiguous)
 for translation in translations:
     print("   ", translation)
@@ -110,10 +109,10 @@ for translation in translations:
 # between: frequent words stay whole, rare ones are cut into pieces, and any text can be written with some thousand of
 # them.
 #
-# SentencePiece learns them from the texts. Its model gives each piece $x_i$ a probability, and a text the product
-# $\prod_i p(x_i)$; a text is cut in the way with the largest product. It starts with very many pieces and throws
-# away, again and again, those that the texts' probability misses least (Kudo 2018). Each language gets a vocabulary
-# of its own.
+# SentencePiece learns a **unigram language model** from the texts. It gives each piece $w_k$ a probability, and a text
+# the product $\prod_k p(w_k)$; a text is cut in the way with the largest product. It starts with very many pieces and
+# throws away, again and again, those that the texts' probability misses least (Kudo 2018). Each language gets a
+# vocabulary of its own.
 
 # %%
 preprocessor = kerasseq.preprocessing.TextPreprocessor.from_pairs(
@@ -173,29 +172,28 @@ plt.show()
 # %% [markdown]
 # ## The model
 #
-# It is the model of the last tutorial, with Luong's attention (Luong et al. 2015). The weights are $a_{ij}$ here, for
-# $\alpha$ will be needed further down.
+# It is the model of the last tutorial, with Luong's attention (Luong et al. 2015).
 #
 # | symbol | what it is | shape |
 # |---|---|---|
-# | $h_j$ | memory: states of two GRUs at source token $j$, forth and back | `(batch, source, 2 * units)` |
+# | $h_j$ | memory: states of a bidirectional GRU at source token $j$ | `(batch, source, 2 * units)` |
 # | $s_i$ | the decoder's state at target token $i$ | `(batch, target, units)` |
-# | $a_{ij}$ | attention weights, $\mathrm{softmax}_j(s_i^T W h_j)$ | `(batch, target, source)` |
+# | $a_{ij}$ | attention weights, $\mathrm{softmax}_j(h_j W s_i^T)$ | `(batch, target, source)` |
 # | $c_i$ | context, $\sum_j a_{ij} h_j$ | `(batch, target, 2 * units)` |
-# | $\tilde s_i$ | what is read out, $\tanh(R\,[c_i; s_i] + b)$ | `(batch, target, embedding)` |
+# | $\tilde s_i$ | attentional state, $\tanh([c_i; s_i]\,R + b)$ | `(batch, target, embedding)` |
 # | logits | $\tilde s_i$ times the target embeddings | `(batch, target, vocabulary)` |
 
 # %%
 kerasseq.plotting.plot_diagram(
     {
         "source": ("English ids\n(batch, source)", 0, 0, "data"),
-        "encoder": ("embedding,\nGRU forth and back", 0, 1),
+        "encoder": ("embedding,\nbidirectional GRU", 0, 1),
         "memory": ("memory $h$\n(batch, source, 2 units)", 0, 2.1, "state"),
         "bridge": ("dense: first state\n(batch, units)", 1.35, 1, "state"),
         "target": ("French ids, shifted\n(batch, target)", 2.7, 0, "data"),
         "decoder": ("embedding, GRU\n$s$ (batch, target, units)", 2.7, 1),
         "attention": ("attention: context $c$\n(batch, target, 2 units)", 1.35, 2.1),
-        "readout": ("tanh of $[c; s]$", 2.7, 2.1),
+        "readout": ("attentional state\n(batch, target, embedding)", 2.7, 2.1),
         "logits": ("logits of the next token\n(batch, target, vocabulary)", 2.7, 3.1, "data"),
     },
     [
@@ -211,29 +209,30 @@ kerasseq.plotting.plot_diagram(
 # smoothing* asks for 0.9 of the probability for the right token instead of all of it: there are other good
 # translations. *Tied embeddings* use one matrix for reading and for writing French tokens.
 #
-# The loss is no measure of translations. **BLEU** is: it counts which runs of one to four words of the output are in a
-# reference, takes the geometric mean of the four shares, and lowers it where outputs are too short (Papineni et al.
-# 2002). `GenerationScores` translates the validation sentences after each epoch, and puts `val_bleu` into the history.
+# The loss is no measure of translations. **BLEU** is: it counts which **n-grams** of one to four words of the output
+# are in a reference, takes the geometric mean of the four **precisions**, and lowers it by a **brevity penalty** where
+# outputs are too short (Papineni et al. 2002). `GenerationScores` translates the validation sentences after each epoch,
+# and puts `val_bleu` into the history.
 
 # %%
 model = kerasseq.models.AttentionSeq2Seq(
     preprocessor.source_vocabulary_size, preprocessor.target_vocabulary_size, cell="gru", units=UNITS,
     embedding_dim=UNITS, attention="luong", dropout=0.2, tie_embeddings=True,
 )  # fmt: skip
-rate = keras.optimizers.schedules.CosineDecay(2e-3, EPOCHS * len(batches), alpha=0.02)
+schedule = keras.optimizers.schedules.CosineDecay(2e-3, EPOCHS * len(batches), alpha=0.02)
 model.compile(
-    keras.optimizers.Adam(rate, clipnorm=1.0),
+    keras.optimizers.Adam(schedule, clipnorm=1.0),
     kerasseq.losses.MaskedCrossentropy(label_smoothing=0.1),
     weighted_metrics=[kerasseq.metrics.TokenAccuracy()],
 )
-pairs = [(source, target) for source, targets in validation for target in targets]
+pairs = [(source, target) for source, targets in validation_scored for target in targets]
 history = model.fit(
     batches,
     validation_data=preprocessor.dataset(pairs, batch_size=64),
     epochs=EPOCHS,
-    shuffle=False,
+    shuffle=False,  # for Keras: the data set shuffles itself
     verbose=2,
-    callbacks=[kerasseq.callbacks.GenerationScores(preprocessor, validation, metrics=["bleu"], samples=1)],
+    callbacks=[kerasseq.callbacks.GenerationScores(preprocessor, validation_scored, metrics=["bleu"], samples=1)],
 )
 
 # %%
@@ -248,11 +247,11 @@ kerasseq.plotting.plot_history(history, title="Learning to translate")
 # ## Beam search, looked into
 #
 # Greedy search takes the most probable token in each step, and cannot take it back. Beam search keeps the `beam_width`
-# best beginnings at a time. Wider is slower; is it better?
+# best **hypotheses**, outputs as far as they are written, at a time. Wider is slower; is it better?
 
 # %%
 translator = kerasseq.TextGenerator(model, preprocessor, sampler=kerasseq.samplers.BeamSampler(4))
-sources, references = zip(*validation, strict=True)
+sources, references = zip(*validation_scored, strict=True)
 greedy = None
 print("width   BLEU   seconds   other than greedy")
 for width in (1, 2, 4, 8):
@@ -266,9 +265,9 @@ for width in (1, 2, 4, 8):
     print(f"{width:>5} {kerasseq.evaluation.bleu(outputs, references)['score']:>6} {seconds:>9.1f} {changed:>19.0%}")
 
 # %% [markdown]
-# The step to two and the one to four buy something here. From four to eight the time doubles, for a difference that may
-# be chance. What the beam holds in the end are the n-best alternatives. Their scores are log-probabilities, divided by a
-# length penalty that the next section explains. A star marks those that some volunteer wrote as well.
+# With 500 sentences no single step is certain, and from four to eight the time nearly doubles. What the beam holds in
+# the end are the n-best alternatives. Their scores are log-probabilities, divided by a length penalty that the next
+# section explains. A star marks those that some volunteer wrote as well.
 
 # %%
 generation = translator.generate(ambiguous, details=True)
@@ -279,9 +278,9 @@ for text, score in generation.alternatives:
 # %% [markdown]
 # ### Why there is a length penalty
 #
-# The log-probability of an output $y$ is a sum, $\log p(y \mid x) = \sum_i \log p(y_i \mid y_{<i}, x)$, and every
-# term is below 0: each further token makes it smaller. So the plain sum prefers short outputs, and the wider the
-# beam, the more of them it finds. Beam search therefore ranks what has ended by
+# The log-probability of an output $y$ is a sum, $\log p(y \mid x) = \sum_i \log p(y_i \mid y_{<i}, x)$, and every term
+# is below 0: each further token makes it smaller. So the plain sum prefers short outputs, and the wider the beam, the
+# more of them it finds. Beam search therefore ranks what has ended by
 #
 # $$\frac{\log p(y \mid x)}{\mathrm{lp}(y)}, \qquad \mathrm{lp}(y) = \left(\frac{5 + |y|}{6}\right)^\alpha,$$
 #
@@ -306,8 +305,8 @@ for source, brief, full in longer[:4]:
     print(f"\n{source}\n  alpha 0: {brief}\n  alpha 1: {full}")
 
 # %% [markdown]
-# A penalty above 1 is dangerous: for long outputs $\mathrm{lp}$ then grows faster than the sum falls, and what goes
-# on and on wins. Choose $\alpha$ on validation, as every setting of the search.
+# A penalty above 1 is dangerous: for long outputs $\mathrm{lp}$ then grows faster than the sum falls, and what goes on
+# and on wins. Choose $\alpha$ on validation, as every setting of the search.
 #
 # ## Where it looks
 #
@@ -323,11 +322,11 @@ kerasseq.plotting.plot_attention(generations, title="Where the decoder looks")
 # ## Good ones and bad ones
 #
 # The test, once. A score without its uncertainty says little: BLEU comes with the interval in which it lies for 95 % of
-# resampled tests. To sort single sentences we take chrF, which compares runs of characters (Popović 2015): plain BLEU of
-# one sentence is 0 as soon as no four words in a row agree.
+# resampled tests. To sort single sentences we take chrF, which compares runs of characters (Popović 2015): plain BLEU
+# of one sentence is 0 as soon as no four words in a row agree.
 
 # %%
-sources, references = zip(*test, strict=True)
+sources, references = zip(*test_scored, strict=True)
 outputs = translator.generate(sources)
 print(kerasseq.evaluation.bleu(outputs, references, resamples=1_000))
 scores = [
@@ -361,8 +360,8 @@ show(order[:12])
 # Is it the rare words? Group the sentences by how often their rarest word is in the training data:
 
 # %%
-counts = collections.Counter(word for source, _ in train for word in re.findall(r"[\w'-]+", source))
-rarest = np.array([min([counts[word] for word in re.findall(r"[\w'-]+", source)] or [0]) for source in sources])
+counts = collections.Counter(word for source, _ in train for word in re.findall(r"[\w'-]+", source.lower()))
+rarest = np.array([min([counts[word] for word in re.findall(r"[\w'-]+", source.lower())] or [0]) for source in sources])
 groups = {"never": (0, 0), "1 to 9": (1, 9), "10 to 49": (10, 49), "50 and more": (50, np.inf)}
 members = [np.flatnonzero((low <= rarest) & (rarest <= high)) for low, high in groups.values()]
 labels = [f"{name}\n({len(rows)} sentences)" for name, rows in zip(groups, members, strict=True)]
@@ -375,14 +374,14 @@ axis.set(
 plt.show()
 
 # %% [markdown]
-# Rare words go with bad translations. (The groups may differ in other ways too, as in length: a hint, not a proof.) What
-# to do about the bad ones:
+# Rare words go with bad translations. (The groups may differ in other ways too, as in length: a hint, not a proof.)
+# What to do about the bad ones (none of it is tried here):
 #
 # | what is seen | what helps |
 # |---|---|
-# | rare words | more pairs: `NUM_PAIRS`, `MAX_WORDS`. It mostly helps more than all else. |
+# | rare words | more pairs: `NUM_PAIRS`, `MAX_WORDS` |
 # | training much better than validation | `dropout=0.3`, `dataset(..., subword_sampling=0.3)` |
-# | something left out | a coverage penalty: `BeamSampler(4, coverage_penalty=0.02)`; a larger length penalty, if it was below 1 |
+# | something left out | `BeamSampler(4, coverage_penalty=0.02)`; a larger length penalty, if it was below 1 |
 # | something said twice | `BeamSampler(4, no_repeat_ngram_size=3)` |
 # | all kinds, a little | an ensemble: `kerasseq.models.Ensemble([model, other])` |
 # | "tu" where it should be "vous" | say so with data: fine-tune |
@@ -395,11 +394,10 @@ plt.show()
 # exported.
 
 # %%
-places = [pathlib.Path(RELEASED), pathlib.Path(kerasseq.__file__).parents[1] / "saved_models" / "translation_en_fr"]
-released = next((kerasseq.TextGenerator.load(place) for place in places if place.is_dir()), None)
+released = kerasseq.TextGenerator.load(RELEASED) if os.path.isdir(RELEASED) else None
 if released is None:
     print(
-        f"There is no released model in {RELEASED}: fine-tuning is skipped, and the next cells print nothing. The "
+        f"There is no released model in {RELEASED}: fine-tuning is skipped, and its cells print nothing. The "
         "folder comes with the repository of kerasseq, not with the installed package. Clone it, and set RELEASED."
     )
 
@@ -427,12 +425,12 @@ for english, french in formal[:4]:
     print(f"{english:<40} {french}")
 
 # %% [markdown]
-# The yardsticks are test sentences with "you", scored against their formal translations alone, and those without "you",
-# which should stay as they are.
+# The yardsticks are validation sentences with "you", scored against their formal translations alone, and those without
+# "you", which should stay as they are.
 
 # %%
-asked, answers = zip(*with_references(filter(is_formal, all_test), NUM_SCORED), strict=True)
-rest = with_references([pair for pair in all_test if not YOU.search(pair[0])], NUM_SCORED)
+asked, answers = zip(*with_references(filter(is_formal, validation), NUM_SCORED), strict=True)
+rest = with_references([pair for pair in validation if not YOU.search(pair[0])], NUM_SCORED)
 
 
 def measure(generator, name):
@@ -468,19 +466,19 @@ if released is not None:
 #
 # ## Exercises
 #
-# 1. A vocabulary of 1,000, and one of 8,000. How many tokens has a sentence, how fast is an epoch, and which BLEU comes
-#    out?
+# 1. A vocabulary of 1,000, and one of 8,000. How many tokens has a sentence, how fast is an epoch, and which `val_bleu`
+#    comes out?
 # 2. Cut the training texts into other pieces in every epoch (Kudo 2018). Which of the two losses rises, and what does
 #    BLEU say?
 # 3. Fine-tune on the formal pairs alone. What happens to the sentences without "you"?
 #
 # **Solutions**
 #
-# 1. `VOCABULARY_SIZE = 1_000` in the cell of parameters. Small pieces make long sequences, and the decoder has more
-#    to put together; large ones are rarer each, so the model sees each of them less often, and the layer of logits
-#    costs more.
+# 1. `VOCABULARY_SIZE = 1_000` in the cell of parameters. Small pieces make long sequences, and the decoder has more to
+#    put together; large ones are rarer each, so the model sees each of them less often, and the layer of logits costs
+#    more.
 # 2. `preprocessor.dataset(train, batch_size=64, shuffle=True, seed=SEED, subword_sampling=0.3)`. The training loss
 #    rises, because the same sentence never comes twice in the same form. Compare `val_bleu` at the end, not in the
 #    first epochs.
-# 3. Give `dataset` the list `formal`, after a fresh `TextGenerator.load`. Compare the BLEU of the others, and look
-#    for a "vous" that nobody said.
+# 3. Give `dataset` the list `formal`, after a fresh `TextGenerator.load`. Compare the BLEU of the others, and look for
+#    a "vous" that nobody said.

@@ -16,7 +16,8 @@ ABBREVIATION = (
     r"(\b(?:\p{Lu}|Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|Sra|Dra|Mme|Mlle|Mgr|Hr|Fr|Gen|Col|Lt|Sgt|Capt|Rev|Hon|Sen|Rep|Gov|vs|"
     r"Bd|cf|ca|bzw|z\.B|d\.h|e\.g|i\.e)\.)" + BOUNDARY
 )
-NUMBER = r"(\b(?:No|Nr)\.)" + BOUNDARY + r"(\d)"
+# The same before numbers alone: "No. 5", "Jan. 5".
+NUMBER = r"(\b(?:No|Nr|Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept?|Oct|Nov|Dec)\.)" + BOUNDARY + r"(\d)"
 # In what is too long for a sentence: any line, and any punctuation that may end one.
 CLAUSE_END = r"""([.!?…;:]["'”’»)\]]*)\s+|\s*\n\s*"""
 NOT_BLANK = r"(?s).*\S.*"

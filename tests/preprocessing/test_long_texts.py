@@ -23,6 +23,7 @@ SENTENCES = {
     "هل أنت هنا؟ نعم. حسنا": ["هل أنت هنا؟", "نعم.", "حسنا"],
     "A title\n\nA paragraph\nof two lines\n \nthe end": ["A title", "A paragraph\nof two lines", "the end"],
     "By J.\n\nNext. No. Yes, No. 5": ["By J.", "Next.", "No.", "Yes, No. 5"],
+    "On Jan. 5 and Sept. 7. In Dec. She left.": ["On Jan. 5 and Sept. 7.", "In Dec.", "She left."],
     "no end": ["no end"],
     "": [],
     " \n\t ": [],
