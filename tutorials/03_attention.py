@@ -315,10 +315,10 @@ plt.show()
 #
 # ## What it gets wrong
 #
-# Right of the line are lengths that no model has seen. Bahdanau's curve stays near 100 %, Luong's falls to about 80 %:
-# part of what it learned is tied to the lengths that it saw. There is another weakness. Attention finds a place by what
-# stands there and around it. In a row of one letter all places look alike, and only counting helps. Below, "ordinary"
-# is for comparison.
+# Right of the line are lengths that no model has seen. Both curves fall there, and which of them more differs from run
+# to run: part of what they learned is tied to the lengths that they saw. There is another weakness. Attention finds a
+# place by what stands there and around it. In a row of one letter all places look alike, and only counting helps.
+# Below, "ordinary" is for comparison.
 
 # %%
 length = MAX_LONG // 2
@@ -388,8 +388,9 @@ plt.show()
 # %% [markdown]
 # Where the length doubles, loops over tokens double, and the recurrences are loops in all three models; scores of all
 # with all grow fourfold. From 160 to 320 tokens `bahdanau` takes about three times the time and the memory, `luong`
-# about twice: at these lengths its loops still weigh more than its scores. `bahdanau` looks inside its loop, one target
-# position after the other, and keeps a vector for each score.
+# about twice: at these lengths its loops still weigh more than its scores. (Times jump where something else runs on the
+# machine, as for the fixed context here; memory does not.) `bahdanau` looks inside its loop, one target position after
+# the other, and keeps a vector for each score.
 #
 # ## Exercises
 #
