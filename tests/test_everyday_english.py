@@ -88,6 +88,18 @@ def test_numbers_are_the_same_other_numbers_on_both_sides(everyday):
     assert everyday.renumbered(("It is late.", "Il est tard."), choose) is None
 
 
+def test_numbers_in_words(everyday):
+    choose = random.Random(1)
+    words = dict(everyday.number_words())
+    assert len(words) == 98 and words["seventy-one"] == "soixante et onze" and words["eighty"] == "quatre-vingts"
+    for _ in range(100):
+        source, target = everyday.renumbered(("Her twenty-two cats.", "Ses vingt-deux chats."), choose)
+        english = source.removeprefix("Her ").removesuffix(" cats.")
+        assert target == f"Ses {words[english]} chats."
+    assert everyday.renumbered(("I have two cats and two dogs.", "J'ai deux chats et deux chiens."), choose) is None
+    assert everyday.renumbered(("Someone often weighs it.", "On le pèse souvent."), choose) is None
+
+
 def test_joined_statements(everyday):
     choose = random.Random(1)
     first, second = ("I am tired.", "Je suis fatigué."), ("She left.", "Elle est partie.")

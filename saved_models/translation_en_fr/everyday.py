@@ -1,12 +1,16 @@
 """English as people type it, for training and for tests: slips, capitals, names, numbers, what is no English at all."""
 
+import functools
 import random
 import re
+
+import faker
+import num2words
 
 # Of the training pairs, added to them: in all epochs but the last ones, and in these.
 SHARES = {"slip": 0.08, "careless": 0.03, "capitals": 0.03, "foreign": 0.02}
 LAST_SHARES = {
-    "slip": 0.08, "careless": 0.03, "capitals": 0.05, "foreign": 0.06, "name": 0.06, "number": 0.05, "joined": 0.05,
+    "slip": 0.08, "careless": 0.03, "capitals": 0.05, "foreign": 0.06, "name": 0.12, "number": 0.08, "joined": 0.06,
     "odd": 0.01,
 }  # fmt: skip
 KEYBOARD = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
@@ -14,6 +18,7 @@ LONG_WORD = re.compile(r"[A-Za-z]{4,}")
 CLOSING = re.compile(r"\s*[.!?]+$")
 NAME = re.compile(r"\b[A-Z][a-z]{2,}\b")
 NUMBER = re.compile(r"\d+")
+LOCALES = ["en_US", "fr_FR", "de_DE", "es_ES", "it_IT"]  # of names
 ELIDED = re.compile(r"\b(de|que|le|la|se|ne|je|me|te|ce|jusque|lorsque|puisque) $", re.IGNORECASE)
 SYLLABLES = [first + rest for first in "bdfgklmnprstv" for rest in ("a", "e", "i", "o", "u", "ou", "an", "el")]
 JOINTS = {", and ": ", et ", ", but ": ", mais ", " because ": " parce que ", ", so ": ", donc "}
@@ -60,21 +65,50 @@ def invented_name(choose):
     return "".join(choose.choices(SYLLABLES, k=choose.randint(2, 3))).capitalize()
 
 
+@functools.cache
+def real_names():
+    """First names and places of one word each, in order."""
+    source = faker.Faker(LOCALES)
+    source.seed_instance(1)
+    found = {name for _ in range(20_000) for name in (source.first_name(), source.city())}
+    return sorted(name for name in found if name.isalpha() and name[1:].islower())
+
+
 def renamed(pair, choose):
     """A pair whose first name that both sides have is another one, or nothing if there is none."""
     for name in NAME.findall(pair[0]):
         if re.search(rf"\b{name}\b", pair[1]):
-            other = invented_name(choose)
-            if choose.random() < 0.25 and not ELIDED.search(pair[1][: pair[1].index(name)]):
-                other = choose.choice("AEIO") + choose.choice("nlr") + other.lower()
+            other = invented_name(choose) if choose.random() < 0.25 else choose.choice(real_names())
+            if other[0] not in "BCDFGJKLMNPQRSTVWXZ" and ELIDED.search(pair[1][: pair[1].index(name)]):
+                other = invented_name(choose)
             return tuple(re.sub(rf"\b{name}\b", other, side) for side in pair)
     return None
 
 
+@functools.cache
+def number_words():
+    """The words for 2 to 99, the longest first: a list of (English, French)."""
+    words = [(num2words.num2words(number), num2words.num2words(number, lang="fr")) for number in range(2, 100)]
+    return sorted(words, key=lambda pair: -len(pair[1]))
+
+
+def reworded(pair, choose):
+    """A pair whose number in words is another one, or nothing if it has none that is the same on both sides."""
+    for english, french in number_words():
+        if english in pair[0] and french in pair[1]:
+            patterns = [rf"(?<![\w-]){word}(?![\w-])" for word in (english, french)]
+            if all(len(re.findall(pattern, side)) == 1 for pattern, side in zip(patterns, pair, strict=True)):
+                others = choose.choice(number_words())
+                return tuple(map(re.sub, patterns, others, pair))
+    return None
+
+
 def renumbered(pair, choose):
-    """A pair whose numbers are others, of as many digits, or nothing if it has none, or not the same on both sides."""
+    """A pair whose numbers are others, of as many digits, or nothing if they are not the same on both sides."""
     numbers = NUMBER.findall(pair[0])
-    if not numbers or sorted(numbers) != sorted(NUMBER.findall(pair[1])):
+    if not numbers:
+        return reworded(pair, choose)
+    if sorted(numbers) != sorted(NUMBER.findall(pair[1])):
         return None
     others = {}
     for number in numbers:
@@ -94,6 +128,12 @@ def joined(first, second, choose):
     if target == " parce que " and re.match(r"[aeiouyéêh]", french, re.IGNORECASE):
         target = " parce qu'"
     return first[0][:-1] + source + english, first[1][:-1] + target + french[0].lower() + french[1:]
+
+
+def several_joined(pair, pairs, choose):
+    """Two or three pairs of statements as one, or nothing, as `joined`."""
+    two = joined(pair, choose.choice(pairs), choose)
+    return two and choose.random() < 0.3 and joined(two, choose.choice(pairs), choose) or two
 
 
 def odd(choose):
@@ -136,6 +176,6 @@ def everyday(pairs, foreign_sentences, seed, shares=SHARES):
         *((text, text) for text in some(foreign_sentences, "foreign")),
         *those_that_can(lambda pair: renamed(pair, choose), "name"),
         *those_that_can(lambda pair: renumbered(pair, choose), "number"),
-        *those_that_can(lambda pair: joined(pair, choose.choice(pairs), choose), "joined"),
+        *those_that_can(lambda pair: several_joined(pair, pairs, choose), "joined"),
         *((text, text) for text in (odd(choose) for _ in range(int(shares.get("odd", 0) * len(pairs))))),
     ]

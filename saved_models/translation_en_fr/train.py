@@ -34,7 +34,7 @@ STAGES = {
         "shares": everyday.SHARES,
     },
     "last": {
-        "epochs": 2, "learning_rate": 5e-4, "warmup_steps": 200, "subword_sampling": None,
+        "epochs": 6, "learning_rate": 1e-3, "warmup_steps": 500, "subword_sampling": None,
         "shares": everyday.LAST_SHARES,
     },
 }  # fmt: skip
