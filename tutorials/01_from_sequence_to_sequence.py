@@ -79,9 +79,9 @@ print([piece.decode() for piece in preprocessor.source_tokens(ids).numpy()[0]])
 #
 # $$h_j = \tanh(x_j W + h_{j-1} U + b), \qquad j = 1 \ldots n.$$
 #
-# Vectors are rows, as in the code. $W$, $U$ and $b$ are learned, and the same in all steps. So one network reads
-# sources of any length. Its last state is the **context vector** $c = h_n$: all that the decoder will ever know of the
-# source.
+# This step is the **cell** of the network. Vectors are rows, as in the code. $W$, $U$ and $b$ are learned, and the same
+# in all steps. So one network reads sources of any length. Its last state is the **context vector** $c = h_n$: all that
+# the decoder will ever know of the source.
 #
 # The decoder is such a network too, with weights of its own. Its state $s_i$ begins at $c$. In each step it reads the
 # embedding $y_{i-1}$ of the token that was written last (at first: START), and gives a probability to each token:
@@ -294,9 +294,10 @@ for row in wrong[:6]:
 #
 # ### The same dates, in characters
 #
-# Now cut the same dates into single characters, all but a few, and write the hyphens again. The cell and the number of
-# units stay (and the learning rate is halved). But the way is longer: half of the dates have 11 to 19 tokens to read,
-# and there are 12 to write.
+# Now cut the same dates into single characters, all but a few, and write the hyphens again. (A vocabulary begins with
+# 260 tokens, special ones and single bytes: 272 leaves room for the ten digits, the hyphen and "▁".) The cell and the
+# number of units stay (and the learning rate is halved). But the way is longer: half of the dates have 11 to 19 tokens
+# to read, and there are 12 to write: "▁", ten characters and END.
 
 # %%
 characters = kerasseq.preprocessing.TextPreprocessor(
@@ -379,10 +380,10 @@ plt.show()
 
 # %% [markdown]
 # Where the curve of the rows backwards is high, the vector is large enough: it held the whole row. What differs is the
-# way. In a row of $n$ letters, each is written $n + 1$ steps after it was read, if it is written again. Backwards, the
-# last letter follows 2 steps after it was read, the one before 4, the first $2n$. The mean is the same, but there are
-# short ways, with which training can begin, and each next one is only two steps longer (Sutskever et al. 2014 read
-# their sources backwards for this reason).
+# way. In a row of $n$ letters, each is written $n + 1$ steps after it was read, if it is written again. Backwards, with
+# END in between, the last letter follows 2 steps after it was read, the one before 4, the first $2n$. The mean is the
+# same, but there are short ways, with which training can begin, and each next one is only two steps longer (Sutskever
+# et al. 2014 read their sources backwards for this reason).
 #
 # Two things stand in the way of longer sequences, and the next two tutorials take them away:
 #
@@ -404,8 +405,9 @@ plt.show()
 #
 # 1. $n \log_2 10$, so 33 bits for ten letters, against 128 times 32. Even if only a few bits of each number are of use,
 #    the size is not what stops it here, as the rows backwards show.
-# 2. `more = make_rows(200, [MAX_LENGTH + 1])`, then `writer.generate(more)`. Hardly any row is right, and most outputs
-#    stop at the length that the model knows: it learned to do up to `MAX_LENGTH` steps, not to reverse.
+# 2. `more = make_rows(200, [MAX_LENGTH + 1])`, then `writer.generate(more)`, which is the backwards model. Hardly any
+#    row is right, and most outputs stop at the length that the model knows: it learned to do up to `MAX_LENGTH` steps,
+#    not to reverse.
 # 3. Mostly the month of the source, but often another day. Only the context knows the source, and the decoder goes on
 #    from its state and from what it reads. Here it reads a year that does not fit its state. Under teacher forcing that
 #    never happened, so nothing taught it what to do then.

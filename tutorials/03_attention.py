@@ -85,8 +85,9 @@ print("k e r a s s e q ->", ids.numpy()[0])
 # 3. the **context** $c_i = \sum_j a_{ij} h_j$, of shape `(2 * units,)`, is the memory's mean under these weights.
 #
 # All of it is smooth, so gradients tell the model where it should have looked. Let $s_i$ be the decoder's state after
-# step $i$, $y_{i-1}$ the embedding of the last token, and $f$ the cell, here a GRU. $W$, $U$, $R$, $v$ and $b$ are
-# learned.
+# step $i$, $y_{i-1}$ the embedding of the last token, and $f$ the cell, here a GRU; $[a; b]$ is $a$ and $b$ end to end.
+# $W$, $U$, $R$, $v$ and $b$ are learned. Bahdanau's score is called *additive*, and its tanh keeps each number between
+# -1 and 1; Luong's is *multiplicative*, without bounds.
 #
 # | | Bahdanau et al. 2015 | Luong et al. 2015, "general" |
 # |---|---|---|
@@ -308,10 +309,10 @@ axis.set_title("Quality against length")
 plt.show()
 
 # %% [markdown]
-# The fixed context holds a few letters, then the curve goes down: the same numbers have to hold more and more. Even
-# random letters get 3 to 9 % here, for the alignment is free to match: a plateau near 18 % is a handful of right
-# letters. With attention the curve stays up, because the decoder does not have to hold the row, only the place where it
-# is.
+# The fixed context holds a few letters, then the curve goes down: the same numbers have to hold more and more. The rate
+# lines up the two texts in the best way, so even random letters get 3 to 9 %: a plateau near 18 % is little more than
+# that and a few letters remembered. With attention the curve stays up, because the decoder does not have to hold the
+# row, only the place where it is.
 #
 # ## What it gets wrong
 #

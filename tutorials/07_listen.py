@@ -158,9 +158,10 @@ history = fit(short(train), short(validation), batch_size=16, epochs=EPOCHS_SHOR
 kerasseq.plotting.plot_history(history, title="One or two digits")
 
 # %% [markdown]
-# For about five epochs little seems to happen: the decoder learns which words there are, but not where to listen. Once
-# the attention has found the sound of a word, the loss falls. It cannot fall to 0, for the labels are smoothed: a model
-# that is right and as sure as the labels has a loss of about 0.9.
+# For about five epochs the accuracy hardly moves: the decoder learns which words there are, but not where to listen.
+# Once the attention has found the sound of a word, the loss falls. It cannot fall to 0, for the labels are smoothed:
+# they give the right token 0.9 of the probability and spread the rest over all, and a model that is right and as sure
+# as they are has a loss of about 0.9.
 
 # %%
 history = fit(train, validation, batch_size=32, epochs=EPOCHS, learning_rate=2e-3)
@@ -169,7 +170,8 @@ history = fit(train, validation, batch_size=32, epochs=EPOCHS, learning_rate=2e-
 kerasseq.plotting.plot_history(history, title="One to eight digits")
 
 # %% [markdown]
-# It is better on validation than in training, where the sounds are changed and units dropped.
+# In training the sounds are changed and units dropped: its accuracy is higher on validation, and the losses end close
+# together.
 #
 # ## What it hears
 #
@@ -186,10 +188,10 @@ for words, text in wrong[:8]:
 
 # %% [markdown]
 # Most errors are one digit taken for another. In two of these strings it says one digit again and again to the end:
-# look there where it listened.
+# take one of them as `example` below, to see where it listened.
 #
-# Where it listened: each row is a word, each column a moment of 40 ms. The path goes forward through the sound, with a
-# jump over each silence.
+# Where it listened: each row is a word, each column a moment of 40 ms. The bars go forward through the sound, about one
+# for each word: the LSTMs read both ways, so one position can know all of a word.
 
 # %% tags=["picture"]
 generation = listener.generate(example, details=True)

@@ -15,7 +15,7 @@
 # A picture goes in, a sentence comes out: "a large blue square above a small red circle".
 #
 # This is *Show, Attend and Tell* (Xu et al. 2015). A convolutional network makes a grid of features of the picture; the
-# grid is the memory; and for each word the decoder looks at the places of the grid where the word is to be seen.
+# grid is the memory; and for each word the decoder weighs the places of the grid.
 
 # %% tags=["parameters"]
 NUM_SCENES = 16_000
@@ -129,10 +129,11 @@ print(f"{exact:.1f}% of {len(test)} descriptions are right to the last word")
 print(kerasseq.evaluation.caption_bleu(texts, descriptions))
 
 # %% [markdown]
-# Where it looked: bright places had the most attention for a word. Do not expect it to stand exactly on the shape. Each
-# place of the grid has seen its neighbourhood through four convolutions and, through the normalizations, something of
-# the whole picture. So a place beside a shape knows as well what it is, and the model is paid for words, not for
-# pictures of its attention. The words between, "to the left of", can be written from what the state remembers.
+# Where it looked: bright places had the most attention for a word. Do not expect it to stand exactly on the shape:
+# mostly it is near the one that is named, and sometimes in a corner. Each place of the grid has seen its neighbourhood
+# through four convolutions and, through the normalizations, something of the whole picture. So a place beside a shape
+# knows as well what it is, and the model is paid for words, not for pictures of its attention. The words between, "to
+# the left of", can be written from what the state remembers.
 
 # %% tags=["picture"]
 longest = max(range(len(test)), key=lambda index: len(descriptions[index]))
