@@ -265,7 +265,7 @@ for width in (1, 2, 4, 8):
     print(f"{width:>5} {kerasseq.evaluation.bleu(outputs, references)['score']:>6} {seconds:>9.1f} {changed:>19.0%}")
 
 # %% [markdown]
-# With 500 sentences no single step is certain, and from four to eight the time nearly doubles. What the beam holds in
+# With 500 sentences no single step is certain, and from four to eight the time doubles. What the beam holds in
 # the end are the n-best alternatives. Their scores are log-probabilities, divided by a length penalty that the next
 # section explains. A star marks those that some volunteer wrote as well.
 
