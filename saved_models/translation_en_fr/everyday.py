@@ -4,9 +4,6 @@ import functools
 import random
 import re
 
-import faker
-import num2words
-
 # Of the training pairs, added to them: in all epochs but the last ones, and in these.
 SHARES = {"slip": 0.08, "careless": 0.03, "capitals": 0.03, "foreign": 0.02}
 LAST_SHARES = {
@@ -68,6 +65,8 @@ def invented_name(choose):
 @functools.cache
 def real_names():
     """First names and places of one word each, in order."""
+    import faker  # Deferred: what a test has no use for, it need not install.
+
     source = faker.Faker(LOCALES)
     source.seed_instance(1)
     found = {name for _ in range(20_000) for name in (source.first_name(), source.city())}
@@ -88,6 +87,8 @@ def renamed(pair, choose):
 @functools.cache
 def number_words():
     """The words for 2 to 99, the longest first: a list of (English, French)."""
+    import num2words  # As above.
+
     words = [(num2words.num2words(number), num2words.num2words(number, lang="fr")) for number in range(2, 100)]
     return sorted(words, key=lambda pair: -len(pair[1]))
 
