@@ -48,8 +48,8 @@ keras.utils.set_random_seed(SEED)
 # ## The data, looked at first
 #
 # `load_dates` generates dates as people write them, in five languages and 55 forms, each with its ISO 8601 form. No
-# date of the test is in the training, however it is written. We put spaces in the place of the hyphens, so that the
-# target is a few subwords; further down, the same dates in characters.
+# date of the test is in the training, however it is written. (All years are from 1950 to 2049, so 44 is 2044.) We put
+# spaces in the place of the hyphens, so that the target is a few subwords; further down, the same dates in characters.
 
 # %%
 sides = kerasseq.datasets.load_dates(NUM_EXAMPLES)

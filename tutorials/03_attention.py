@@ -179,8 +179,8 @@ np.testing.assert_allclose(after, outputs["states"][0], atol=1e-5)
 
 # %% [markdown]
 # Weights and next state are the model's, or the last lines would have failed. Nine weights for nine tokens, that add up
-# to 1: before any training, all much the same. Luong's decoder steps first and then looks, so the state that asks is
-# the one after the step, and we can go on to the logits.
+# to 1: before any training, all much the same. (END has a row and a column of its own in the pictures below.) Luong's
+# decoder steps first and then looks, so the state that asks is the one after the step, and we can go on to the logits.
 
 # %%
 memory, W, _, outputs = first_step(models["Luong"])

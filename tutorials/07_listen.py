@@ -223,6 +223,7 @@ for name, layer in {
 # %% [markdown]
 # It has heard noise in training, though never louder than a tenth of the sound's power; here it reaches further than
 # that. Speeds it has heard from 0.9 to 1.1 times; twice as fast is too far. One string proves little: try others.
+# (`AdditiveNoise(0.0, 0.0)` draws from signal-to-noise ratios of 0 to 0 decibels: noise of the same power.)
 #
 # ## Serve it
 #
