@@ -2,7 +2,7 @@
 
 Every rung keeps what the one below it has, and changes one thing. The data are the authors' lowercased and tokenised
 files, and so are the references: BLEU is over their tokens, as papers on these data report it. Epochs are those that
-take about a quarter of an hour a rung on two cores. Nothing is chosen by the test, which is scored once a rung.
+take about a quarter of an hour a rung, on one core. Nothing is chosen by the test, which is scored once a rung.
 
     python benchmarks/translation_ladder.py
     python benchmarks/translation_ladder.py --rungs "LSTM" "GRU"    # these alone

@@ -134,7 +134,9 @@ def joined(first, second, choose):
 def several_joined(pair, pairs, choose):
     """Two or three pairs of statements as one, or nothing, as `joined`."""
     two = joined(pair, choose.choice(pairs), choose)
-    return two and choose.random() < 0.3 and joined(two, choose.choice(pairs), choose) or two
+    if two and choose.random() < 0.3:
+        return joined(two, choose.choice(pairs), choose) or two
+    return two
 
 
 def odd(choose):

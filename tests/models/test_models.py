@@ -230,6 +230,17 @@ def test_labels_out_of_range():
         model.fit(BATCH, labels, verbose=0)
 
 
+@pytest.mark.parametrize("family", ["gru", "attention luong lstm"])
+def test_logits_begin_at_the_size_of_the_features(family):
+    """Whatever the vocabulary: the kernel's deviation is that of LeCun et al. 1998, by the number of features alone."""
+    keras.utils.set_random_seed(0)
+    for vocabulary_size in (50, 2_000):
+        model = FAMILIES[family](**{**SIZES, "units": 64, "target_vocabulary_size": vocabulary_size})
+        kernel = model.get_layer("decoder").get_layer("logits").kernel
+        assert kernel.shape == (64, vocabulary_size)
+        assert np.std(kernel) == pytest.approx(64**-0.5, rel=0.05)
+
+
 # === Training ===
 
 
