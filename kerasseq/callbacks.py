@@ -50,7 +50,8 @@ class GenerationScores(keras.callbacks.Callback):
         samples: int, of the pairs, whose source, target and output are printed, always the same ones.
 
     Raises:
-        ValueError: if a number is not positive, there are no pairs, or a metric is unknown.
+        ValueError: if a number is not positive, there are no pairs, a source is not what the preprocessor takes, or a
+            metric is unknown.
 
     Example:
 
@@ -85,9 +86,10 @@ class GenerationScores(keras.callbacks.Callback):
         self.preprocessor = preprocessor
         self.pairs = list(pairs)
         sources, self.targets = zip(*self.pairs, strict=True) if self.pairs else ((), ())
-        # An unknown metric, or a target that cannot be scored, should be known before an epoch is over.
-        score_texts([""] * len(self.targets), self.targets, metrics)
         self.sources = list(sources)
+        # What cannot be read or scored should be known before an epoch is over.
+        preprocessor.raw_batch(self.sources)
+        score_texts([""] * len(self.targets), self.targets, metrics)
         self.metrics = [metrics] if isinstance(metrics, str) else list(metrics)
         self.sampler = sampler
         self.max_length = max_length

@@ -84,6 +84,7 @@ def test_frequency_and_samples(model, preprocessor, number_pairs, capsys):
         ({"metrics": ["blue"]}, "metrics must be among 'bleu', 'chrf', .* Received: \\['blue'\\]"),
         ({"pairs": []}, "lists of the same length, at least 1"),
         ({"pairs": [("one", 1)]}, "references must be strings"),
+        ({"pairs": [("one", "eins"), (2, "zwei")]}, "Sources must be strings. Received at index 1"),
         ({"frequency": 0}, "frequency must be a positive integer"),
         ({"batch_size": 0}, "batch_size must be a positive integer"),
         ({"samples": -1}, "samples must be an integer of at least 0"),

@@ -114,6 +114,26 @@ def test_half_precision_logits(label_smoothing):
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize(("dtype", "rounding"), [("float16", 2**-10), ("bfloat16", 2**-7)])
+@pytest.mark.parametrize("loss", [MaskedCrossentropy(0.1), RDropCrossentropy(5.0, 0.1)])
+def test_gradients_of_half_precision_logits(loss, dtype, rounding):
+    """They have the dtype of the logits, and are those of the same logits in float32, but for the rounding of terms."""
+    targets = np.repeat(TARGETS[:2], 2, axis=0)
+    logits = tf.constant(np.random.default_rng(4).normal(scale=2, size=(4, TARGET, VOCABULARY)), dtype)
+
+    def gradient(logits):
+        with tf.GradientTape() as tape:
+            tape.watch(logits)
+            value = loss(targets, logits)
+        return tape.gradient(value, logits)
+
+    found, expected = gradient(logits), gradient(tf.cast(logits, "float32"))
+    assert found.dtype == dtype
+    largest = np.max(np.abs(expected))
+    assert largest > 0.01
+    np.testing.assert_allclose(tf.cast(found, "float32"), expected, rtol=0, atol=rounding * largest)
+
+
 def test_in_fit():
     """One step of SGD over the logits themselves moves them by the gradient of the weighted loss."""
     weight = np.array([1.0, 0.5, 2.0], "float32")
