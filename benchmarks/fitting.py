@@ -14,8 +14,8 @@ import kerasseq
 
 
 def fit(
-    folder, build, make_data, epochs, peak_learning_rate, seed, warmup=0.05, label_smoothing=0.1, r_drop=None,
-    ema_momentum=None, callbacks=(), data_settings=None,
+    folder, build, make_data, epochs, peak_learning_rate, seed, data_settings, warmup=0.05, label_smoothing=0.1,
+    r_drop=None, ema_momentum=None, callbacks=(),
 ):  # fmt: skip
     """Fits by Adam, its rate warmed up and brought down along a cosine, or loads what an earlier call has fitted.
 
@@ -27,12 +27,13 @@ def fit(
         epochs: int.
         peak_learning_rate: float.
         seed: int.
+        data_settings: anything with a `repr` that says by which settings the data sets are made, and what else the
+            results depend on, such as how weights were trained before.
         warmup: float, share of the steps.
         label_smoothing: float.
         r_drop: float, the weight of `RDropCrossentropy`; the data must have two copies of each pair. Default: without.
         ema_momentum: float, of an average of the weights over time, which the model has in the end. Default: none.
         callbacks: list of `keras.callbacks.Callback`, which see the averages.
-        data_settings: anything with a `repr` that says by which settings the data sets are made.
 
     Returns:
         the model, and the minutes that it took, float: as many median epochs.
@@ -49,7 +50,7 @@ def fit(
     folder = folder / hashlib.sha256(settings.encode()).hexdigest()[:12]
     finished, log = folder / "finished.keras", folder / "epochs.csv"
     if finished.exists():
-        return keras.models.load_model(finished), minutes(log)
+        return keras.models.load_model(finished), minutes(log, epochs)
     folder.mkdir(parents=True, exist_ok=True)
     shuffle = kerasseq.preprocessing.EpochShuffle(seed)
     batches, validation = make_data(shuffle)
@@ -79,7 +80,7 @@ def fit(
     model.save(folder / "unfinished.keras")
     os.replace(folder / "unfinished.keras", finished)
     shutil.rmtree(folder / "backup")
-    return model, minutes(log)
+    return model, minutes(log, epochs)
 
 
 class Seconds(keras.callbacks.Callback):
@@ -92,8 +93,10 @@ class Seconds(keras.callbacks.Callback):
         logs["seconds"] = round(time.perf_counter() - self.begin, 1)
 
 
-def minutes(log):
-    """The minutes of all epochs, each as long as the median one, for other work slows single epochs down."""
+def minutes(log, epochs):
+    """The minutes of all epochs, each as long as the median of those in a log, which may lack interrupted ones.
+
+    Other work slows single epochs down.
+    """
     with open(log, newline="", encoding="utf-8") as file:
-        seconds = [float(row["seconds"]) for row in csv.DictReader(file)]
-    return round(len(seconds) * statistics.median(seconds) / 60, 1)
+        return round(epochs * statistics.median(float(row["seconds"]) for row in csv.DictReader(file)) / 60, 1)

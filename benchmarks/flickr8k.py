@@ -85,9 +85,10 @@ def main():
         backbone.trainable = True
         return kerasseq.models.with_backbone(model, extractor)
 
+    data_settings = [len(train), BATCH_SIZE, IMAGE_SIZE]
     model, minutes = fit(
         work / "frozen", lambda: build(preprocessor, extractor.output_shape[1:]), frozen_data,
-        1 if quick else EPOCHS, PEAK_LEARNING_RATE, SEED,
+        1 if quick else EPOCHS, PEAK_LEARNING_RATE, SEED, data_settings,
     )  # fmt: skip
     frozen = kerasseq.models.with_backbone(model, extractor)
     results, rows, captioners = {}, [], {}
@@ -104,7 +105,8 @@ def main():
 
     validate("frozen", frozen, minutes)  # Before tuning changes the weights that they share.
     tuned, minutes = fit(
-        work / "tuned", thawed, tuning_data, 1 if quick else TUNING_EPOCHS, TUNING_LEARNING_RATE, SEED
+        work / "tuned", thawed, tuning_data, 1 if quick else TUNING_EPOCHS, TUNING_LEARNING_RATE, SEED,
+        [*data_settings, EPOCHS, PEAK_LEARNING_RATE],
     )  # fmt: skip
     validate("tuned", tuned, minutes)
     best, search = max(

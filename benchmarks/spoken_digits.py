@@ -41,7 +41,9 @@ def train_model(work, build, preprocessor, train, validation, epochs, batch_size
         )
         return batches, preprocessor.dataset(validation, batch_size)
 
-    model, minutes = fit(work, lambda: build(preprocessor), make_data, epochs, peak_learning_rate, SEED)
+    model, minutes = fit(
+        work, lambda: build(preprocessor), make_data, epochs, peak_learning_rate, SEED, [len(train), batch_size]
+    )
     return kerasseq.TextGenerator(model, preprocessor), minutes
 
 

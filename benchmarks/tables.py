@@ -27,13 +27,19 @@ def interval(bleu):
     return f"{bleu['score']:.1f} ± {(high - low) / 2:.1f}"
 
 
+def shown(p):
+    if p is None:
+        return ""
+    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
+
+
 def ladder():
-    header = ["", "parameters", "minutes", "tokens/s", "sentences/s", "validation BLEU", "test BLEU", "test chrF"]
+    header = ["", "parameters", "minutes", "tokens/s", "sentences/s", "validation BLEU", "test BLEU", "p", "test chrF"]
     return table(header, [
         [
             name, f"{row['parameters'] / 1e6:.1f} M", f"{row['minutes']:.0f}", f"{row['tokens_a_second']:,}",
             f"{row['test']['sentences_a_second']:.0f}", f"{row['validation']['bleu']['score']:.1f}",
-            interval(row["test"]["bleu"]), f"{row['test']['chrf']['score']:.1f}",
+            interval(row["test"]["bleu"]), shown(row["test"].get("p")), f"{row['test']['chrf']['score']:.1f}",
         ]
         for name, row in results("translation_ladder").items()
     ])  # fmt: skip
@@ -54,14 +60,14 @@ def multi30k():
 
 
 def changes():
-    header = ["", "parameters", "minutes", "greedy", "beam 5", "chrF, beam 5"]
+    header = ["", "parameters", "minutes", "greedy", "beam 5", "p", "chrF, beam 5"]
     return table(header, [
         [
             name, f"{row['parameters'] / 1e6:.1f} M", f"{row['minutes']:.0f}",
             *(f"{row['validation'][search]['bleu']['score']:.1f}" for search in ("greedy", "beam 5")),
-            f"{row['validation']['beam 5']['chrf']['score']:.1f}",
+            shown(row.get("p")), f"{row['validation']['beam 5']['chrf']['score']:.1f}",
         ]
-        for name, row in results("multi30k_changes").items()
+        for name, row in results("multi30k_en-de_changes").items()
     ])  # fmt: skip
 
 

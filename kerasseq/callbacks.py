@@ -46,7 +46,8 @@ class GenerationScores(keras.callbacks.Callback):
         sampler: as of `kerasseq.TextGenerator`; `"greedy"` is fastest.
         max_length: int, the most tokens of an output. Default: the preprocessor's `max_target_length`.
         batch_size: int.
-        frequency: int, how many epochs it is from one scoring to the next. Epochs between have no such logs.
+        frequency: int. Scored are the first epoch, from which `CSVLogger` takes its columns, and every `frequency`-th.
+            The others have no such logs.
         samples: int, of the pairs, whose source, target and output are printed, always the same ones.
 
     Raises:
@@ -102,7 +103,7 @@ class GenerationScores(keras.callbacks.Callback):
         self._generator = generator_of(model, self.preprocessor, self.sampler, self.max_length)
 
     def on_epoch_end(self, epoch, logs=None):
-        if (epoch + 1) % self.frequency:
+        if epoch and (epoch + 1) % self.frequency:
             return
         outputs = self._generator.generate(self.sources, batch_size=self.batch_size)
         for name, scores in score_texts(outputs, self.targets, self.metrics).items():
@@ -130,7 +131,7 @@ class AttentionImages(keras.callbacks.Callback):
         sampler, max_length: as in `GenerationScores`.
         plot: function of a source and its `Generation` that returns a matplotlib figure. Default:
             `kerasseq.plotting.plot_attention` of the generation. For images, `kerasseq.plotting.plot_image_attention`.
-        frequency: int, how many epochs it is from one picture to the next.
+        frequency: int: pictures of the first epoch, and of every `frequency`-th.
 
     Raises:
         ImportError: if the package tensorboard is not there.
@@ -172,7 +173,7 @@ class AttentionImages(keras.callbacks.Callback):
         self._writer = tf.summary.create_file_writer(self.log_dir)
 
     def on_epoch_end(self, epoch, logs=None):
-        if (epoch + 1) % self.frequency:
+        if epoch and (epoch + 1) % self.frequency:
             return
         import tensorflow as tf  # As above.
 

@@ -1,5 +1,6 @@
 """Fixtures shared by all tests. The project's tests make their own data; a mirror of the public data is optional."""
 
+import importlib.util
 import itertools
 import os
 import pathlib
@@ -12,8 +13,24 @@ MIRROR = pathlib.Path(__file__).resolve().parents[2] / "shared" / "data"
 if MIRROR.is_dir():
     os.environ.setdefault("KERASSEQ_DATA_DIR", str(MIRROR))
 
+BENCHMARKS = pathlib.Path(__file__).resolve().parent.parent / "benchmarks"
+
 NUMBERS = ("one", "two", "three", "four")
 ZAHLEN = ("eins", "zwei", "drei", "vier")
+
+
+@pytest.fixture
+def load_benchmark(monkeypatch):
+    """A function of a name that loads a script of benchmarks/."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+
+    def load(name):
+        specification = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
+        module = importlib.util.module_from_spec(specification)
+        specification.loader.exec_module(module)
+        return module
+
+    return load
 
 
 @pytest.fixture(scope="session")

@@ -3,11 +3,13 @@
 import importlib.util
 import pathlib
 import random
+import re
 
 import pytest
 
 SCRIPT = pathlib.Path(__file__).resolve().parent.parent / "saved_models" / "translation_en_fr" / "everyday.py"
 TEXT = "Where does the train to Lyon leave?"
+BESIDE = [row[place : place + 2] for row in ("qwertyuiop", "asdfghjkl", "zxcvbnm") for place in range(len(row) - 1)]
 
 
 @pytest.fixture(scope="module")
@@ -19,12 +21,12 @@ def everyday():
 
 
 def is_one_slip(text, typed):
-    """Whether `typed` is `text` with one letter left out, doubled, exchanged, or two that changed places."""
+    """Whether a letter of `text` is left out, doubled, that of a key beside it, or has changed places with the next."""
     for place in range(len(text)):
         before, here, behind = text[:place], text[place], text[place + 1 :]
         if typed in (before + behind, before + here + here + behind, before + behind[:1] + here + behind[1:]):
             return True
-        if len(typed) == len(text) and typed[:place] == before and typed[place + 1 :] == behind:
+        if any({here, other} == set(keys) and typed == before + other + behind for keys in BESIDE for other in keys):
             return True
     return False
 
@@ -32,7 +34,7 @@ def is_one_slip(text, typed):
 def test_slips(everyday):
     choose = random.Random(1)
     slips = {everyday.slip(TEXT, choose) for _ in range(500)}
-    assert len(slips) > 50
+    assert len(slips) > 50 and "Where dpes the train to Lyon leave?" in slips
     for typed in slips:
         assert is_one_slip(TEXT, typed), typed
         # The first letters of words, and words of less than four letters, are as they were.
@@ -122,5 +124,9 @@ def test_the_last_shares(everyday):
     pairs = [(f"I saw Tom {index} times.", f"J'ai vu Tom {index} fois.") for index in range(1_000)]
     added = everyday.everyday(pairs, [f"Satz {index}." for index in range(100)], 1, everyday.LAST_SHARES)
     assert len(added) == sum(int(share * 1_000) for share in everyday.LAST_SHARES.values())
+    changed = [pair for pair in added if pair not in pairs and pair[0] != pair[1]]
+    joints = [source for source, _ in changed if re.search(" times(, (and|but|so)| because) I saw ", source)]
+    names = [source for source, _ in changed if re.fullmatch(r"I saw (?!Tom )\w+ \d+ times\.", source)]
+    assert len(joints) == 60 and len(names) == 120
     oddities = [source for source, target in added if source == target and "Satz" not in source]
     assert len(oddities) == 10 and all(oddities)

@@ -231,7 +231,8 @@ def corpus_score(metric, predictions, references, resamples=0):
     most = max(map(len, references))
     # sacreBLEU takes one list a reference number, with None where a prediction has fewer references.
     streams = [[entry[number] if number < len(entry) else None for entry in references] for number in range(most)]
-    # The interval is half its width, around the mean of the resamples; nothing is said where all are 0.
+    # The interval is half its width, around the mean of the resamples, so with few texts it can pass the ends of the
+    # scale; nothing is said where all are 0.
     try:
         score = metric.corpus_score(predictions, streams, n_bootstrap=resamples)
         said = json.loads(score.format(width=6, signature=str(metric.get_signature()), is_json=True))
@@ -241,7 +242,7 @@ def corpus_score(metric, predictions, references, resamples=0):
         mean, half = sacrebleu_interval(metric, predictions, streams, resamples)
     result = {"score": round(score.score, 2), "signature": str(metric.get_signature())}
     if resamples:
-        result["intervals"] = {"score": [round(mean - half, 2), round(mean + half, 2)]}
+        result["intervals"] = {"score": [round(max(mean - half, 0.0), 2), round(min(mean + half, 100.0), 2)]}
     return result
 
 

@@ -166,10 +166,13 @@ def everyday(pairs, foreign_sentences, seed, shares=SHARES):
 
     def those_that_can(change, kind):
         """As many pairs as the share says, drawn until they are enough, with repetition where few can be changed."""
-        changed = []
-        while len(changed) < int(shares.get(kind, 0) * len(pairs)):
+        count, changed, drawn = int(shares.get(kind, 0) * len(pairs)), [], 0
+        while len(changed) < count:
             if pair := change(choose.choice(pairs)):
                 changed.append(pair)
+            drawn += 1
+            if not changed and drawn >= 10 * len(pairs):
+                raise ValueError(f"Some of the pairs must be such that {kind!r} can change them. Received: none.")
         return changed
 
     return [

@@ -14,6 +14,7 @@ import pathlib
 import platform
 import random
 import shutil
+import statistics
 import time
 
 import everyday
@@ -39,7 +40,7 @@ STAGES = {
     },
 }  # fmt: skip
 BEAM_WIDTH = 5
-LENGTH_PENALTIES = (0.6, 0.8, 1.0, 1.2)
+LENGTH_PENALTIES = (0.8, 1.0, 1.2, 1.4, 1.6)
 
 
 def build(preprocessor):
@@ -74,6 +75,10 @@ def foreign_sentences():
 
 def train_model(work, train, validation):
     """Goes through the stages, but those that an earlier call has finished; returns a `TextGenerator`."""
+    settings, known = json.dumps({"seed": SEED, "batch_size": BATCH_SIZE, "stages": STAGES}), work / "settings.json"
+    if known.exists() and known.read_text(encoding="utf-8") != settings:
+        raise SystemExit(f"{work} has a training by other settings. Remove it, or give another folder with --work.")
+    known.write_text(settings, encoding="utf-8")
     keras.utils.set_random_seed(SEED)
     foreign = foreign_sentences()
     generator = None
@@ -137,7 +142,7 @@ def first_references(pairs):
 
 def scores(predictions, first, every):
     return {
-        "bleu": kerasseq.evaluation.bleu(predictions, first),
+        "bleu": kerasseq.evaluation.bleu(predictions, first, resamples=1_000),
         "chrf": kerasseq.evaluation.chrf(predictions, first),
         "bleu_all_references": kerasseq.evaluation.bleu(predictions, every),
     }
@@ -160,35 +165,42 @@ def main():
 
     # === The length penalty is chosen on validation ===
     sources, first, _ = first_references(validation)
-    on_validation = {}
+    outputs, on_validation = {}, {}
     for length_penalty in LENGTH_PENALTIES:
         sampler = kerasseq.samplers.BeamSampler(BEAM_WIDTH, length_penalty)
-        on_validation[length_penalty] = kerasseq.evaluation.bleu(generator.generate(sources, sampler), first)["score"]
+        outputs[length_penalty] = generator.generate(sources, sampler)
+        on_validation[length_penalty] = kerasseq.evaluation.bleu(outputs[length_penalty], first)["score"]
     length_penalty = max(on_validation, key=on_validation.get)
     generator.sampler = kerasseq.samplers.BeamSampler(BEAM_WIDTH, length_penalty)
+    # What it does well and what it doesn't is read here, so that the test stays unseen.
+    with open(work / "validation.tsv", "w", encoding="utf-8") as file:
+        for row in zip(sources, first, outputs[length_penalty], strict=True):
+            print(*row, sep="\t", file=file)
     choose = random.Random(SEED)
     with_slips = kerasseq.evaluation.bleu(
         generator.generate([everyday.slip(source, choose) for source in sources]), first
     )
+    generator.model.compile(metrics=[kerasseq.metrics.Perplexity()], loss=kerasseq.losses.MaskedCrossentropy())
+    batches = generator.preprocessor.dataset(validation, BATCH_SIZE)
+    perplexity = generator.model.evaluate(batches, return_dict=True)["perplexity"]
 
     # === Test, once ===
     sources, first, every = first_references(test)
     beam = generator.generate(sources)
     greedy = generator.generate(sources, sampler="greedy")
     training_targets = {target for _, target in train}
-    epochs = []
-    for name in STAGES:
+    minutes = 0
+    for name, stage in STAGES.items():
         with open(work / name / "log.csv", encoding="utf-8") as file:
-            # An epoch that was interrupted after it was logged is logged again.
-            epochs += {row["epoch"]: row for row in csv.DictReader(file)}.values()
+            minutes += stage["epochs"] * statistics.median(float(row["seconds"]) for row in csv.DictReader(file)) / 60
     metrics = {
         "command": "python saved_models/translation_en_fr/train.py",
         "data": "Tatoeba English-French pairs of manythings.org/anki, release of 2019-04-07",
         "split": "test: int(sha256(source), 16) % 100 < 5; distinct sources, first reference in file order",
         "seed": SEED,
         "parameters": generator.model.count_params(),
-        "training_minutes": round(sum(float(epoch["seconds"]) for epoch in epochs) / 60, 1),
-        "validation_loss": [round(float(epoch["val_loss"]), 4) for epoch in epochs],
+        "training_minutes": round(minutes, 1),  # of epochs that take as long as the median one
+        "validation_perplexity": round(perplexity, 3),
         "validation_bleu_by_length_penalty": on_validation,
         "validation_bleu_with_slips": with_slips["score"],
         "test_sources": len(sources),
@@ -203,9 +215,6 @@ def main():
         },
     }  # fmt: skip
     (HERE / "metrics.json").write_text(json.dumps(metrics, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    with open(work / "test.tsv", "w", encoding="utf-8") as file:
-        for row in zip(sources, first, beam, greedy, strict=True):
-            print(*row, sep="\t", file=file)
     print(json.dumps(metrics, indent=1, ensure_ascii=False))
     print("Exported to", generator.export(HERE))
 
