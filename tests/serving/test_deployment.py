@@ -346,7 +346,7 @@ def test_the_released_files_are_what_the_command_writes(tmp_path):
     shutil.copy(RELEASED / MODELS_CONFIG, tmp_path)
     configure(tmp_path)
     (tmp_path / MODELS_CONFIG).rename(tmp_path / "kept.config")
-    configure(tmp_path, stable={"translation_en_fr": 1, "summarization_en": 2})
+    configure(tmp_path, stable={"translation_en_fr": 2, "summarization_en": 2})
     assert (tmp_path / "kept.config").read_bytes() == (tmp_path / MODELS_CONFIG).read_bytes()
     for name in FILES:
         assert (RELEASED / name).read_bytes() == (tmp_path / name).read_bytes(), name
@@ -355,7 +355,7 @@ def test_the_released_files_are_what_the_command_writes(tmp_path):
 def test_every_released_model_is_served():
     assert labels_in(RELEASED) == {
         "summarization_en": {"stable": 2, "canary": 2},
-        "translation_en_fr": {"stable": 1, "canary": 1},
+        "translation_en_fr": {"stable": 2, "canary": 2},
     }
 
 
@@ -540,15 +540,15 @@ def test_what_the_readme_names_exists():
 
 def test_commands_in_the_readme_are_understood(tmp_path, capsys):
     shutil.copytree(RELEASED, tmp_path / "saved_models", ignore=shutil.ignore_patterns("*.md"))
-    (tmp_path / "saved_models/translation_en_fr/2").mkdir()
-    (tmp_path / "saved_models/translation_en_fr/2/saved_model.pb").touch()
+    (tmp_path / "saved_models/translation_en_fr/3").mkdir()
+    (tmp_path / "saved_models/translation_en_fr/3/saved_model.pb").touch()
     commands = re.findall(r"^python -m kerasseq.serving (.+)$", (RELEASED / "README.md").read_text(), re.MULTILINE)
     assert len(commands) == 3
     seen = []
     for command in commands:
         assert main(command.replace(" saved_models ", f" {tmp_path / 'saved_models'} ").split()) == 0
         seen.append(labels_in(tmp_path / "saved_models")["translation_en_fr"])
-    assert seen == [{"stable": 1, "canary": 2}, {"stable": 2, "canary": 2}, {"stable": 1, "canary": 2}]
+    assert seen == [{"stable": 2, "canary": 3}, {"stable": 3, "canary": 3}, {"stable": 2, "canary": 3}]
 
 
 def test_the_package_runs_as_a_command():
