@@ -165,7 +165,8 @@ def main():
     recipe = RECIPE if arguments.changes is None else BASE
     recipe = changed(recipe, {"vocabulary_size": 500, "fitting": {"epochs": 1}}) if quick else recipe
     name = arguments.pair + "_changes" * (arguments.changes is not None)
-    if arguments.changes and arguments.changes != list(CHANGES):
+    some = arguments.changes and arguments.changes != list(CHANGES)
+    if some and arguments.output == timing.RESULTS / "multi30k.json":
         arguments.output = None  # Results of all changes are not replaced by those of some.
     if arguments.output:
         arguments.output = arguments.output.with_stem(f"{arguments.output.stem}_{name}")

@@ -101,7 +101,7 @@ def scores(generator, pairs):
 def main():
     names = {"nargs": "+", "choices": list(LADDER), "default": list(LADDER), "help": "these alone"}
     arguments = timing.parse_arguments(__file__, __doc__, rungs=names)
-    if arguments.rungs != list(LADDER):
+    if arguments.rungs != list(LADDER) and arguments.output == timing.RESULTS / "translation_ladder.json":
         arguments.output = None  # Results of all rungs are not replaced by those of some.
     quick = arguments.quick
     work = pathlib.Path("runs/translation_ladder_quick" if quick else "runs/translation_ladder")
