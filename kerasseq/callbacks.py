@@ -7,7 +7,8 @@ import os
 import keras
 
 from kerasseq.arguments import check_positive_integer
-from kerasseq.evaluation import score_texts
+from kerasseq.evaluation.arguments import sources_and_targets
+from kerasseq.evaluation.texts import check_scorable, score_texts
 from kerasseq.generation import TextGenerator
 
 # What of a score goes into the logs, and under which name.
@@ -46,8 +47,8 @@ class GenerationScores(keras.callbacks.Callback):
         sampler: as of `kerasseq.TextGenerator`; `"greedy"` is fastest.
         max_length: int, the most tokens of an output. Default: the preprocessor's `max_target_length`.
         batch_size: int.
-        frequency: int. Scored are the first epoch, from which `CSVLogger` takes its columns, and every `frequency`-th.
-            The others have no such logs.
+        frequency: int. Scored are the first epoch of a `fit`, from which `CSVLogger` takes its columns, and every
+            `frequency`-th. The others have no such logs.
         samples: int, of the pairs, whose source, target and output are printed, always the same ones.
 
     Raises:
@@ -85,13 +86,10 @@ class GenerationScores(keras.callbacks.Callback):
         if isinstance(samples, bool) or not isinstance(samples, int) or samples < 0:
             raise ValueError(f"samples must be an integer of at least 0. Received: samples={samples!r}.")
         self.preprocessor = preprocessor
-        self.pairs = list(pairs)
-        sources, self.targets = zip(*self.pairs, strict=True) if self.pairs else ((), ())
-        self.sources = list(sources)
+        self.sources, self.targets = sources_and_targets(pairs)
         # What cannot be read or scored should be known before an epoch is over.
         preprocessor.raw_batch(self.sources)
-        score_texts([""] * len(self.targets), self.targets, metrics)
-        self.metrics = [metrics] if isinstance(metrics, str) else list(metrics)
+        self.metrics = check_scorable(self.targets, metrics)
         self.sampler = sampler
         self.max_length = max_length
         self.batch_size = batch_size
@@ -102,14 +100,18 @@ class GenerationScores(keras.callbacks.Callback):
         super().set_model(model)
         self._generator = generator_of(model, self.preprocessor, self.sampler, self.max_length)
 
+    def on_train_begin(self, logs=None):
+        self._first = True
+
     def on_epoch_end(self, epoch, logs=None):
-        if epoch and (epoch + 1) % self.frequency:
+        if not self._first and (epoch + 1) % self.frequency:
             return
+        self._first = False
         outputs = self._generator.generate(self.sources, batch_size=self.batch_size)
         for name, scores in score_texts(outputs, self.targets, self.metrics).items():
             for key, logged in LOGGED[name].items():
                 logs[f"val_{logged}"] = scores[key]
-        for (source, target), output in list(zip(self.pairs, outputs, strict=True))[: self.samples]:
+        for source, target, output in list(zip(self.sources, self.targets, outputs, strict=True))[: self.samples]:
             shown = source if isinstance(source, str) else f"<{type(source).__name__}>"
             print(f"\n  source: {shown}\n  target: {target}\n  output: {output}")
 
@@ -131,7 +133,7 @@ class AttentionImages(keras.callbacks.Callback):
         sampler, max_length: as in `GenerationScores`.
         plot: function of a source and its `Generation` that returns a matplotlib figure. Default:
             `kerasseq.plotting.plot_attention` of the generation. For images, `kerasseq.plotting.plot_image_attention`.
-        frequency: int: pictures of the first epoch, and of every `frequency`-th.
+        frequency: int: pictures of the first epoch of a `fit`, and of every `frequency`-th.
 
     Raises:
         ImportError: if the package tensorboard is not there.
@@ -146,7 +148,7 @@ class AttentionImages(keras.callbacks.Callback):
                 "none installed. Run: pip install tensorboard"
             )
         check_positive_integer("frequency", frequency)
-        received, sources = sources, [] if isinstance(sources, (str, bytes)) else list(sources)
+        received, sources = sources, [] if sources is None or isinstance(sources, (str, bytes)) else list(sources)
         if not sources:
             raise ValueError(f"sources must be a list of raw sources, at least one. Received: {received!r}.")
         self.log_dir = os.path.join(os.fspath(log_dir), "generation")
@@ -171,10 +173,12 @@ class AttentionImages(keras.callbacks.Callback):
         import tensorflow as tf  # Deferred: the writer alone needs it.
 
         self._writer = tf.summary.create_file_writer(self.log_dir)
+        self._first = True
 
     def on_epoch_end(self, epoch, logs=None):
-        if epoch and (epoch + 1) % self.frequency:
+        if not self._first and (epoch + 1) % self.frequency:
             return
+        self._first = False
         import tensorflow as tf  # As above.
 
         generations = self._generator.generate(self.sources, details=True)

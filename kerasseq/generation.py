@@ -8,10 +8,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasseq import evaluation, samplers
+from kerasseq import samplers
 from kerasseq.arguments import check_positive_integer
 from kerasseq.details import DECODER_DETAILS, describe
 from kerasseq.encoders import steps_per_position
+from kerasseq.evaluation.arguments import sources_and_targets
+from kerasseq.evaluation.texts import check_scorable, score_texts
 from kerasseq.joining import select_inputs
 from kerasseq.matching import check_model, check_sampler
 from kerasseq.preprocessing.vocabulary import END_ID, START_ID
@@ -171,7 +173,7 @@ class TextGenerator(keras.Model):
             `intervals`.
 
         Raises:
-            ValueError: as `generate` and `score_texts`, and if there are no pairs.
+            ValueError: as `generate` and `score_texts`, before anything is generated, and if there are no pairs.
 
         Example:
 
@@ -179,14 +181,10 @@ class TextGenerator(keras.Model):
         translator.evaluate_text(test)["bleu"]["intervals"]["score"]
         ```
         """
-        pairs = [tuple(pair) for pair in pairs]
-        if not pairs or any(len(pair) != 2 for pair in pairs):
-            number = next((index for index, pair in enumerate(pairs) if len(pair) != 2), None)
-            received = "none" if number is None else f"{len(pairs[number])} entries at index {number}"
-            raise ValueError(f"pairs must be a list of (source, target). Received: {received}.")
-        sources, targets = zip(*pairs, strict=True)
+        sources, targets = sources_and_targets(pairs)
+        metrics = check_scorable(targets, metrics, resamples)
         outputs = self.generate(sources, sampler=sampler, max_length=max_length, batch_size=batch_size)
-        return evaluation.score_texts(outputs, targets, metrics, resamples)
+        return score_texts(outputs, targets, metrics, resamples)
 
     def _prefix_ids(self, prefixes, count, max_length):
         """Token ids `(count, prefix)` of forced starts, checked."""
@@ -376,9 +374,10 @@ class TextGenerator(keras.Model):
         return context, outputs
 
     def _texts(self, token_ids):
-        """Texts `(batch, hypotheses)` of ids `(batch, hypotheses, length)`."""
+        """Texts `(batch, hypotheses)` of ids `(batch, hypotheses, length)`, without bytes that make no character."""
         shape = tf.shape(token_ids)
         texts = self.preprocessor.decode(tf.reshape(token_ids, [-1, shape[2]]))
+        texts = tf.strings.regex_replace(texts, "\ufffd", "")
         return tf.reshape(texts, shape[:2])
 
     # === Saving ===

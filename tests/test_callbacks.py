@@ -78,11 +78,26 @@ def test_frequency_and_samples(model, preprocessor, number_pairs, capsys):
     assert printed.count(f"source: {source}\n  target: {target}\n  output: ") == 3
 
 
+@pytest.mark.filterwarnings("ignore:Exception ignored in.*log.csv:pytest.PytestUnraisableExceptionWarning")
+def test_logs_of_a_resumed_run_have_the_same_columns(model, preprocessor, number_pairs, tmp_path):
+    batches = preprocessor.dataset(number_pairs, 16)
+    for first, last in ((0, 2), (2, 6)):
+        scores = GenerationScores(preprocessor, number_pairs, (name for name in ["chrf"]), frequency=3)
+        logger = keras.callbacks.CSVLogger(tmp_path / "log.csv", append=True)
+        model.fit(batches, initial_epoch=first, epochs=last, callbacks=[scores, logger], shuffle=False, verbose=0)
+    lines = [line.split(",") for line in (tmp_path / "log.csv").read_text().splitlines()]
+    column = lines[0].index("val_chrf")
+    assert {len(line) for line in lines} == {len(lines[0])}
+    # Of the first epochs, of that after it went on, and of every third one.
+    assert [line[column] not in ("", "NA") for line in lines[1:]] == [True, False, True, False, False, True]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"metrics": ["blue"]}, "metrics must be among 'bleu', 'chrf', .* Received: \\['blue'\\]"),
-        ({"pairs": []}, "lists of the same length, at least 1"),
+        ({"pairs": []}, "pairs must be a list of .* at least one"),
+        ({"pairs": [("one", "eins", "uno")]}, "Received at index 0"),
         ({"pairs": [("one", 1)]}, "references must be strings"),
         ({"pairs": [("one", "eins"), (2, "zwei")]}, "Sources must be strings. Received at index 1"),
         ({"frequency": 0}, "frequency must be a positive integer"),

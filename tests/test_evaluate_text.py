@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+import kerasseq
 from kerasseq import evaluation
 
 
@@ -30,14 +31,22 @@ def test_sampler_length_and_references(generator, number_pairs):
 @pytest.mark.parametrize(
     ("pairs", "metrics", "message"),
     [
-        ([], ["bleu"], r"pairs must be a list of \(source, target\). Received: none"),
-        ([("one", "eins"), ("two",)], ["bleu"], "Received: 1 entries at index 1"),
+        ([], ["bleu"], r"pairs must be a list of \(source, target\), at least one. Received: none"),
+        (None, ["bleu"], "at least one. Received: none"),
+        ([("one", "eins"), ("two",)], ["bleu"], r"Received at index 1: \('two',\)"),
+        (["to", "no"], ["bleu"], "Received at index 0: 'to'"),
         ([("one", "eins")], [], "metrics must be among 'bleu'"),
         ([("one", "eins")], ["ter"], r"metrics must be among .* Received: \['ter'\]"),
+        ([("one", "eins")], None, r"metrics must be among .* Received: \[\]"),
+        ([("one", "eins")], [["bleu"]], r"metrics must be among .* Received: \[\['bleu'\]\]"),
         ([("one", None)], ["bleu"], "references must be strings. Received: None"),
+        ([("one", ["eins"])], ["word_error_rate"], "references must be strings, one each. Received: .'eins'."),
         ([("one", "")], ["word_error_rate"], "Every reference must have a word. Received at index 0"),
     ],
 )
-def test_errors(generator, pairs, metrics, message):
+def test_errors_before_anything_is_generated(generator, pairs, metrics, message, monkeypatch):
+    monkeypatch.delattr(kerasseq.TextGenerator, "generate")
     with pytest.raises(ValueError, match=message):
         generator.evaluate_text(pairs, metrics)
+    with pytest.raises(ValueError, match="resamples must be 0"):
+        generator.evaluate_text([("one", "eins")], resamples=1)

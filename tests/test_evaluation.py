@@ -273,6 +273,9 @@ def first_words(texts, end="", split=str.split):
         (["a", "b"], ["a", []], "Received: none at index 1"),
         ("one", "one", "Received: a single string"),
         (["one"], "o", "Received: a single string"),
+        ({"one"}, ["one"], "must be lists. Received: a set"),
+        (["one"], {"one": 1}, "must be lists. Received: a dict"),
+        (None, ["one"], "must be lists. Received: a NoneType"),
         (["a", None], ["a", "b"], "predictions must be strings. Received: None, of type NoneType"),
         (["a"], [["a", 1]], "references must be strings. Received: 1, of type int"),
     ],
@@ -293,7 +296,7 @@ def test_errors(score, predictions, references, message):
         ("one", ["one"], "predictions and {name} must be lists. Received: a single string"),
         (["one"], "o", "Received: a single string"),
         ([b"a"], ["a"], "predictions must be strings. Received: b'a', of type bytes"),
-        (["a"], [["a", "b"]], r"{name} must be strings. Received: \['a', 'b'\], of type list"),
+        (["a"], [["a", "b"]], r"{name} must be strings, one each. Received: \['a', 'b'\], of type list"),
     ],
 )
 def test_errors_of_one_text_a_prediction(score, name, predictions, others, message):
@@ -321,6 +324,13 @@ def test_hand_computed_word_errors():
         "insertions": 1,
         "words": 7,
     }
+
+
+def test_white_space_of_any_kind_is_one_blank():
+    predictions, references = ["Où est la gare ?", "a b  c\u2003", "x"], ["Où est la\u00a0gare\u202f?", "a\tb\nc", "x"]
+    errors = word_error_rate(predictions, references)
+    assert errors["wer"] == errors["cer"] == 0 and errors["words"] == 9
+    assert exact_match(predictions, references)["score"] == 100.0
 
 
 def test_nothing_heard_is_all_wrong():
@@ -404,6 +414,12 @@ def test_tokenized_texts_are_warned_of_where_they_are_tokenized_again(tokenize, 
     assert sum("tokenized period" in record.message for record in caplog.records) == warnings
 
 
+@pytest.mark.parametrize("tokenize", ["moses", None])
+def test_unknown_tokenizers(tokenize):
+    with pytest.raises(ValueError, match=f"tokenize must be one of .*'13a'.* Received: tokenize={tokenize!r}"):
+        bleu(["a"], ["a"], tokenize=tokenize)
+
+
 # === How sure a score is ===
 
 
@@ -416,7 +432,7 @@ def test_intervals_of_sacrebleu():
         mean, half = map(float, re.search(r"μ = ([\d.]+) ± ([\d.]+)", said).groups())
         assert found["intervals"]["score"] == pytest.approx([mean - half, mean + half], abs=0.011)
         assert "bs:200|seed:12345" in found["signature"]
-    assert bleu(["a"], ["b"], resamples=10)["intervals"] == {"score": [0.0, 0.0]}
+    assert bleu(["a"], ["b"], resamples=40)["intervals"] == {"score": [0.0, 0.0]}
 
 
 def test_intervals_where_some_resamples_have_nothing_right():
@@ -453,8 +469,8 @@ def test_intervals_of_error_rates():
     assert exact_match(["a", "b"], [["a", "c"], ["d"]])["score"] == 50.0
 
 
-@pytest.mark.parametrize("resamples", [-1, 1, 2.0, True, None])
+@pytest.mark.parametrize("resamples", [-1, 1, 39, 50.0, True, None])
 @pytest.mark.parametrize("score", [bleu, chrf, rouge, word_error_rate, exact_match])
 def test_numbers_of_resamples(score, resamples):
-    with pytest.raises(ValueError, match="resamples must be 0, or an integer of at least 2. Received: resamples="):
+    with pytest.raises(ValueError, match="resamples must be 0, or an integer of at least 40. Received: resamples="):
         score(["a"], ["a"], resamples=resamples)

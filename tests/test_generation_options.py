@@ -94,6 +94,19 @@ def test_rules_hold(generator, make):
         assert best not in ids_of(generation, generator)
 
 
+def test_bytes_that_make_no_character_are_left_out(generator):
+    """A model that can say nothing but the first byte of four, and one word."""
+    tokenizer = generator.preprocessor.tokenizers[-1]
+    byte, word = (int(tokenizer.string_to_id(token)) for token in ("<0xF0>", "▁eins"))
+    size = generator.model.get_layer("decoder").output["logits"].shape[-1]
+    for allowed, text in (([byte], ""), ([byte, word], "eins")):
+        suppressed = [token for token in range(1, size) if token not in (END, *allowed)]
+        sampler = samplers.GreedySampler(min_length=len(allowed) + 1, no_repeat_ngram_size=1, suppressed_ids=suppressed)
+        generation = generator.generate("four", sampler, max_length=len(allowed) + 1, details=True)
+        assert generation.target_tokens.count("<0xF0>") == 1
+        assert generation.text.strip() == text
+
+
 def test_coverage_penalty(generator):
     """Scores are `log p / lp + beta sum_i log min(sum_j a_ij, 1)`, with the attention of teacher forcing."""
     sampler = samplers.BeamSampler(3, length_penalty=0.8, coverage_penalty=0.3)
