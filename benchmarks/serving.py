@@ -192,9 +192,8 @@ def main():
     rows = [[f"{name}, 12 tokens, ms", *side.values()] for name, side in results["latency"].items()]
     rows += [[f"{name}, sentences/s", *timing.spread(side)] for name, side in results["throughput"].items()]
     rows += [["16 callers, ms", *(results["load"][f"p{rank}_ms"] for rank in (50, 90, 99))]]
-    timing.report(
-        arguments, {"sentences": len(twelve)}, results, ["", "p50 / median", "p90 / least", "p99 / most"], rows
-    )
+    settings = {"version": version.name, "sentences": len(twelve)}
+    timing.report(arguments, settings, results, ["", "p50 / median", "p90 / least", "p99 / most"], rows)
     print(results["load"], results["memory"], *results["profile"].items(), sep="\n")
 
 

@@ -114,7 +114,8 @@ def main():
             "cast_ms": timing.summary(1e3 * value for value in seconds)["median"],
         }
         rows.append([f"{dtype} weights, BLEU, ms of casts", bleu, results[f"{dtype} weights"]["cast_ms"]])
-    timing.report(arguments, {"sentences": len(sources)}, results, ["", "sentences/s", "to float32"], rows)
+    settings = {"version": version.name, "sentences": len(sources)}
+    timing.report(arguments, settings, results, ["", "sentences/s", "to float32"], rows)
 
 
 if __name__ == "__main__":
