@@ -33,7 +33,6 @@ TUNED = {"model": {"units": 320, "dropout": 0.25}, "fitting": {"epochs": 22, "em
 CHANGES = {
     "the top of the ladder": {},
     "LSTM": {"model": {"cell": "lstm"}},
-    "dropout 0.3": {"model": {"dropout": 0.3}},
     "two layers, residual": {"model": {"num_layers": 2, "residual": True}},
     "R-Drop, dropout 0.25, 20 epochs": {
         "model": {"dropout": 0.25},
