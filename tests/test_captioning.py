@@ -79,7 +79,7 @@ def test_generate_is_a_loop_of_predict(generator):
     for image, generation in zip(IMAGES, generations, strict=True):
         images = generator.preprocessor.encode_source([image])["encoder_images"].numpy()
         ids, score = greedy_by_predict(generator.model, images)
-        assert generation.text == generator.preprocessor.decode([ids]).numpy()[0].decode()
+        assert generation.text == generator.preprocessor.decode([ids]).numpy()[0].decode().replace("\ufffd", "")
         assert generation.score == pytest.approx(score, abs=1e-3)
         assert generator.generate(image, sampler="greedy") == generation.text
 
@@ -168,7 +168,7 @@ def test_served_as_in_process(generator, exported):
     inputs = {"encoder_images": np.full((1, *gray), 127.5, "float32")}
     ids, score = greedy_by_predict(generator.model, inputs["encoder_images"])
     assert answers[5]["score"][0] == pytest.approx(score, abs=1e-3)
-    assert answers[5]["text"][0] == generator.preprocessor.decode([ids]).numpy()[0].decode()
+    assert answers[5]["text"][0] == generator.preprocessor.decode([ids]).numpy()[0].decode().replace("\ufffd", "")
 
 
 def test_an_ensemble(generator):

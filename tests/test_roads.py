@@ -113,7 +113,7 @@ def test_generate_is_a_loop_of_predict(generator):
     for source, generation in zip(SOURCES, generations, strict=True):
         encoder_token_ids = generator.preprocessor.encode_source([source])["encoder_token_ids"].numpy()
         ids, score = greedy_by_predict(generator.model, encoder_token_ids)
-        assert generation.text == generator.preprocessor.decode([ids]).numpy()[0].decode()
+        assert generation.text == generator.preprocessor.decode([ids]).numpy()[0].decode().replace("\ufffd", "")
         assert generation.score == pytest.approx(score, abs=1e-3)
         if outputs:
             # Padded, for Keras warns of a softmax over one position, which an empty source has.

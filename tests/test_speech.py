@@ -86,7 +86,7 @@ def test_generate_is_a_loop_of_predict(generator, preprocessor):
     for sound, generation in zip(SOUNDS, generations, strict=True):
         inputs = {name: tensor.numpy() for name, tensor in preprocessor.encode_source([sound]).items()}
         ids, score = ids_by_predict(generator.model, inputs)
-        assert generation.text == preprocessor.decode([ids]).numpy()[0].decode()
+        assert generation.text == preprocessor.decode([ids]).numpy()[0].decode().replace("\ufffd", "")
         assert generation.score == pytest.approx(score, abs=1e-3)
         # Teacher forcing of the ids: the attention, with a position for each four frames.
         outputs = decoder_outputs(generator.model)({**inputs, "decoder_token_ids": np.array([[START, *ids[:-1]]])})
