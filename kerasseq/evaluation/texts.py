@@ -33,19 +33,25 @@ def score_texts(predictions, references, metrics=("bleu", "chrf"), resamples=0):
     >>> scores["bleu"]["score"], scores["chrf"]["score"]
     (53.73, 65.98)
     """
-    metrics = [metrics] if isinstance(metrics, str) else list(metrics or ())
-    unknown = [name for name in metrics if name not in list(METRICS)]
-    if unknown or not metrics:
-        raise ValueError(f"metrics must be among {', '.join(map(repr, METRICS))}. Received: {metrics!r}.")
+    metrics = metric_names(metrics)
     predictions, references = same_length(predictions, references, "references")
     return {name: METRICS[name](predictions, references, resamples=resamples) for name in metrics}
 
 
 def check_scorable(references, metrics, resamples=0):
     """Raises what `score_texts` would raise for any predictions, before anything is generated; returns the metrics."""
-    metrics = [metrics] if isinstance(metrics, str) else list(metrics or ())
+    metrics = metric_names(metrics)
     check_resamples(resamples)
     score_texts([""] * len(references), references, metrics)
+    return metrics
+
+
+def metric_names(metrics):
+    """A list of known metrics: of a name, or of several."""
+    metrics = [metrics] if isinstance(metrics, str) else list(metrics or ())
+    known = list(METRICS)  # A list, since what is looked up need not be hashable.
+    if not metrics or any(name not in known for name in metrics):
+        raise ValueError(f"metrics must be among {', '.join(map(repr, known))}. Received: {metrics!r}.")
     return metrics
 
 
