@@ -5,11 +5,14 @@ whose numbers stand in the README. The search is chosen on validation; the test 
 
     python benchmarks/multi30k.py                     # English to German, at most 100 minutes on two cores
     python benchmarks/multi30k.py --pair en-fr
+    python benchmarks/multi30k.py --diversify         # learns from translations by models of both directions, too
     python benchmarks/multi30k.py --changes           # of the ladder's top, on validation alone
 """
 
 import copy
+import json
 import pathlib
+import time
 
 import timing
 from fitting import fit
@@ -61,6 +64,8 @@ def changed(recipe, changes):
 
 # Of the results that are published.
 RECIPE = changed(BASE, TUNED)
+# Of `--diversify`, which has three times the pairs.
+DIVERSIFIED = changed(RECIPE, {"fitting": {"epochs": 11}})
 
 
 def train_model(work, recipe, train, validation):
@@ -84,6 +89,48 @@ def train_model(work, recipe, train, validation):
         work, build, make_data, seed=SEED, data_settings=[sizes, data], callbacks=[watch], **recipe["fitting"]
     )
     return kerasseq.TextGenerator(model, preprocessor, max_length=80), minutes
+
+
+def translated(work, recipe, train, validation):
+    """The training sources in the words of the recipe's model, and the minutes that it took, its training included.
+
+    They are kept in a file: a training on them that is resumed needs the same again, its vocabulary above all.
+    """
+    generator, minutes = train_model(work, recipe, train, validation)
+    path, sources = work / "translated.json", [source for source, _ in train]
+    made_by = {"recipe": recipe, "sources": len(sources)}
+    kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if kept.get("made_by") != made_by:
+        begin = time.perf_counter()
+        outputs = generator.generate(sources, "beam")
+        kept = {"made_by": made_by, "minutes": (time.perf_counter() - begin) / 60, "outputs": outputs}
+        unfinished = path.with_suffix(".unfinished")
+        unfinished.write_text(json.dumps(kept), encoding="utf-8")
+        unfinished.replace(path)
+    return kept["outputs"], minutes + kept["minutes"]
+
+
+def diversified(works, recipe, train, validation):
+    """The training pairs, and those with one side in the words of a model; and the minutes that this took.
+
+    Nguyen et al. 2020, "Data Diversification: A Simple Strategy For Neural Machine Translation", with one round and
+    one model a direction.
+
+    Args:
+        works: folders of the model that translates sources, and of the one that translates targets.
+        recipe: dict, of both models.
+        train: list of (source, target).
+        validation: the same.
+    """
+
+    def reversed_pairs(pairs):
+        return [(target, source) for source, target in pairs]
+
+    targets, minutes = translated(works[0], recipe, train, validation)
+    sources, more_minutes = translated(works[1], recipe, reversed_pairs(train), reversed_pairs(validation))
+    pairs = [(source, output) for (source, _), output in zip(train, targets, strict=True)]
+    pairs += [(output, target) for output, (_, target) in zip(sources, train, strict=True)]
+    return list(dict.fromkeys([*train, *pairs])), minutes + more_minutes
 
 
 def scores(generator, pairs, sampler):
@@ -127,10 +174,16 @@ def ablate(arguments, work, data, recipe):
         timing.report(arguments, settings, results, ["", "minutes", "M parameters", *bleu, "p"], rows)
 
 
-def tune(arguments, work, data, recipe):
-    """The recipe's model: the search is chosen on validation, and the test is scored once."""
+def tune(arguments, name, work, data, recipe, minutes_before=0.0, baseline=None):
+    """The recipe's model: the search is chosen on validation, and the test is scored once.
+
+    `minutes_before` are those that the data took; `baseline` are another model's outputs of beam search on validation.
+    """
     train, validation, test = data
-    generator, result, _ = measure(arguments.pair, recipe, work, train, validation)
+    generator, result, outputs = measure(name, recipe, work, train, validation)
+    result["minutes"] = round(result["minutes"] + minutes_before, 1)
+    if baseline is not None:
+        result["p"] = p_value(outputs, baseline, [target for _, target in validation])
     samplers = {
         f"beam {BEAM_WIDTH}, length penalty {penalty}": kerasseq.samplers.BeamSampler(BEAM_WIDTH, penalty)
         for penalty in LENGTH_PENALTIES
@@ -149,7 +202,7 @@ def tune(arguments, work, data, recipe):
     rows = [[search, row["bleu"]["score"], row["chrf"]["score"]] for search, row in result["validation"].items()]
     rows.append([f"test: {best}", result["test"]["bleu"]["score"], result["test"]["chrf"]["score"]])
     settings = {"seed": SEED, "pair": arguments.pair, "recipe": recipe}
-    timing.report(arguments, settings, {arguments.pair: result}, [arguments.pair, "BLEU", "chrF"], rows)
+    timing.report(arguments, settings, {name: result}, [name, "BLEU", "chrF"], rows)
 
 
 def main():
@@ -160,25 +213,40 @@ def main():
             "choices": list(CHANGES),
             "help": "what each of these is worth; the results of all alone are written",
         },
+        "diversify": {"action": "store_true", "help": "learn from translations by models of both directions, too"},
     }
     arguments = timing.parse_arguments(__file__, __doc__, **options)
-    quick = arguments.quick
-    work = pathlib.Path("runs") / f"multi30k_{arguments.pair}{'_quick' * quick}"
-    data = kerasseq.datasets.load_multi30k(*arguments.pair.split("-"), tokenized=True)
-    data = [side[:200] for side in data] if quick else data
-    recipe = RECIPE if arguments.changes is None else BASE
-    recipe = changed(recipe, {"vocabulary_size": 500, "fitting": {"epochs": 1}}) if quick else recipe
-    name = arguments.pair + "_changes" * (arguments.changes is not None)
+    ablation = arguments.changes is not None
+    if ablation and arguments.diversify:
+        raise SystemExit("--changes and --diversify are two experiments: give one of them.")
+    source, target = arguments.pair.split("-")
+    work, back = (
+        pathlib.Path("runs") / f"multi30k_{pair}{'_quick' * arguments.quick}"
+        for pair in (arguments.pair, f"{target}-{source}")
+    )
+    data = kerasseq.datasets.load_multi30k(source, target, tokenized=True)
+    recipes = {"base": BASE, "tuned": RECIPE, "diversified": DIVERSIFIED}
+    if arguments.quick:
+        data = [side[:200] for side in data]
+        tiny = {"vocabulary_size": 500, "fitting": {"epochs": 1}}
+        recipes = {name: changed(recipe, tiny) for name, recipe in recipes.items()}
+    name = arguments.pair + "_changes" * ablation + "_diversified" * arguments.diversify
     some = arguments.changes and arguments.changes != list(CHANGES)
     if some and arguments.output == timing.RESULTS / "multi30k.json":
         arguments.output = None  # Results of all changes are not replaced by those of some.
     if arguments.output:
         arguments.output = arguments.output.with_stem(f"{arguments.output.stem}_{name}")
-    if arguments.changes is None:
-        tune(arguments, work, data, recipe)
-    else:
+    if ablation:
         arguments.changes = arguments.changes or list(CHANGES)
-        ablate(arguments, work, data, recipe)
+        ablate(arguments, work, data, recipes["base"])
+    elif arguments.diversify:
+        train, validation, test = data
+        more, minutes = diversified([work, back], recipes["tuned"], train, validation)
+        *_, baseline = measure(arguments.pair, recipes["tuned"], work, train, validation)
+        folder = work / "diversified"
+        tune(arguments, name, folder, [more, validation, test], recipes["diversified"], minutes, baseline)
+    else:
+        tune(arguments, name, work, data, recipes["tuned"])
 
 
 if __name__ == "__main__":

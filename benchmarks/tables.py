@@ -48,13 +48,15 @@ def ladder():
 def multi30k():
     header = ["", "parameters", "minutes", "search", "validation BLEU", "test BLEU", "test chrF"]
     rows = []
-    for path in sorted(RESULTS.glob("multi30k_??-??.json")):
-        for pair, row in results(path.stem).items():
+    for path in sorted(RESULTS.glob("multi30k_??-??*.json")):
+        if path.stem.endswith("_changes"):
+            continue
+        for name, row in results(path.stem).items():
             search = row["test"]["search"]
             validation = row["validation"][search]["bleu"]["score"]
             rows.append([
-                pair, f"{row['parameters'] / 1e6:.1f} M", f"{row['minutes']:.0f}", search, f"{validation:.1f}",
-                interval(row["test"]["bleu"]), f"{row['test']['chrf']['score']:.1f}",
+                name.replace("_", ", "), f"{row['parameters'] / 1e6:.1f} M", f"{row['minutes']:.0f}", search,
+                f"{validation:.1f}", interval(row["test"]["bleu"]), f"{row['test']['chrf']['score']:.1f}",
             ])  # fmt: skip
     return table(header, rows)
 
