@@ -1,9 +1,9 @@
 """Multi30k by one recurrent model, tuned; and what changes of the ladder's top are worth.
 
 Data and references are the authors' lowercased and tokenised files, and BLEU is over their tokens, as the papers do it
-whose numbers stand in the README. The search is chosen on validation; the test is scored once a language pair.
+whose numbers stand in the README. The search is chosen on validation; the test is scored once a model.
 
-    python benchmarks/multi30k.py                     # English to German, at most 100 minutes on two cores
+    python benchmarks/multi30k.py                     # English to German
     python benchmarks/multi30k.py --pair en-fr
     python benchmarks/multi30k.py --diversify         # learns from translations by models of both directions, too
     python benchmarks/multi30k.py --changes           # of the ladder's top, on validation alone
