@@ -28,9 +28,7 @@ def interval(bleu):
 
 
 def shown(p):
-    if p is None:
-        return ""
-    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
+    return "" if p is None else f"{p:.3f}"
 
 
 def ladder():

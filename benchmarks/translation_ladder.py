@@ -1,8 +1,8 @@
 """What each idea is worth: Multi30k, English to German, one rung after the other.
 
 Every rung keeps what the one below it has, and changes one thing. The data are the authors' lowercased and tokenised
-files, and so are the references: BLEU is over their tokens, as papers on these data report it. Epochs are those that
-take about a quarter of an hour a rung, on one core. Nothing is chosen by the test, which is scored once a rung. There
+files, and so are the references: BLEU is over their tokens, as papers on these data report it. Ten epochs
+take 10 to 25 minutes a rung, on one core. Nothing is chosen by the test, which is scored once a rung. There
 is one seed; `p` says how likely the difference to the rung below is by the chance of the test sentences alone.
 
     python benchmarks/translation_ladder.py

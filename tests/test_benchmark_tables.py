@@ -15,8 +15,15 @@ def test_tables_are_those_of_the_results(load_benchmark):
 
 
 def test_published_results_are_those_of_the_recipe(load_benchmark):
-    """The command beside a table makes its numbers."""
+    """The settings beside published numbers are those of the scripts."""
     multi30k = load_benchmark("multi30k")
+    for name, base, rows in (
+        ("multi30k_en-de_changes", multi30k.BASE, multi30k.CHANGES),
+        ("translation_ladder", None, load_benchmark("translation_ladder").LADDER),
+    ):
+        published = json.loads((BENCHMARKS / "results" / f"{name}.json").read_text(encoding="utf-8"))
+        assert published["settings"].get("recipe") == base
+        assert list(published["results"]) == list(rows)
     for recipe, names in ((multi30k.RECIPE, "multi30k_??-??.json"), (multi30k.DIVERSIFIED, "*_diversified.json")):
         paths = list((BENCHMARKS / "results").glob(names))
         assert paths
