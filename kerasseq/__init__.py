@@ -2,13 +2,12 @@
 
 from kerasseq import (
     backbones,
-    bridges,
     callbacks,
     datasets,
     decoders,
     encoders,
     evaluation,
-    joining,
+    export,
     layers,
     losses,
     metrics,
@@ -16,24 +15,25 @@ from kerasseq import (
     plotting,
     preprocessing,
     pretraining,
-    samplers,
+    search,
 )
-from kerasseq.details import Generation
-from kerasseq.generation import TextGenerator
+from kerasseq.generation import Generation
+from kerasseq.generator import TextGenerator
+from kerasseq.seq2seq import Seq2Seq
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 __all__ = [
     "Generation",
+    "Seq2Seq",
     "TextGenerator",
     "backbones",
-    "bridges",
     "callbacks",
     "datasets",
     "decoders",
     "encoders",
     "evaluation",
-    "joining",
+    "export",
     "layers",
     "losses",
     "metrics",
@@ -41,5 +41,5 @@ __all__ = [
     "plotting",
     "preprocessing",
     "pretraining",
-    "samplers",
+    "search",
 ]

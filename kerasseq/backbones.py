@@ -1,5 +1,6 @@
-"""Pretrained networks from images to grids of features, beside those of `keras.applications`."""
+"""Pretrained image backbones, in addition to those of `keras.applications`."""
 
+import os
 import re
 
 import h5py
@@ -7,6 +8,7 @@ import keras
 from keras import layers
 
 from kerasseq.datasets.fetch import fetch
+from kerasseq.types import Tensor
 
 FILE = "squeezenet/squeezenet_weights_tf_dim_ordering_tf_kernels_notop.h5"
 URL = (
@@ -15,31 +17,48 @@ URL = (
 )
 SHA256 = "17154246284f555591549ac2c83e127abfbf4307dc4b0060fdaa2931d0fa38da"
 
-# Of each fire module in turn, the filters that squeeze, and half of those that expand; "pool" halves the grid.
-FIRES = ("pool", (16, 64), (16, 64), "pool", (32, 128), (32, 128), "pool", (48, 192), (48, 192), (64, 256), (64, 256))
+# (squeeze filters, filters of each expand convolution) of each fire module; "pool" halves the resolution.
+FIRE_MODULES: tuple[str | tuple[int, int], ...] = (
+    "pool",
+    (16, 64),
+    (16, 64),
+    "pool",
+    (32, 128),
+    (32, 128),
+    "pool",
+    (48, 192),
+    (48, 192),
+    (64, 256),
+    (64, 256),
+)
 
 
-def SqueezeNet(input_shape=(227, 227, 3), weights="imagenet", name="squeezenet"):
+def SqueezeNet(
+    input_shape: tuple[int | None, int | None, int] = (227, 227, 3),
+    weights: str | None = "imagenet",
+    name: str = "squeezenet",
+) -> keras.Model:
     """SqueezeNet v1.1 without its classifier: 0.7 million parameters.
 
-    Fire modules squeeze the channels by 1x1 convolutions, and expand them by 1x1 and 3x3 ones side by side (Iandola et
-    al. 2016, section 3.2). Version 1.1 of the authors has fewer and smaller filters at the beginning, and pools sooner,
-    for 2.4 times less computation.
+    Fire modules squeeze the channels with 1x1 convolutions, then expand them with parallel 1x1 and 3x3 convolutions
+    (Iandola et al. 2016, section 3.2). The authors' version 1.1 has fewer and smaller filters in the first layer and
+    pools earlier, which takes 2.4 times less computation than version 1.0.
 
     Args:
-        input_shape: tuple `(height, width, 3)`; height and width of at least 31, or `None` for any.
-        weights: `"imagenet"`, trained on ImageNet, fetched from
-            https://github.com/DeepCognition/keras-squeezenet (MIT); or `None`, random.
+        input_shape: tuple `(height, width, 3)`. Height and width are at least 31, or `None` for any size.
+        weights: `"imagenet"`, weights trained on ImageNet, downloaded from
+            https://github.com/DeepCognition/keras-squeezenet (MIT); or `None`, random weights. Defaults to
+            `"imagenet"`.
         name: str.
 
     Returns:
-        a functional `keras.Model` from images `(batch, height, width, 3)`, BGR less the means of ImageNet, as
-        `normalization="caffe"` makes them, to `(batch, rows, columns, 512)`: a place for each 16 pixels or so, 9 rows
-        and columns at 160 pixels, 13 at 227.
+        a functional `keras.Model` from images `(batch, height, width, 3)`, BGR minus the ImageNet means as
+        `normalization="caffe"` produces them, to features `(batch, rows, columns, 512)`. Each image region spans about
+        16 pixels: 9 rows and columns for 160 pixels, 13 for 227.
 
     Raises:
-        ValueError: if the weights are unknown, or the input too small.
-        ConnectionError: if the weights are neither in the mirror, nor in the cache, nor within reach.
+        ValueError: if the weights are unknown, or the input is too small.
+        ConnectionError: if the weights are neither in the mirror nor in the cache, and cannot be downloaded.
 
     Example:
 
@@ -58,8 +77,8 @@ def SqueezeNet(input_shape=(227, 227, 3), weights="imagenet", name="squeezenet")
     images = keras.Input(input_shape, name="images")
     features = layers.Conv2D(64, 3, strides=2, activation="relu", name="conv1")(images)
     fire = 1
-    for filters in FIRES:
-        if filters == "pool":
+    for filters in FIRE_MODULES:
+        if isinstance(filters, str):
             features = layers.MaxPooling2D(3, strides=2, name=f"pool{fire}")(features)
         else:
             fire += 1
@@ -70,7 +89,7 @@ def SqueezeNet(input_shape=(227, 227, 3), weights="imagenet", name="squeezenet")
     return model
 
 
-def fire_module(features, squeeze, expand, name):
+def fire_module(features: Tensor, squeeze: int, expand: int, name: str) -> Tensor:
     """`(batch, rows, columns, channels)` -> `(batch, rows, columns, 2 * expand)`."""
     squeezed = layers.Conv2D(squeeze, 1, activation="relu", name=f"{name}_squeeze1x1")(features)
     expanded = [
@@ -80,8 +99,8 @@ def fire_module(features, squeeze, expand, name):
     return layers.Concatenate(name=f"{name}_concat")(expanded)
 
 
-def load_weights(model, path):
-    """Reads a kernel and a bias for each convolution from the groups of a file that have its name."""
+def load_weights(model: keras.Model, path: str | os.PathLike[str]) -> None:
+    """Loads the kernel and bias of each convolution from the HDF5 group of its name."""
     with h5py.File(path) as file:
         for layer in model.layers:
             if isinstance(layer, layers.Conv2D):

@@ -1,4 +1,4 @@
-"""Real outputs and their scores while a model trains. For all else there are Keras's own callbacks."""
+"""Outputs and their scores while a model trains, beside the callbacks of Keras."""
 
 import importlib.util
 import io
@@ -9,9 +9,9 @@ import keras
 from kerasseq.arguments import check_positive_integer
 from kerasseq.evaluation.arguments import sources_and_targets
 from kerasseq.evaluation.texts import check_scorable, score_texts
-from kerasseq.generation import TextGenerator
+from kerasseq.generator import TextGenerator
 
-# What of a score goes into the logs, and under which name.
+# The entries of a score that are logged, and their names in the logs.
 LOGGED = {
     "bleu": {"score": "bleu"},
     "chrf": {"score": "chrf"},
@@ -22,10 +22,10 @@ LOGGED = {
 
 
 class GenerationScores(keras.callbacks.Callback):
-    """Scores of what a model generates from validation sources, after each epoch.
+    """Scores the outputs of a model for validation sources after each epoch.
 
-    They go into the logs as `val_bleu`, `val_chrf` and so on, so callbacks behind this one can watch them, and `fit`
-    shows them and keeps them in its history.
+    The logs get `val_bleu`, `val_chrf` and so on, so callbacks after this one can monitor them, and `fit` shows them
+    and keeps them in its history.
 
     ```python
     scores = kerasseq.callbacks.GenerationScores(preprocessor, validation[::16], samples=3)
@@ -34,26 +34,26 @@ class GenerationScores(keras.callbacks.Callback):
     ```
 
     With an optimizer that averages weights (`use_ema=True`), put `keras.callbacks.SwapEMAWeights(swap_on_epoch=True)`
-    in front of it: then the averages are scored. (And `BackupAndRestore` in front of both, for resumed runs go on from
-    the weights that are trained, not from their averages.) Then take the best model from the file of `ModelCheckpoint`:
-    where `EarlyStopping` ends `fit`, the model in memory has its trained weights again.
+    before it: then the averages are scored. Put `BackupAndRestore` before both, because a resumed run continues from
+    the trained weights, not from their averages. Load the best model from the file of `ModelCheckpoint`: where
+    `EarlyStopping` ends `fit`, the model in memory has its trained weights again.
 
     Args:
         preprocessor: that of the training data.
         pairs: list of (raw source, target), the target a str, or a list of str where there are several references. A
-            few hundred do: they are all decoded in each of these epochs. Where a file is sorted, as the shortest first,
-            take every sixteenth rather than the first ones.
+            few hundred suffice: all are decoded in each of these epochs. Where a file is sorted, as by length, take
+            every sixteenth rather than the first ones.
         metrics: list of names, see `kerasseq.evaluation.score_texts`.
         sampler: as of `kerasseq.TextGenerator`; `"greedy"` is fastest.
         max_length: int, the most tokens of an output. Default: the preprocessor's `max_target_length`.
         batch_size: int.
-        frequency: int. Scored are the first epoch of a `fit`, from which `CSVLogger` takes its columns, and every
-            `frequency`-th. The others have no such logs.
-        samples: int, of the pairs, whose source, target and output are printed, always the same ones.
+        frequency: int. The first epoch of a `fit`, from which `CSVLogger` takes its columns, and every `frequency`-th
+            are scored. The others have no such logs.
+        samples: int, number of pairs whose source, target and output are printed, always the same ones.
 
     Raises:
-        ValueError: if a number is not positive, there are no pairs, a source is not what the preprocessor takes, or a
-            metric is unknown.
+        ValueError: if a number is not positive, there are no pairs, the preprocessor refuses a source, or a metric is
+            unknown.
 
     Example:
 
@@ -87,7 +87,7 @@ class GenerationScores(keras.callbacks.Callback):
             raise ValueError(f"samples must be an integer of at least 0. Received: samples={samples!r}.")
         self.preprocessor = preprocessor
         self.sources, self.targets = sources_and_targets(pairs)
-        # What cannot be read or scored should be known before an epoch is over.
+        # Invalid sources and targets are reported before training, not after an epoch.
         preprocessor.raw_batch(self.sources)
         self.metrics = check_scorable(self.targets, metrics)
         self.sampler = sampler
@@ -117,26 +117,26 @@ class GenerationScores(keras.callbacks.Callback):
 
 
 class AttentionImages(keras.callbacks.Callback):
-    """Pictures of attention, and the outputs, for TensorBoard, after each epoch.
+    """Writes attention plots and outputs for TensorBoard after each epoch.
 
     ```python
     images = kerasseq.callbacks.AttentionImages("logs", preprocessor, [source for source, _ in validation[::2000]])
     model.fit(batches, epochs=10, callbacks=[images, keras.callbacks.TensorBoard("logs")], shuffle=False)
     ```
 
-    Then `tensorboard --logdir logs` has them under Images and Text.
+    `tensorboard --logdir logs` shows them under Images and Text.
 
     Args:
-        log_dir: path. They are written to its folder `generation`.
+        log_dir: path. The folder `generation` in it gets the summaries.
         preprocessor: that of the training data.
         sources: list of raw sources, a few.
         sampler, max_length: as in `GenerationScores`.
         plot: function of a source and its `Generation` that returns a matplotlib figure. Default:
             `kerasseq.plotting.plot_attention` of the generation. For images, `kerasseq.plotting.plot_image_attention`.
-        frequency: int: pictures of the first epoch of a `fit`, and of every `frequency`-th.
+        frequency: int. The first epoch of a `fit` and every `frequency`-th are plotted.
 
     Raises:
-        ImportError: if the package tensorboard is not there.
+        ImportError: if the package tensorboard is not installed.
         ValueError: if a number is not positive, there are no sources, or the model has no attention.
     """
 
@@ -144,8 +144,8 @@ class AttentionImages(keras.callbacks.Callback):
         super().__init__()
         if importlib.util.find_spec("tensorboard") is None:
             raise ImportError(
-                "AttentionImages writes by TensorFlow's summaries, which the package tensorboard is part of. Received: "
-                "none installed. Run: pip install tensorboard"
+                "AttentionImages needs the package tensorboard, which TensorFlow's summaries use. Received: none "
+                "installed. Run: pip install tensorboard"
             )
         check_positive_integer("frequency", frequency)
         received, sources = sources, [] if sources is None or isinstance(sources, (str, bytes)) else list(sources)
@@ -162,11 +162,10 @@ class AttentionImages(keras.callbacks.Callback):
     def set_model(self, model):
         super().set_model(model)
         self._generator = generator_of(model, self.preprocessor, self.sampler, self.max_length)
-        decoder = self._generator.model.get_layer("decoder")
-        if "attention" not in decoder.output:
+        if not self._generator.model.decoder.has_attention:
             raise ValueError(
-                "AttentionImages shows where a model looks. Received: a model without attention. Leave the callback "
-                "out, or take one with it, such as kerasseq.models.AttentionSeq2Seq."
+                "AttentionImages plots attention weights. Received: a model without attention. Leave the callback "
+                "out, or choose a model with attention, such as kerasseq.models.AttentionSeq2Seq."
             )
 
     def on_train_begin(self, logs=None):
@@ -194,7 +193,7 @@ class AttentionImages(keras.callbacks.Callback):
 
 
 def generator_of(model, preprocessor, sampler, max_length):
-    """What generates by a model that is being trained: its weights are the model's own."""
+    """A generator with the weights of a model in training."""
     model = model.model if isinstance(model, TextGenerator) else model
     return TextGenerator(model, preprocessor, sampler=sampler, max_length=max_length)
 

@@ -1,34 +1,40 @@
-"""Metrics over real target tokens: sums and counts run over tokens, so batches of any size weigh in fairly."""
+"""Metrics of logits, averaged over the real target tokens of all batches."""
 
 import keras
 from keras import ops
+
+from kerasseq.types import Tensor
 
 
 class TokenMean(keras.metrics.Metric):
     """The mean of a value over all tokens whose id is not 0. Subclasses define `values(y_true, y_pred)`."""
 
-    def __init__(self, name, dtype=None):
+    def __init__(self, name: str, dtype: str | None = None) -> None:
         super().__init__(name=name, dtype=dtype)
         self.total = self.add_variable(shape=(), initializer="zeros", name="total")
         self.count = self.add_variable(shape=(), initializer="zeros", name="count")
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
+    def update_state(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> None:
         """Adds a batch: ids `(batch, target)`, logits `(batch, target, vocabulary)`, optional weights."""
         weights = ops.cast(ops.not_equal(y_true, 0), self.dtype)
         if sample_weight is not None:
             sample_weight = ops.cast(sample_weight, self.dtype)
             weights = weights * (sample_weight[:, None] if len(sample_weight.shape) == 1 else sample_weight)
-        values = ops.cast(self.values(y_true, ops.cast(y_pred, "float32")), self.dtype)
+        values = ops.cast(self.values(y_true, ops.cast(y_pred, "float32")), self.dtype)  # (batch, target)
         self.total.assign_add(ops.sum(values * weights))
         self.count.assign_add(ops.sum(weights))
 
-    def result(self):
+    def values(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        """The value of each token, `(batch, target)`. Padding is masked by the caller."""
+        raise NotImplementedError
+
+    def result(self) -> Tensor:
         return self.total / ops.maximum(self.count, 1)
 
 
 @keras.saving.register_keras_serializable(package="kerasseq")
 class TokenAccuracy(TokenMean):
-    """Share of real target tokens whose highest logit is the right one.
+    """Share of real target tokens that have the highest logit.
 
     Example:
 
@@ -39,10 +45,10 @@ class TokenAccuracy(TokenMean):
     0.5
     """
 
-    def __init__(self, name="token_accuracy", dtype=None):
+    def __init__(self, name: str = "token_accuracy", dtype: str | None = None) -> None:
         super().__init__(name=name, dtype=dtype)
 
-    def values(self, y_true, y_pred):
+    def values(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         return ops.equal(ops.cast(y_true, "int32"), ops.cast(ops.argmax(y_pred, axis=-1), "int32"))
 
 
@@ -59,11 +65,11 @@ class Perplexity(TokenMean):
     4.0
     """
 
-    def __init__(self, name="perplexity", dtype=None):
+    def __init__(self, name: str = "perplexity", dtype: str | None = None) -> None:
         super().__init__(name=name, dtype=dtype)
 
-    def values(self, y_true, y_pred):
+    def values(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         return ops.sparse_categorical_crossentropy(y_true, y_pred, from_logits=True)
 
-    def result(self):
+    def result(self) -> Tensor:
         return ops.exp(super().result())

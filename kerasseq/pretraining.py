@@ -1,15 +1,19 @@
-"""Pre-training on texts without targets: an encoder that has read much learns a task from few pairs."""
+"""Pre-training of encoders on texts without targets."""
+
+from typing import Any
 
 import keras
 import tensorflow as tf
 from keras import layers
 
 from kerasseq.arguments import check_share
-from kerasseq.encoders import source_vocabulary_size
+from kerasseq.encoders import Encoder, RecurrentEncoder
 from kerasseq.losses import MaskedCrossentropy
+from kerasseq.preprocessing import TextPreprocessor
+from kerasseq.seq2seq import Seq2Seq
 
 
-def language_model(model, dropout=0.0, name="language_model"):
+def language_model(model: Seq2Seq | Encoder, dropout: float = 0.0, name: str = "language_model") -> keras.Model:
     """A language model in both directions over the first layer of a model's encoder, whose weights it shares.
 
     The layer that reads forwards predicts the next token, the one that reads backwards, if there is one, the previous
@@ -46,31 +50,32 @@ def language_model(model, dropout=0.0, name="language_model"):
     al. 2017 for those that encoder-decoder models start from.
     """
     check_share("dropout", dropout)
-    names = [layer.name for layer in model.layers]
-    encoder = model.get_layer("encoder") if "encoder" in names else model
-    directions = {"next": "forward_0", "previous": "backward_0"}
-    parts = {name: layer for name, layer in directions.items() if layer in [layer.name for layer in encoder.layers]}
-    vocabulary_size = source_vocabulary_size(encoder)
-    if not parts or vocabulary_size is None:
+    encoder = model.encoder if isinstance(model, Seq2Seq) else model
+    if not isinstance(encoder, RecurrentEncoder):
         raise ValueError(
-            "language_model takes a model of kerasseq.models, or its encoder, with recurrent layers over token ids. "
-            f"Received: {model!r}, with layers {names}."
+            "language_model takes a kerasseq.Seq2Seq with a RecurrentEncoder of token ids, or that encoder. Received: "
+            f"{model!r}."
         )
-    embedding_dim = encoder.get_layer("embedding").output_dim
+    vocabulary_size, embedding_dim = encoder.vocabulary_size, encoder.options["embedding_dim"]
+    directions = {"next": "forward_0", "previous": "backward_0"}
+    if not encoder.options["bidirectional"]:
+        directions.pop("previous")
     head = layers.Dense(vocabulary_size, dtype="float32", name="head")
     outputs = {}
-    for output, layer in parts.items():
+    for output, layer in directions.items():
         features = layers.Dropout(dropout, name=f"{output}_dropout")(encoder.get_layer(layer).output[0])
         outputs[output] = head(layers.Dense(embedding_dim, activation="tanh", name=f"{output}_features")(features))
     return keras.Model(encoder.input, outputs, name=name)
 
 
-def language_model_loss(model):
-    """What a `language_model` is compiled with: the loss of each direction, by name."""
+def language_model_loss(model: keras.Model) -> dict[str, MaskedCrossentropy]:
+    """The losses to compile a `language_model` with, by the name of the direction."""
     return {name: MaskedCrossentropy() for name in model.output}
 
 
-def language_model_dataset(model, preprocessor, texts, batch_size, shuffle=False):
+def language_model_dataset(
+    model: keras.Model, preprocessor: TextPreprocessor, texts: list[str], batch_size: int, shuffle: Any = False
+) -> tf.data.Dataset:
     """Batches of texts for a `language_model`.
 
     Args:

@@ -25,7 +25,7 @@ def needs_mirror(*files):
             pytest.skip(f"the folder in KERASSEQ_DATA_DIR has no {file}")
 
 
-# === In NumPy: kernels are (rows, columns, channels, filters), images (rows, columns, channels) ===
+# === NumPy reference: kernels (rows, columns, channels, filters), images (rows, columns, channels) ===
 
 
 def convolved(image, kernel, bias, stride=1, padded=False):
@@ -48,7 +48,7 @@ def pooled(image):
 
 
 def squeezenet(image, weights):
-    """The network as the authors' v1.1 lists it; `weights` are kernels and biases by name."""
+    """The network as defined by the authors' v1.1. `weights` are kernels and biases by name."""
     features = pooled(convolved(image, *weights["conv1"], stride=2))
     for number in range(2, 10):
         squeezed = convolved(features, *weights[f"fire{number}/squeeze1x1"])
@@ -91,8 +91,8 @@ def test_imagenet_weights_against_numpy():
     )
 
 
-def test_likeness_of_photographs():
-    """The nearest of 300 photographs, by mean features, has captions with more words in common than a random one."""
+def test_features_of_similar_photographs():
+    """By mean features, the nearest of 300 photographs shares more caption words than a random one."""
     needs_mirror(FILE, "flickr8k/Flickr8k_Dataset_160px.tar")
     _, _, test = load_flickr8k()
     test = test[:300]
@@ -119,7 +119,7 @@ def test_bad_shapes(input_shape):
         SqueezeNet(input_shape, weights=None)
 
 
-def test_the_smallest_and_open_shapes():
+def test_smallest_and_dynamic_shapes():
     assert SqueezeNet((31, 31, 3), weights=None).output.shape == (None, 1, 1, 512)
     assert SqueezeNet((None, None, 3), weights=None)(np.zeros((2, 160, 96, 3))).shape == (2, 9, 5, 512)
 
@@ -129,5 +129,6 @@ def test_bad_weights():
         SqueezeNet(weights="places")
 
 
-def test_examples_of_the_documentation():
-    assert doctest.testmod(backbones).failed == 0
+def test_examples():
+    result = doctest.testmod(backbones)
+    assert result.attempted and not result.failed

@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasseq import losses as losses_module
+from kerasseq import losses
 from kerasseq.losses import MaskedCrossentropy, RDropCrossentropy
-from kerasseq.models import GRUSeq2Seq
 from kerasseq.preprocessing import TextPreprocessor
 
 BATCH, TARGET, VOCABULARY = 3, 4, 5
@@ -19,7 +18,7 @@ PAIRS = [("one two", "eins zwei"), ("three", "drei"), ("two", "zwei")]
 
 
 def token_losses(targets, logits, label_smoothing=0.0):
-    """`-sum_k q(k) log p(k)`, with q written out."""
+    """`-sum_k q(k) log p(k)` with explicit q."""
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
     one_hot = np.eye(logits.shape[-1])[targets]
     smoothed = (1 - label_smoothing) * one_hot + label_smoothing / logits.shape[-1]
@@ -31,7 +30,7 @@ def test_by_hand():
     logits = np.log([[[3.0, 1.0, 2.0], [3.0, 1.0, 2.0], [3.0, 1.0, 2.0]]])
     loss = MaskedCrossentropy()(np.array([[1, 2, 0]]), logits)
     np.testing.assert_allclose(loss, (np.log(6) + np.log(3)) / 2, rtol=1e-6)
-    # Smoothing by 0.3 takes 0.1 of each token's log-probability: 0.7 log 6 + 0.1 (log 2 + log 6 + log 3).
+    # Label smoothing of 0.3 gives each of the three tokens 0.1: 0.7 log 6 + 0.1 (log 2 + log 6 + log 3).
     loss = MaskedCrossentropy(label_smoothing=0.3)(np.array([[1, 0, 0]]), logits)
     np.testing.assert_allclose(loss, 0.7 * np.log(6) + 0.1 * np.log(36), rtol=1e-6)
 
@@ -103,7 +102,7 @@ def test_dtypes_of_targets(dtype):
 
 @pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
 def test_half_precision_logits(label_smoothing):
-    """Computed in float32: 60,000 logits sum past the largest float16, and the loss agrees to float32."""
+    """Computed in float32: the sum over 60,000 logits exceeds the range of float16."""
     logits = np.zeros((1, 1, 60_000), "float16")
     logits[0, 0, :4] = [60_000, 59_968, 10, 0]
     loss = MaskedCrossentropy(label_smoothing=label_smoothing)(np.array([[1]]), tf.constant(logits))
@@ -117,7 +116,7 @@ def test_half_precision_logits(label_smoothing):
 @pytest.mark.parametrize(("dtype", "rounding"), [("float16", 2**-10), ("bfloat16", 2**-7)])
 @pytest.mark.parametrize("loss", [MaskedCrossentropy(0.1), RDropCrossentropy(5.0, 0.1)])
 def test_gradients_of_half_precision_logits(loss, dtype, rounding):
-    """They have the dtype of the logits, and are those of the same logits in float32, but for the rounding of terms."""
+    """They have the dtype of the logits, and equal those of float32 logits up to rounding."""
     targets = np.repeat(TARGETS[:2], 2, axis=0)
     logits = tf.constant(np.random.default_rng(4).normal(scale=2, size=(4, TARGET, VOCABULARY)), dtype)
 
@@ -135,7 +134,7 @@ def test_gradients_of_half_precision_logits(loss, dtype, rounding):
 
 
 def test_in_fit():
-    """One step of SGD over the logits themselves moves them by the gradient of the weighted loss."""
+    """One SGD step on the logits themselves subtracts the gradient of the weighted loss."""
     weight = np.array([1.0, 0.5, 2.0], "float32")
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(TARGET * VOCABULARY, use_bias=False)])
     model.add(keras.layers.Reshape((TARGET, VOCABULARY)))
@@ -164,8 +163,8 @@ def test_in_fit():
     ],
 )
 @pytest.mark.parametrize("loss", [MaskedCrossentropy(), RDropCrossentropy()])
-def test_shapes_that_do_not_belong_together(loss, targets, logits, weight):
-    """Some of them would fit by broadcasting, and give a loss that is wrong."""
+def test_incompatible_shapes(loss, targets, logits, weight):
+    """Some of them would broadcast to a wrong loss."""
     weight = None if weight is None else np.ones(weight)
     with pytest.raises(ValueError, match=r"y_true must be token ids \(batch, target\).*Received shapes: "):
         loss(np.ones(targets, "int32"), np.zeros(logits, "float32"), weight)
@@ -194,7 +193,7 @@ def test_bad_label_smoothing(label_smoothing):
 
 
 def test_example():
-    result = doctest.testmod(losses_module)
+    result = doctest.testmod(losses)
     assert result.attempted and not result.failed
 
 
@@ -210,47 +209,52 @@ def divergence(first, second):
 @pytest.mark.parametrize("sample_weight", [None, np.repeat([1.0, 0.5, 2.0], 2)])
 @pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
 def test_r_drop_equation(label_smoothing, sample_weight):
-    """Half of Wu et al. 2021, equation 3, over the mean of the tokens of one copy."""
+    """Half of Wu et al. 2021, equation 3, divided by the number of tokens of one copy."""
     targets, real = np.repeat(TARGETS, 2, axis=0), np.repeat(REAL, 2, axis=0)
     logits = np.random.default_rng(2).normal(scale=2, size=(2 * BATCH, TARGET, VOCABULARY))
     weights = np.ones(2 * BATCH) if sample_weight is None else sample_weight
-    losses = (token_losses(targets, logits, label_smoothing) * real * weights[:, None]).sum(axis=1)
+    of_tokens = (token_losses(targets, logits, label_smoothing) * real * weights[:, None]).sum(axis=1)
     distances = (divergence(logits[::2], logits[1::2]) * REAL * weights[::2, None]).sum(axis=1)
-    paper = losses[::2] + losses[1::2] + 3.0 * distances
+    paper = of_tokens[::2] + of_tokens[1::2] + 3.0 * distances
     loss = RDropCrossentropy(weight=3.0, label_smoothing=label_smoothing)
     np.testing.assert_allclose(loss(targets, logits, sample_weight), paper.sum() / 2 / REAL.sum(), rtol=1e-5)
 
 
 @pytest.mark.parametrize("rows", [slice(0, 0), slice(0, 1), slice(0, 3)])
-def test_r_drop_is_plain_where_no_neighbours_are_alike(rows):
+def test_r_drop_without_copies_is_the_crossentropy(rows):
     plain = MaskedCrossentropy(label_smoothing=0.1)(TARGETS[rows], LOGITS[rows])
     np.testing.assert_allclose(RDropCrossentropy(5.0, 0.1)(TARGETS[rows], LOGITS[rows]), plain, rtol=1e-6)
 
 
 @pytest.mark.parametrize("rows", [2, 5, 1])
 def test_gradient_of_divergences(rows):
-    """Our own gradient against that of the definition, in a graph without static shapes; an odd row has none."""
+    """The custom gradient equals automatic differentiation, with dynamic sizes. An odd row has none."""
     random = np.random.default_rng(3)
+    targets = np.repeat(TARGETS, 2, axis=0)[:rows]
     logits = tf.constant(random.normal(scale=2, size=(rows, TARGET, VOCABULARY)), "float32")
-    weights = tf.constant(random.uniform(size=(rows // 2, TARGET)), "float32")
+    weights = tf.constant(random.uniform(size=(rows, TARGET)), "float32")
 
     def by_definition(logits):
         p, q = tf.nn.softmax(logits[: rows - 1 : 2]), tf.nn.softmax(logits[1::2])
-        return tf.reduce_sum((p - q) * (tf.math.log(p) - tf.math.log(q)), axis=-1) / 2
+        divergences = tf.reduce_sum((p - q) * (tf.math.log(p) - tf.math.log(q)), axis=-1) / 2
+        real = tf.cast(targets != 0, "float32")
+        return 2.0 * tf.reduce_sum(divergences * (weights * real)[: rows - 1 : 2]) / tf.reduce_sum(real)
 
-    def gradient(divergences):
-        @tf.function(input_signature=[tf.TensorSpec([None, None, None], tf.float32)])
+    def without_crossentropy(logits):
+        return RDropCrossentropy(2.0)(targets, logits, weights) - MaskedCrossentropy()(targets, logits, weights)
+
+    def gradient(loss):
+        @tf.function(input_signature=[tf.TensorSpec([None, None, VOCABULARY], tf.float32)])
         def run(logits):
             with tf.GradientTape() as tape:
                 tape.watch(logits)
-                total = tf.reduce_sum(divergences(logits) * weights)
-            return tape.gradient(total, logits)
+                value = loss(logits)
+            return tape.gradient(value, logits)
 
         return run(logits)
 
     expected = gradient(by_definition)
-    found = gradient(losses_module.divergences_of_neighbours)
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    np.testing.assert_allclose(gradient(without_crossentropy), expected, atol=1e-6)
     assert np.any(expected) == (rows > 1)
 
 
@@ -267,24 +271,30 @@ def test_r_drop_gradient_brings_copies_together():
 
 
 def test_r_drop_over_copies():
-    """A data set with copies: without dropout the copies agree, with it their distance is trained down."""
+    """On data with copies: without dropout there is no divergence, with dropout training reduces it."""
     preprocessor = TextPreprocessor.from_pairs(PAIRS, vocabulary_size=280)
     data = preprocessor.dataset(PAIRS, batch_size=2, copies=2)
-    sizes = preprocessor.source_vocabulary_size, preprocessor.target_vocabulary_size
-    model = GRUSeq2Seq(*sizes, embedding_dim=8, units=8, dropout=0.5)
-    model.compile("adam", RDropCrossentropy(100.0), metrics=[])
-    together = model.evaluate(data, verbose=0)
-    model.compile("adam", MaskedCrossentropy())
-    assert together == pytest.approx(model.evaluate(preprocessor.dataset(PAIRS, batch_size=2), verbose=0), rel=1e-5)
-    start, distances = model.get_weights(), {}
-    (inputs, labels), *_ = data
+    inputs = {
+        name: keras.Input((None,), dtype="int32", name=name) for name in ("encoder_token_ids", "decoder_token_ids")
+    }
+    source, target = (keras.layers.Embedding(280, 8)(ids) for ids in inputs.values())
+    hidden = target + keras.ops.mean(source, axis=1, keepdims=True)
+    logits = keras.layers.Dense(preprocessor.target_vocabulary_size)(keras.layers.Dropout(0.5)(hidden))
+    model = keras.Model(inputs, logits)
+    model.compile("adam", RDropCrossentropy(100.0), run_eagerly=True)
+    with_copies = model.evaluate(data, verbose=0)
+    model.compile("adam", MaskedCrossentropy(), run_eagerly=True)
+    alone = model.evaluate(preprocessor.dataset(PAIRS, batch_size=2), verbose=0)
+    assert with_copies == pytest.approx(alone, rel=1e-5)
+    start, divergences = model.get_weights(), {}
+    (batch, labels), *_ = data
     for weight in (0.0, 20.0):
         model.set_weights(start)
-        model.compile(keras.optimizers.Adam(0.02), RDropCrossentropy(weight))
-        model.fit(data, epochs=30, shuffle=False, verbose=0)
-        samples = [model(inputs, training=True).numpy() for _ in range(20)]
-        distances[weight] = np.mean([divergence(logits[::2], logits[1::2])[labels[::2] > 0] for logits in samples])
-    assert 1e-4 < distances[20.0] < distances[0.0] / 3
+        model.compile(keras.optimizers.Adam(0.1), RDropCrossentropy(weight), run_eagerly=True)
+        model.fit(data.cache().repeat(15), shuffle=False, verbose=0)
+        samples = [model(batch, training=True).numpy() for _ in range(20)]
+        divergences[weight] = np.mean([divergence(each[::2], each[1::2])[labels[::2] > 0] for each in samples])
+    assert 1e-4 < divergences[20.0] < divergences[0.0] / 3
 
 
 def test_r_drop_config():

@@ -1,7 +1,7 @@
-"""Data sets: lists of `(source, target)` tuples, verified and split.
+"""Data sets: verified and split lists of `(source, target)` tuples.
 
-Sources are strings, or bytes of sound and image files; targets are strings, or lists of them where there are several
-references to score against.
+Sources are strings, or the bytes of audio or image files. Targets are strings, or lists of strings where there are
+several references per source.
 """
 
 from kerasseq.datasets.aeslc import load_aeslc

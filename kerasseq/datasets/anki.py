@@ -1,11 +1,11 @@
-"""Sentence pairs of the Tatoeba project, as published for the flash-card program Anki."""
+"""Tatoeba sentence pairs, as published for the flashcard program Anki."""
 
 import pathlib
 import typing
 import zipfile
 
 from kerasseq.datasets.fetch import fetch
-from kerasseq.datasets.splits import split_by_source
+from kerasseq.datasets.splits import TextPairs, TextSplits, split_by_source
 
 
 class Release(typing.NamedTuple):
@@ -13,7 +13,7 @@ class Release(typing.NamedTuple):
     sha256: str
 
 
-# The site's own archives change with every release; these are public copies pinned to a commit.
+# Public copies pinned to a commit. The archives of the original site change with every release.
 RELEASES = {
     "fra": Release(
         "https://raw.githubusercontent.com/modelexlab/data/adddaf33ac35572bcfeb421efec29435e7ea9332/fra-eng.zip",
@@ -35,11 +35,11 @@ RELEASES = {
 }
 
 
-def load_anki(language):
-    """Load English sentences with their translations by volunteers of the Tatoeba project.
+def load_anki(language: str) -> TextSplits:
+    """Loads English sentences with translations by volunteers of the Tatoeba project.
 
-    Everyday sentences, shortest first in the file. There is no official split: `split_by_source` assigns every English
-    sentence, with all its translations, to one side.
+    Everyday sentences, sorted by length in the file. There is no official split: `split_by_source` assigns every
+    English sentence, with all its translations, to one split.
 
     | language | pairs   | distinct English | train   | validation | test  |
     |----------|---------|------------------|---------|------------|-------|
@@ -48,22 +48,22 @@ def load_anki(language):
     | `"deu"`  | 169,813 | 135,534          | 152,682 | 8,409      | 8,722 |
     | `"cmn"`  | 24,818  | 23,862           | 22,226  | 1,275      | 1,317 |
 
-    The Chinese is partly simplified and partly traditional; dropping the credits leaves 30 of its pairs twice.
+    Chinese is partly simplified and partly traditional. Without the credits, 30 of its pairs occur twice.
 
     Source: https://www.manythings.org/anki/, from https://tatoeba.org. Licence: CC BY 2.0 FR
-    (https://creativecommons.org/licenses/by/2.0/fr/), which also covers models trained on it: name Tatoeba and its
-    contributors. The credit to single contributors, a third column in newer releases, is not returned.
+    (https://creativecommons.org/licenses/by/2.0/fr/), also for models trained on the data: credit Tatoeba and its
+    contributors. Newer releases credit individual contributors in a third column, which is not returned.
 
     Args:
         language: str, one of `"fra"` (French), `"spa"` (Spanish), `"deu"` (German), `"cmn"` (Mandarin Chinese).
 
     Returns:
-        A tuple `(train, validation, test)` of lists of `(english, foreign)` string tuples, in the order of the file.
-        To translate into English, swap the sides: `[(foreign, english) for english, foreign in train]`.
+        tuple `(train, validation, test)` of lists of `(english, foreign)` string tuples, in the order of the file.
+        To translate into English, swap them: `[(foreign, english) for english, foreign in train]`.
 
     Raises:
-        ValueError: if the language is not one of the above, or a file is damaged.
-        ConnectionError: if the file is neither in the mirror, nor in the cache, nor within reach.
+        ValueError: if the language is unknown, or the file is damaged.
+        ConnectionError: if the file is neither in the mirror nor in the cache, and cannot be downloaded.
 
     Example:
 
@@ -79,14 +79,15 @@ def load_anki(language):
     return split_by_source(_read(fetch(f"anki/{language}-eng.zip", release.url, release.sha256), language))
 
 
-def _read(path, language):
+def _read(path: pathlib.Path, language: str) -> TextPairs:
     with zipfile.ZipFile(path) as archive:
-        # Some archives have a folder of their own, and some a shadow tree of macOS metadata with the same base names.
+        # Some archives have a top-level folder, and some a `__MACOSX` tree of metadata with the same base names.
         (member,) = (
             name
             for name in map(pathlib.PurePosixPath, archive.namelist())
             if name.name == f"{language}.txt" and "__MACOSX" not in name.parts
         )
         text = archive.read(str(member)).decode("utf-8")
-    # Not `splitlines`, which also splits at Unicode separators inside a sentence.
-    return [tuple(line.split("\t")[:2]) for line in text.split("\n") if line]
+    # Unlike `splitlines`, this keeps Unicode line separators inside a sentence.
+    rows = (line.split("\t") for line in text.split("\n") if line)
+    return [(english, foreign) for english, foreign, *_ in rows]

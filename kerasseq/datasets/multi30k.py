@@ -3,10 +3,11 @@
 import gzip
 
 from kerasseq.datasets.fetch import fetch
+from kerasseq.datasets.splits import TextPairs, TextSplits
 
 LANGUAGES = ("en", "de", "fr", "cs")
 
-# Official name and number of captions of each split, in the order in which they are returned.
+# Official names and sizes of the splits, in the order in which they are returned.
 SPLITS = {"train": 29_000, "val": 1_014, "test_2016_flickr": 1_000}
 
 URL = "https://raw.githubusercontent.com/multi30k/dataset/a3d2e0d26b56f3846f66a952536ffed4e401d05a/data/task1"
@@ -39,11 +40,11 @@ SHA256 = {
 }
 
 
-def load_multi30k(source="en", target="de", tokenized=False):
-    """Load Multi30k: captions of Flickr photographs with their translations by professionals.
+def load_multi30k(source: str = "en", target: str = "de", tokenized: bool = False) -> TextSplits:
+    """Loads Multi30k: captions of Flickr photographs with professional translations.
 
-    The official splits, on which the literature reports BLEU: 29,000 training, 1,014 validation and 1,000 test pairs
-    (`test_2016_flickr`). Every caption exists in all four languages, so any pair of them can be loaded.
+    The official splits, on which papers report BLEU: 29,000 training, 1,014 validation and 1,000 test pairs
+    (`test_2016_flickr`). Every caption exists in all four languages, so any pair of languages can be loaded.
 
     Source: https://github.com/multi30k/dataset; D. Elliott, S. Frank, K. Sima'an, L. Specia, "Multi30K: Multilingual
     English-German Image Descriptions", 2016. Licence of the captions: CC BY-NC-SA 4.0
@@ -51,17 +52,17 @@ def load_multi30k(source="en", target="de", tokenized=False):
 
     Args:
         source: str, language of the sources: `"en"`, `"de"`, `"fr"` or `"cs"`. Defaults to `"en"`.
-        target: str, language of the targets, another one of the four. Defaults to `"de"`.
-        tokenized: bool. `False` gives the captions as written; `True` gives the authors' lowercased, normalised and
-            Moses-tokenised version, with a space around every token. Defaults to `False`.
+        target: str, language of the targets, different from `source`. Defaults to `"de"`.
+        tokenized: bool, whether to load the authors' lowercased, normalised and Moses-tokenized version, with spaces
+            between tokens, instead of the raw captions. Defaults to `False`.
 
     Returns:
-        A tuple `(train, validation, test)` of lists of `(source, target)` string tuples in the official order. White
-        space at the ends of a caption is removed.
+        tuple `(train, validation, test)` of lists of `(source, target)` string tuples in the official order, stripped
+        of surrounding white space.
 
     Raises:
-        ValueError: if a language is not one of the four, if both are the same, or if a file is damaged.
-        ConnectionError: if a file is neither in the mirror, nor in the cache, nor within reach.
+        ValueError: if a language is unknown, both are the same, or a file is damaged.
+        ConnectionError: if a file is neither in the mirror nor in the cache, and cannot be downloaded.
 
     Example:
 
@@ -76,21 +77,24 @@ def load_multi30k(source="en", target="de", tokenized=False):
             raise ValueError(f"{name} must be one of {', '.join(map(repr, LANGUAGES))}. Received: {name}={language!r}.")
     if source == target:
         raise ValueError(f"source and target must be two different languages. Received: {source!r} for both.")
-    return tuple(
-        list(zip(_read(split, source, tokenized), _read(split, target, tokenized), strict=True)) for split in SPLITS
-    )
+
+    def pairs(split: str) -> TextPairs:
+        return list(zip(_read(split, source, tokenized), _read(split, target, tokenized), strict=True))
+
+    train, validation, test = map(pairs, SPLITS)
+    return train, validation, test
 
 
-def _read(split, language, tokenized):
+def _read(split: str, language: str, tokenized: bool) -> list[str]:
     folder, name = ("tok", f"{split}.lc.norm.tok.{language}") if tokenized else ("raw", f"{split}.{language}.gz")
     path = fetch(f"multi30k/{name}", f"{URL}/{folder}/{name}", SHA256[name])
     content = path.read_bytes()
     text = (content if tokenized else gzip.decompress(content)).decode("utf-8")
-    # Not `splitlines`, which also splits at Unicode separators inside a caption; sides pair up by line number alone.
+    # Languages are aligned by line number. Unlike `splitlines`, this keeps Unicode line separators inside a caption.
     captions = [line.strip() for line in text.removesuffix("\n").split("\n")]
     if len(captions) != SPLITS[split]:
         raise ValueError(
             f"{path}: expected {SPLITS[split]:,} captions, the official number for {split!r}. Received: "
-            f"{len(captions):,}. The file has the expected sha256, so correct either SHA256 or SPLITS in this module."
+            f"{len(captions):,}. The file has the expected sha256, so correct SHA256 or SPLITS in this module."
         )
     return captions

@@ -1,29 +1,33 @@
-"""Sentence pairs from a file of one's own."""
+"""Reads sentence pairs from tab-separated files."""
 
 import gzip
+import os
 import pathlib
 import zlib
+from collections.abc import Iterator
+
+from kerasseq.datasets.splits import TextPairs
 
 GZIP_MAGIC = b"\x1f\x8b"
 
 
-def read_pairs(path):
-    r"""Read source and target sentences from a file with tab-separated columns.
+def read_pairs(path: str | os.PathLike[str]) -> TextPairs:
+    r"""Reads source and target sentences from a tab-separated file.
 
-    One pair a line: source, tab, target. Further columns (credits, scores) are ignored, and so are blank lines. There
-    is no header line, and quotation marks mean nothing special. Lines end in `\n` or `\r\n`; spaces around a sentence
+    One pair per line: source, tab, target. Blank lines and further columns (credits, scores) are ignored. The file has
+    no header line, and quotation marks have no special meaning. Lines end in `\n` or `\r\n`. Spaces around a sentence
     are removed. The text is UTF-8, with or without a byte order mark, and may be compressed with gzip.
 
     Args:
-        path: str or path-like, the file. Compression is recognised by the content, not by the name.
+        path: str or path-like. Compression is detected from the content, not from the name.
 
     Returns:
-        A list of `(source, target)` string tuples in the order of the file, at least one. `split_by_source` makes
-        train, validation and test of it.
+        list of `(source, target)` string tuples in the order of the file, at least one. Pass it to `split_by_source`
+        for train, validation and test splits.
 
     Raises:
-        ValueError: if a line has no tab, an empty side, or is not UTF-8, with file and line number; if the file holds
-            no pair at all, or is compressed and cut short.
+        ValueError: with file and line number, if a line has no tab, has an empty source or target, or is not UTF-8; if
+            the file has no pairs, or is damaged gzip.
         OSError: if the file cannot be opened.
 
     Example:
@@ -51,7 +55,7 @@ def read_pairs(path):
         if "\r" in line:
             raise ValueError(
                 f"{path}, line {number}: expected lines that end in \\n or \\r\\n. Received: a carriage return inside "
-                f"the line {_shorten(line)}. Convert the line ends, for example with `tr '\\r' '\\n'`."
+                f"the line {_shorten(line)}. Convert the line endings, for example with `tr '\\r' '\\n'`."
             )
         source, tab, rest = line.partition("\t")
         if not tab:
@@ -70,12 +74,12 @@ def read_pairs(path):
     if not pairs:
         raise ValueError(
             f"{path}: expected at least one line of source, tab, target. Received: a file of "
-            f"{path.stat().st_size} bytes without any. Check that this is the right file, completely written."
+            f"{path.stat().st_size} bytes without any. Check that this is the right file, and that it is complete."
         )
     return pairs
 
 
-def _raw_lines(path):
+def _raw_lines(path: pathlib.Path) -> Iterator[bytes]:
     with open(path, "rb") as file:
         compressed = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
         file.seek(0)
@@ -91,5 +95,5 @@ def _raw_lines(path):
             ) from error
 
 
-def _shorten(line):
+def _shorten(line: str) -> str:
     return repr(line if len(line) <= 60 else f"{line[:57]}...")

@@ -1,21 +1,32 @@
-"""Train, validation and test for data that comes without an official split."""
+"""Train, validation and test splits for data without an official split."""
 
 import hashlib
+from collections.abc import Iterable
+from typing import TypeAlias, TypeVar
+
+TextPairs: TypeAlias = list[tuple[str, str]]
+FilePairs: TypeAlias = list[tuple[bytes, str]]
+TextSplits: TypeAlias = tuple[TextPairs, TextPairs, TextPairs]
+FileSplits: TypeAlias = tuple[FilePairs, FilePairs, FilePairs]
+
+Target = TypeVar("Target")
 
 
-def split_by_source(pairs):
-    """Split pairs into train, validation and test by a digest of the source sentence.
+def split_by_source(
+    pairs: Iterable[tuple[str, Target]],
+) -> tuple[list[tuple[str, Target]], list[tuple[str, Target]], list[tuple[str, Target]]]:
+    """Splits pairs into train, validation and test by a hash of the source.
 
     `int(sha256(source), 16) % 100` decides: 0 to 4 is test, 5 to 9 validation, the rest train. All pairs with the same
-    source land on the same side, so a test sentence was never trained on under another reference; and a sentence stays
-    on its side whatever is added to the data, removed from it or reordered.
+    source are in the same split, so no test source occurs in training with another target. A source stays in its split
+    when other pairs are added, removed or reordered.
 
     Args:
-        pairs: iterable of `(source, target)` tuples. The source is a string; the target can be anything.
+        pairs: iterable of `(source, target)` tuples. Sources are strings; targets can be anything.
 
     Returns:
-        A tuple `(train, validation, test)` of lists, about 90, 5 and 5 % of the sources. Each holds the given pairs in
-        the given order. With only a few distinct sources a side may be empty.
+        tuple `(train, validation, test)` of lists with about 90%, 5% and 5% of the sources, in the given order. With
+        few distinct sources, a split may be empty.
 
     Raises:
         TypeError: if a source is not a string.
@@ -27,7 +38,9 @@ def split_by_source(pairs):
     >>> len(train), len(validation), len(test)
     (888, 50, 62)
     """
-    train, validation, test = [], [], []
+    train: list[tuple[str, Target]] = []
+    validation: list[tuple[str, Target]] = []
+    test: list[tuple[str, Target]] = []
     for index, pair in enumerate(pairs):
         source = pair[0]
         if not isinstance(source, str):
@@ -36,6 +49,6 @@ def split_by_source(pairs):
                 f"source of pair {index}. For other sources, split a list of (identifier, item) pairs instead."
             )
         bucket = int(hashlib.sha256(source.encode("utf-8")).hexdigest(), 16) % 100
-        side = test if bucket < 5 else validation if bucket < 10 else train
-        side.append(pair)
+        split = test if bucket < 5 else validation if bucket < 10 else train
+        split.append(pair)
     return train, validation, test

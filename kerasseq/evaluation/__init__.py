@@ -1,4 +1,4 @@
-"""Scores of generated texts: BLEU, chrF, ROUGE, error rates, those of captions and of compressions."""
+"""Metrics for generated text: BLEU, chrF, ROUGE, error rates, and scores of captions and compressions."""
 
 from kerasseq.evaluation.captions import caption_bleu, cider
 from kerasseq.evaluation.compression import compression_rate, new_words, token_f1

@@ -1,31 +1,35 @@
-"""Scores of captions, with the words that papers on image captioning compare."""
+"""Caption metrics as image captioning papers report them: BLEU-1 to BLEU-4 and CIDEr-D."""
 
 import math
 import re
 from collections import Counter
+from collections.abc import Iterable
 from statistics import fmean
+from typing import Any, TypeAlias
 
-from kerasseq.evaluation.arguments import with_references
+from kerasseq.evaluation.arguments import References, reference_count, with_references
 from kerasseq.evaluation.texts import corpus_score
 
+NgramVector: TypeAlias = dict[tuple[str, ...], float]
+
 CAPTION_WORDS = "words:lowercased, without punctuation"
-# Of CIDEr-D: its longest n-grams, and the deviation in words by which a length that differs is judged.
+# CIDEr-D: the longest n-grams, and the standard deviation, in words, of the length penalty.
 LONGEST_NGRAM, LENGTH_DEVIATION = 4, 6.0
 
 
-def caption_bleu(predictions, references):
-    """BLEU-1 to BLEU-4 of captions, as papers on image captioning report them: over words without punctuation.
+def caption_bleu(predictions: Iterable[str], references: References) -> dict[str, Any]:
+    """BLEU-1 to BLEU-4 of captions, ignoring case and punctuation.
 
-    Words are runs of letters, digits and apostrophes in the lowercased text; the rest parts them. So `"A dog ."` and
-    `"a dog"` are the same.
+    Words are runs of letters, digits and apostrophes in the lowercased text. All other characters separate words, so
+    `"A dog ."` and `"a dog"` are the same caption.
 
     Args:
         predictions: list of str.
-        references: list of lists of str, one or more a prediction; or list of str.
+        references: list of lists of str, one or more per prediction; or list of str, one per prediction.
 
     Returns:
-        dict of `bleu1`, `bleu2`, `bleu3`, `bleu4`, floats from 0 to 100: BLEU of n-grams up to that length, each with
-        the brevity penalty; and `signature`, str, which names the settings of `bleu4` and the version of sacreBLEU.
+        dict with `bleu1`, `bleu2`, `bleu3` and `bleu4`, floats from 0 to 100: BLEU over n-grams up to that length,
+        each with the brevity penalty; and `signature`, str, the settings of `bleu4` and the version of sacreBLEU.
 
     Raises:
         ValueError: as `bleu`.
@@ -38,35 +42,36 @@ def caption_bleu(predictions, references):
 
     Source: Papineni et al. 2002; Post 2018 (sacreBLEU).
     """
-    import sacrebleu  # Deferred: scores are not needed for building and serving models.
+    import sacrebleu  # Deferred: building and serving models does not need it.
 
     predictions, references = with_references(predictions, references)
     predictions = [" ".join(caption_words(text)) for text in predictions]
     references = [[" ".join(caption_words(text)) for text in entry] for entry in references]
-    scores = {}
+    scores: dict[str, Any] = {}
+    signature = ""
     for order in range(1, 5):
         metric = sacrebleu.metrics.BLEU(tokenize="none", force=True, max_ngram_order=order, smooth_method="none")
         result = corpus_score(metric, predictions, references)
-        scores[f"bleu{order}"] = result["score"]
-    return {**scores, "signature": f"{CAPTION_WORDS}|{result['signature']}"}
+        scores[f"bleu{order}"], signature = result["score"], result["signature"]
+    return {**scores, "signature": f"{CAPTION_WORDS}|{signature}"}
 
 
-def cider(predictions, references):
-    """CIDEr-D of captions: the likeness of their n-grams to those of the references, the rarer ones counting more.
+def cider(predictions: Iterable[str], references: References) -> dict[str, Any]:
+    """CIDEr-D of captions: n-gram similarity to the references, weighted by TF-IDF.
 
-    For each length of n-grams up to 4, texts become vectors of how often they have each n-gram, times the logarithm of
-    the number of images over the number of those whose references have it; the score is their cosine, the caption's
-    counts clipped to the reference's, times a penalty for another length, the mean over lengths and references, times
-    10. As the script of the COCO challenge computes it (pycocoevalcap 1.2), but for its tokenizer: words are those of
-    `caption_bleu`. A single image scores 0, for it tells no rare n-gram from a frequent one.
+    For each n-gram length up to 4, a text becomes a vector of n-gram counts, each multiplied by log(number of images /
+    number of images with the n-gram in a reference). The score is the cosine similarity, with the counts of the
+    prediction clipped to those of the reference, times a Gaussian penalty on the difference in length, averaged over
+    lengths and references, times 10. It equals that of the COCO evaluation script (pycocoevalcap 1.2) except for the
+    tokenizer: words are those of `caption_bleu`. With a single image all weights, and therefore the score, are 0.
 
     Args:
-        predictions: list of str, one an image.
-        references: list of lists of str, one or more a prediction; or list of str.
+        predictions: list of str, one per image.
+        references: list of lists of str, one or more per prediction; or list of str, one per prediction.
 
     Returns:
-        dict of `score`, float from 0 to 1000, in hundredths of what the script gives, as papers have it: people score
-        about 85 on COCO; `scores`, list of float, those of the single predictions; and `signature`, str.
+        dict with `score`, float from 0 to 1000, which is 100 times the value of the script, as papers report it
+        (humans score about 85 on COCO); `scores`, list of float, one per prediction; and `signature`, str.
 
     Raises:
         ValueError: as `bleu`.
@@ -80,46 +85,45 @@ def cider(predictions, references):
     Source: Vedantam, Zitnick and Parikh 2015, equations 1 to 5.
     """
     predictions, references = with_references(predictions, references)
-    predictions = [caption_words(text) for text in predictions]
-    references = [[caption_words(text) for text in entry] for entry in references]
-    frequencies = Counter()
-    for entry in references:
-        frequencies.update({ngram for words in entry for ngram in ngram_counts(words)})
+    tokenized = [caption_words(text) for text in predictions]
+    tokenized_references = [[caption_words(text) for text in entry] for entry in references]
+    image_counts: Counter[tuple[str, ...]] = Counter()  # In how many images' references each n-gram occurs.
+    for entry in tokenized_references:
+        image_counts.update({ngram for words in entry for ngram in ngram_counts(words)})
 
-    def vectors(words):
-        """For each length, the weighted counts of the n-grams."""
-        weighted = [{} for _ in range(LONGEST_NGRAM)]
+    def tf_idf(words: list[str]) -> list[NgramVector]:
+        """One vector per n-gram length."""
+        vectors: list[NgramVector] = [{} for _ in range(LONGEST_NGRAM)]
         for ngram, count in ngram_counts(words).items():
-            rareness = math.log(len(references) / max(frequencies[ngram], 1))
-            weighted[len(ngram) - 1][ngram] = count * rareness
-        return weighted
+            inverse_frequency = math.log(len(references) / max(image_counts[ngram], 1))
+            vectors[len(ngram) - 1][ngram] = count * inverse_frequency
+        return vectors
 
-    def likeness(prediction, reference):
+    def similarity(prediction: list[str], reference: list[str]) -> float:
         penalty = math.exp(-((len(prediction) - len(reference)) ** 2) / (2 * LENGTH_DEVIATION**2))
-        return penalty * fmean(map(clipped_cosine, vectors(prediction), vectors(reference)))
+        return penalty * fmean(map(clipped_cosine, tf_idf(prediction), tf_idf(reference)))
 
     scores = [
-        round(1000 * fmean(likeness(words, other) for other in entry), 2)
-        for words, entry in zip(predictions, references, strict=True)
+        round(1000 * fmean(similarity(words, other) for other in entry), 2)
+        for words, entry in zip(tokenized, tokenized_references, strict=True)
     ]
-    numbers = {len(entry) for entry in references}
-    number = numbers.pop() if len(numbers) == 1 else "var"
     settings = f"CIDEr-D|n:{LONGEST_NGRAM}|sigma:{LENGTH_DEVIATION}|{CAPTION_WORDS}"
-    return {"score": round(fmean(scores), 2), "scores": scores, "signature": f"nrefs:{number}|{settings}"}
+    signature = f"nrefs:{reference_count(references)}|{settings}"
+    return {"score": round(fmean(scores), 2), "scores": scores, "signature": signature}
 
 
-def caption_words(text):
+def caption_words(text: str) -> list[str]:
     return re.findall(r"[\w']*\w[\w']*", text.lower())
 
 
-def ngram_counts(words):
-    """How often a text has each n-gram of up to 4 words."""
+def ngram_counts(words: list[str]) -> Counter[tuple[str, ...]]:
+    """Counts of all n-grams of up to 4 words."""
     lengths = range(1, LONGEST_NGRAM + 1)
     return Counter(tuple(words[i : i + length]) for length in lengths for i in range(len(words) - length + 1))
 
 
-def clipped_cosine(prediction, reference):
-    """The cosine of two vectors as dicts, the first one's entries clipped to the second one's in the product."""
+def clipped_cosine(prediction: NgramVector, reference: NgramVector) -> float:
+    """Cosine similarity of sparse vectors, with `prediction` clipped to `reference` in the dot product."""
     product = sum(min(value, reference[key]) * reference[key] for key, value in prediction.items() if key in reference)
     norms = math.hypot(*prediction.values()) * math.hypot(*reference.values())
     return product / norms if norms else 0.0

@@ -1,8 +1,10 @@
-"""What a summary keeps of its source: for models that leave words out."""
+"""Metrics for extractive summaries and sentence compressions: token overlap, length and new words."""
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 from statistics import fmean
+from typing import Any
 
 from kerasseq.evaluation.arguments import paired
 
@@ -12,20 +14,20 @@ TOKENS = {
 }
 
 
-def token_f1(predictions, references, tokens="words"):
-    """F1 between the tokens of prediction and reference, counted as multisets: order does not matter, repetition does.
+def token_f1(predictions: Iterable[str], references: Iterable[str], tokens: str = "words") -> float:
+    """F1 score of tokens between prediction and reference, counted as multisets: order does not matter.
 
     Args:
         predictions: list of str.
-        references: list of str, one a prediction.
-        tokens: `"words"`, lowercased words and single punctuation marks; or `"whitespace"`, what stands between white
-            space, its case and punctuation kept, so that `home` and `home.` differ.
+        references: list of str, one per prediction.
+        tokens: `"words"`, lowercased words and single punctuation marks; or `"whitespace"`, tokens separated by white
+            space, with case and punctuation kept, so `home` and `home.` differ. Defaults to `"words"`.
 
     Returns:
-        float from 0 to 1, the mean over the predictions. Two empty texts score 1, an empty and another 0.
+        float from 0 to 1, the mean over the predictions. Two empty texts score 1, an empty and a non-empty one 0.
 
     Raises:
-        ValueError: if `tokens` is unknown, there is nothing to score, or predictions and references differ in number or
+        ValueError: if `tokens` is unknown, there are no predictions, or predictions and references differ in number or
             are not str.
 
     Example:
@@ -34,32 +36,34 @@ def token_f1(predictions, references, tokens="words"):
     >>> kerasseq.evaluation.token_f1(["A cat sat."], ["The cat sat down."])
     0.6667
 
-    Source: Filippova et al. 2015, who count the tokens kept of a sentence; here by text, not position.
+    Source: Filippova et al. 2015, who count the tokens of the source that are kept. Here tokens are compared by text,
+    not by position.
     """
     if tokens not in TOKENS:
         raise ValueError(f"tokens must be one of {', '.join(map(repr, TOKENS))}. Received: tokens={tokens!r}.")
     predictions, references = paired(predictions, references, "references")
+    tokenize = TOKENS[tokens]
 
-    def f1(prediction, reference):
-        prediction, reference = Counter(TOKENS[tokens](prediction)), Counter(TOKENS[tokens](reference))
-        total = prediction.total() + reference.total()
-        return 2 * (prediction & reference).total() / total if total else 1.0
+    def f1(prediction: str, reference: str) -> float:
+        predicted, expected = Counter(tokenize(prediction)), Counter(tokenize(reference))
+        total = predicted.total() + expected.total()
+        return 2 * (predicted & expected).total() / total if total else 1.0
 
     return round(fmean(map(f1, predictions, references)), 4)
 
 
-def compression_rate(predictions, sources):
-    """Length of the prediction over the length of its source, in characters: the lower, the shorter.
+def compression_rate(predictions: Iterable[str], sources: Iterable[str]) -> float:
+    """Length of the prediction divided by the length of its source, in characters.
 
     Args:
         predictions: list of str.
-        sources: list of str, one a prediction.
+        sources: list of str, one per prediction.
 
     Returns:
-        float from 0, the mean over the predictions: 1 where all is copied.
+        float of at least 0, the mean over the predictions. Copying the source scores 1.
 
     Raises:
-        ValueError: if a source is empty, there is nothing to score, or predictions and sources differ in number or are
+        ValueError: if a source is empty, there are no predictions, or predictions and sources differ in number or are
             not str.
 
     Example:
@@ -76,21 +80,22 @@ def compression_rate(predictions, sources):
     return round(fmean(len(text) / len(source) for text, source in zip(predictions, sources, strict=True)), 4)
 
 
-def new_words(predictions, sources):
-    """Predictions with words that their source does not have: slips of a model that should only leave words out.
+def new_words(predictions: Iterable[str], sources: Iterable[str]) -> dict[str, Any]:
+    """Finds predictions with words that their source lacks: errors of a model that should only delete words.
 
     Words are runs of letters, digits and underscores, compared in lower case.
 
     Args:
         predictions: list of str.
-        sources: list of str, one a prediction.
+        sources: list of str, one per prediction.
 
     Returns:
-        dict of `outputs`, int, the number of predictions with a new word; `share`, float from 0 to 1, the same over all
-        predictions; `examples`, list of (index of the prediction, list of its new words), all of them.
+        dict with `outputs`, int, the number of predictions with a new word; `share`, float from 0 to 1, that number
+        divided by the number of predictions; and `examples`, a list of (index of the prediction, list of its new
+        words) for all of them.
 
     Raises:
-        ValueError: if there is nothing to score, or predictions and sources differ in number or are not str.
+        ValueError: if there are no predictions, or predictions and sources differ in number or are not str.
 
     Example:
 
@@ -98,7 +103,7 @@ def new_words(predictions, sources):
     >>> kerasseq.evaluation.new_words(["A cat sat.", "A dog slept."], ["A cat sat down.", "A dog lay down."])
     {'outputs': 1, 'share': 0.5, 'examples': [(1, ['slept'])]}
 
-    Source: after the novel n-grams of See et al. 2017.
+    Source: similar to the novel n-grams of See et al. 2017.
     """
     predictions, sources = paired(predictions, sources, "sources")
     examples = []

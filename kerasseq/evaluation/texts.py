@@ -1,27 +1,41 @@
-"""Scores of generated texts by the field's reference implementations, and how sure they are."""
+"""Text metrics computed by the reference implementations of the field, with confidence intervals."""
 
 import importlib.metadata
 import json
+from collections.abc import Callable, Iterable, Sequence
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 
-from kerasseq.evaluation.arguments import check_resamples, paired, same_length, with_references
+from kerasseq.evaluation.arguments import (
+    References,
+    check_resamples,
+    paired,
+    reference_count,
+    same_length,
+    with_references,
+)
 from kerasseq.evaluation.bootstrap import SEED, bootstrap_interval
 
 
-def score_texts(predictions, references, metrics=("bleu", "chrf"), resamples=0):
-    """Several scores of the same texts.
+def score_texts(
+    predictions: Iterable[str],
+    references: References,
+    metrics: str | Sequence[str] = ("bleu", "chrf"),
+    resamples: int = 0,
+) -> dict[str, dict[str, Any]]:
+    """Computes several metrics of the same texts.
 
     Args:
         predictions: list of str.
-        references: list of str, one a prediction; or list of lists of str, one or more a prediction, as far as the
-            metrics take them.
+        references: list of str, one per prediction; or, if all metrics accept it, list of lists of str, one or more
+            per prediction.
         metrics: list of names: `"bleu"`, `"chrf"`, `"rouge"`, `"word_error_rate"`, `"exact_match"`.
         resamples: int, as in `bleu`.
 
     Returns:
-        dict of what the functions of these names return.
+        dict from each name to the result of the function of that name.
 
     Raises:
         ValueError: if a metric is unknown, and as the functions.
@@ -38,38 +52,41 @@ def score_texts(predictions, references, metrics=("bleu", "chrf"), resamples=0):
     return {name: METRICS[name](predictions, references, resamples=resamples) for name in metrics}
 
 
-def check_scorable(references, metrics, resamples=0):
-    """Raises what `score_texts` would raise for any predictions, before anything is generated; returns the metrics."""
+def check_scorable(references: Sequence[Any], metrics: str | Sequence[str], resamples: int = 0) -> list[str]:
+    """Checks the arguments of `score_texts` before predictions exist. Returns the list of metrics."""
     metrics = metric_names(metrics)
     check_resamples(resamples)
     score_texts([""] * len(references), references, metrics)
     return metrics
 
 
-def metric_names(metrics):
-    """A list of known metrics: of a name, or of several."""
-    metrics = [metrics] if isinstance(metrics, str) else list(metrics or ())
-    known = list(METRICS)  # A list, since what is looked up need not be hashable.
-    if not metrics or any(name not in known for name in metrics):
-        raise ValueError(f"metrics must be among {', '.join(map(repr, known))}. Received: {metrics!r}.")
-    return metrics
+def metric_names(metrics: str | Sequence[str] | None) -> list[str]:
+    """Checks one or several metric names. Returns a list."""
+    names = [metrics] if isinstance(metrics, str) else list(metrics or ())
+    known = list(METRICS)  # A list, because unhashable names must reach the error message.
+    if not names or any(name not in known for name in names):
+        raise ValueError(f"metrics must be among {', '.join(map(repr, known))}. Received: {names!r}.")
+    return names
 
 
-def bleu(predictions, references, tokenize="13a", resamples=0):
-    """Corpus BLEU.
+def bleu(
+    predictions: Iterable[str], references: References, tokenize: str = "13a", resamples: int = 0
+) -> dict[str, Any]:
+    """Corpus BLEU, computed by sacreBLEU.
 
     Args:
         predictions: list of str.
-        references: list of str, one a prediction; or list of lists of str, one or more a prediction.
-        tokenize: str, sacreBLEU's tokenizer, such as `"13a"` or, for Chinese, `"zh"`.
-        resamples: int, of the predictions, for a confidence interval: 1,000 are usual, 40 the least. Default: none.
+        references: list of str, one per prediction; or list of lists of str, one or more per prediction.
+        tokenize: str, name of a sacreBLEU tokenizer, such as `"13a"`, or `"zh"` for Chinese. Defaults to `"13a"`.
+        resamples: int, number of bootstrap resamples for a confidence interval: at least 40, usually 1,000. Defaults
+            to 0: no interval.
 
     Returns:
-        dict of `score`, float from 0 to 100, and `signature`, str, which names all settings and the version. With
-        `resamples` also `intervals`, a dict of `score`: the list of the lower and the upper bound of 95 % confidence.
+        dict with `score`, float from 0 to 100, and `signature`, str, all settings and the version. With `resamples`
+        also `intervals`, a dict from `"score"` to the list of the lower and upper bound of the 95% confidence interval.
 
     Raises:
-        ValueError: if there is nothing to score, predictions and references differ in number or are not str, or the
+        ValueError: if there are no predictions, predictions and references differ in number or are not str, or the
             tokenizer is unknown.
 
     Example:
@@ -80,20 +97,20 @@ def bleu(predictions, references, tokenize="13a", resamples=0):
 
     Source: Papineni et al. 2002; Post 2018 (sacreBLEU); Koehn 2004 (intervals).
     """
-    import sacrebleu  # Deferred: scores are not needed for building and serving models.
+    import sacrebleu  # Deferred: building and serving models does not need it.
 
     if tokenize not in sacrebleu.metrics.BLEU.TOKENIZERS:
         known = ", ".join(map(repr, sacrebleu.metrics.BLEU.TOKENIZERS))
         raise ValueError(f"tokenize must be one of sacreBLEU's {known}. Received: tokenize={tokenize!r}.")
-    # Tokenized texts are a mistake, of which sacreBLEU warns, unless its tokenizer is switched off.
+    # sacreBLEU warns about tokenized texts. With tokenize="none" they are intended, so `force` silences the warning.
     metric = sacrebleu.metrics.BLEU(tokenize=tokenize, force=tokenize == "none")
     return corpus_score(metric, predictions, references, resamples)
 
 
-def chrf(predictions, references, resamples=0):
-    """Corpus chrF2, the F-score of character n-grams.
+def chrf(predictions: Iterable[str], references: References, resamples: int = 0) -> dict[str, Any]:
+    """Corpus chrF2, the F-score of character n-grams, computed by sacreBLEU.
 
-    Args and returns as of `bleu`.
+    Arguments and return value are those of `bleu`, without `tokenize`.
 
     Example:
 
@@ -103,25 +120,26 @@ def chrf(predictions, references, resamples=0):
 
     Source: Popović 2015; Post 2018 (sacreBLEU).
     """
-    import sacrebleu  # As above.
+    import sacrebleu  # Deferred, as above.
 
     return corpus_score(sacrebleu.metrics.CHRF(), predictions, references, resamples)
 
 
-def rouge(predictions, references, resamples=0):
-    """ROUGE-1, ROUGE-2 and ROUGE-L: F-measures of common words, pairs of words, and longest common subsequences.
+def rouge(predictions: Iterable[str], references: References, resamples: int = 0) -> dict[str, Any]:
+    """ROUGE-1, ROUGE-2 and ROUGE-L: F1 scores of unigrams, bigrams and longest common subsequences.
 
-    Words are runs of `a-z` and `0-9` in the lowercased text; those of more than 3 characters are stemmed, by Porter's
-    stemmer for English. Other letters part words, so that a text in another script has none; without words it scores 0.
+    Words are runs of `a-z` and `0-9` in the lowercased text. Words of more than 3 characters are stemmed by the Porter
+    stemmer for English. All other letters separate words, so a text in another script has no words and scores 0.
 
     Args:
         predictions: list of str.
-        references: list of str, one a prediction; or list of lists of str, of which the best counts, for each measure.
+        references: list of str, one per prediction; or list of lists of str, of which the best counts, separately for
+            each score.
         resamples: int, as in `bleu`.
 
     Returns:
-        dict of `rouge1`, `rouge2`, `rougeL`, floats from 0 to 100, means over the predictions; and `signature`, str,
-        which names all settings and the version. With `resamples` also `intervals`, a dict of the same three names.
+        dict with `rouge1`, `rouge2` and `rougeL`, floats from 0 to 100, means over the predictions; and `signature`,
+        str, all settings and the version. With `resamples` also `intervals`, a dict with the same three names.
 
     Raises:
         ValueError: as `bleu`.
@@ -134,7 +152,7 @@ def rouge(predictions, references, resamples=0):
 
     Source: Lin 2004 (ROUGE); the rouge-score package.
     """
-    from rouge_score.rouge_scorer import RougeScorer  # As above.
+    from rouge_score.rouge_scorer import RougeScorer  # Deferred, as above.
 
     predictions, references = with_references(predictions, references)
     check_resamples(resamples)
@@ -142,33 +160,33 @@ def rouge(predictions, references, resamples=0):
     scorer = RougeScorer(names, use_stemmer=True)
     scored = [scorer.score_multi(entry, text) for text, entry in zip(predictions, references, strict=True)]
     scores = {name: [score[name].fmeasure for score in scored] for name in names}
-    result = {name: round(100 * fmean(values), 2) for name, values in scores.items()}
-    numbers = {len(entry) for entry in references}
-    number = numbers.pop() if len(numbers) == 1 else "var"
+    result: dict[str, Any] = {name: round(100 * fmean(values), 2) for name, values in scores.items()}
     package = f"package:rouge-score|version:{importlib.metadata.version('rouge-score')}"
-    result["signature"] = f"nrefs:{number}|multi:best|stem:porter|measure:f1|{package}"
+    result["signature"] = f"nrefs:{reference_count(references)}|multi:best|stem:porter|measure:f1|{package}"
     if resamples:
         counts = [1] * len(predictions)
         result["intervals"] = {name: bootstrap_interval(values, counts, resamples) for name, values in scores.items()}
     return result
 
 
-def word_error_rate(predictions, references, resamples=0):
-    """Word and character error rates: substitutions, deletions and insertions over the length of the references.
+def word_error_rate(predictions: Iterable[str], references: Iterable[str], resamples: int = 0) -> dict[str, Any]:
+    """Word and character error rates: substitutions, deletions and insertions divided by the reference length.
+
+    Words are separated by white space. Any run of white space, including no-break spaces, counts as one space. Case and
+    punctuation count.
 
     Args:
         predictions: list of str.
-        references: list of str, one a prediction.
+        references: list of str, one per prediction.
         resamples: int, as in `bleu`.
 
     Returns:
-        dict of `wer` and `cer`, floats in percent over all texts, `substitutions`, `deletions` and `insertions`, int,
-        of words, and `words`, int, in the references. Words are what white space parts, which is one blank wherever it
-        is, no-break spaces too; case and punctuation count.
-        With `resamples` also `intervals`, a dict of `wer` and `cer`.
+        dict with `wer` and `cer`, floats in percent over all texts; `substitutions`, `deletions` and `insertions`, int
+        numbers of words; and `words`, int, the number of words in the references. With `resamples` also `intervals`, a
+        dict with `wer` and `cer`.
 
     Raises:
-        ValueError: if there is nothing to score, a reference has no word, or predictions and references differ in
+        ValueError: if there are no predictions, a reference has no word, or predictions and references differ in
             number or are not str.
 
     Example:
@@ -179,18 +197,18 @@ def word_error_rate(predictions, references, resamples=0):
 
     Source: jiwer (https://github.com/jitsi/jiwer).
     """
-    import jiwer  # As above.
+    import jiwer  # Deferred, as above.
 
     predictions, references = paired(predictions, references, "references")
     check_resamples(resamples)
     for index, reference in enumerate(references):
         if not reference.split():
             raise ValueError(
-                f"Every reference must have a word. Received at index {index}: {reference!r}. Leave such pairs out."
+                f"Every reference must have a word. Received at index {index}: {reference!r}. Remove such pairs."
             )
     predictions, references = ([" ".join(text.split()) for text in texts] for texts in (predictions, references))
     words, characters = jiwer.process_words(references, predictions), jiwer.process_characters(references, predictions)
-    result = {
+    result: dict[str, Any] = {
         "wer": round(100 * words.wer, 2),
         "cer": round(100 * characters.cer, 2),
         "substitutions": words.substitutions,
@@ -206,16 +224,16 @@ def word_error_rate(predictions, references, resamples=0):
     return result
 
 
-def exact_match(predictions, references, resamples=0):
-    """Predictions that are one of their references, character by character, whatever the kind of white space.
+def exact_match(predictions: Iterable[str], references: References, resamples: int = 0) -> dict[str, Any]:
+    """Share of predictions that equal one of their references. Differences in white space are ignored.
 
     Args:
         predictions: list of str.
-        references: list of str, one a prediction; or list of lists of str, one or more a prediction.
+        references: list of str, one per prediction; or list of lists of str, one or more per prediction.
         resamples: int, as in `bleu`.
 
     Returns:
-        dict of `score`, float in percent, and with `resamples` `intervals`, a dict of `score`.
+        dict with `score`, float in percent, and with `resamples` also `intervals`, a dict with `score`.
 
     Raises:
         ValueError: as `bleu`.
@@ -232,13 +250,13 @@ def exact_match(predictions, references, resamples=0):
         float(text.split() in [reference.split() for reference in entry])
         for text, entry in zip(predictions, references, strict=True)
     ]
-    result = {"score": round(100 * fmean(matches), 2)}
+    result: dict[str, Any] = {"score": round(100 * fmean(matches), 2)}
     if resamples:
         result["intervals"] = {"score": bootstrap_interval(matches, [1] * len(matches), resamples)}
     return result
 
 
-METRICS = {
+METRICS: dict[str, Callable[..., dict[str, Any]]] = {
     "bleu": bleu,
     "chrf": chrf,
     "rouge": rouge,
@@ -247,42 +265,44 @@ METRICS = {
 }
 
 
-def corpus_score(metric, predictions, references, resamples=0):
-    """What a metric of sacreBLEU says of texts with one or more references each."""
+def corpus_score(metric: Any, predictions: Iterable[str], references: References, resamples: int = 0) -> dict[str, Any]:
+    """Score, signature and confidence interval of a sacreBLEU metric."""
     predictions, references = with_references(predictions, references)
     check_resamples(resamples)
     most = max(map(len, references))
-    # sacreBLEU takes one list a reference number, with None where a prediction has fewer references.
+    # sacreBLEU takes one stream per reference number, with None where a prediction has fewer references.
     streams = [[entry[number] if number < len(entry) else None for entry in references] for number in range(most)]
-    # The interval is half its width, around the mean of the resamples, so with few texts it can pass the ends of the
-    # scale; nothing is said where all are 0.
+    # sacreBLEU reports the interval as mean ± half its width, so with few texts it can exceed the scale. It reports
+    # nothing if all resamples score 0.
     try:
         score = metric.corpus_score(predictions, streams, n_bootstrap=resamples)
-        said = json.loads(score.format(width=6, signature=str(metric.get_signature()), is_json=True))
-        mean, half = said.get("confidence_mean", 0.0), said.get("confidence_var", 0.0)
-    except TypeError:  # sacreBLEU cannot take the mean of chrFs of which some are 0 and others are not.
+        report = json.loads(score.format(width=6, signature=str(metric.get_signature()), is_json=True))
+        mean, half = report.get("confidence_mean", 0.0), report.get("confidence_var", 0.0)
+    except TypeError:  # sacreBLEU cannot average chrF scores if some, but not all, are 0.
         score = metric.corpus_score(predictions, streams)
         mean, half = sacrebleu_interval(metric, predictions, streams, resamples)
-    result = {"score": round(score.score, 2), "signature": str(metric.get_signature())}
+    result: dict[str, Any] = {"score": round(score.score, 2), "signature": str(metric.get_signature())}
     if resamples:
         result["intervals"] = {"score": [round(max(mean - half, 0.0), 2), round(min(mean + half, 100.0), 2)]}
     return result
 
 
-def sacrebleu_interval(metric, predictions, streams, resamples):
-    """The mean of resamples and half the width of their interval, by sacreBLEU's rules and draws, but slowly."""
+def sacrebleu_interval(
+    metric: Any, predictions: list[str], streams: list[list[str | None]], resamples: int
+) -> tuple[float, float]:
+    """Mean of the resamples and half the width of their interval, with sacreBLEU's draws but without its caches."""
     scores = []
     drawn = np.random.default_rng(SEED).choice(len(predictions), size=(resamples, len(predictions)))
     for rows in drawn:
-        resampled = [[texts[row] for row in rows] for texts in (predictions, *streams)]
-        scores.append(metric.corpus_score(resampled[0], resampled[1:]).score)
+        resampled = [[stream[row] for row in rows] for stream in streams]
+        scores.append(metric.corpus_score([predictions[row] for row in rows], resampled).score)
     scores.sort()
     tail = resamples // 40
     return fmean(scores), (scores[resamples - tail - 1] - scores[tail]) / 2
 
 
-def error_interval(measured, resamples):
-    """The interval of an error rate, from jiwer's alignments of the single texts."""
+def error_interval(measured: Any, resamples: int) -> list[float]:
+    """The confidence interval of an error rate, from jiwer's alignments of the individual texts."""
     errors, lengths = [], []
     for reference, chunks in zip(measured.references, measured.alignments, strict=True):
         wrong = [chunk for chunk in chunks if chunk.type != "equal"]

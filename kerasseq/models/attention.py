@@ -1,10 +1,9 @@
 """The encoder-decoder with attention."""
 
-from kerasseq.bridges import attention_bridge
-from kerasseq.decoders import attention_decoder
-from kerasseq.encoders import recurrent_encoder
-from kerasseq.joining import connect
+from kerasseq.decoders import RecurrentDecoder
+from kerasseq.encoders import RecurrentEncoder
 from kerasseq.models.arguments import check_arguments
+from kerasseq.seq2seq import Seq2Seq
 
 
 def AttentionSeq2Seq(
@@ -20,7 +19,6 @@ def AttentionSeq2Seq(
     num_heads=4,
     bridge=None,
     residual=False,
-    layer_normalization=False,
     dropout=0.0,
     tie_embeddings=False,
     name="attention_seq2seq",
@@ -48,7 +46,6 @@ def AttentionSeq2Seq(
         bridge: what the decoder starts from: `"zero"`, a `"copy"` of the encoder's final states, or a `"dense"` layer
             over them. Default: a copy where sizes agree, else dense.
         residual: bool, whether each layer from the second on adds its input to its output.
-        layer_normalization: bool, whether the cells are normalized (Ba et al. 2016).
         dropout: float in [0, 1), share of units dropped after embeddings, between layers and before the logits.
         tie_embeddings: bool, whether the projection to the target vocabulary uses the target embedding's matrix.
         name: str.
@@ -83,7 +80,7 @@ def AttentionSeq2Seq(
         num_layers=num_layers,
         num_heads=num_heads,
     )
-    encoder = recurrent_encoder(
+    encoder = RecurrentEncoder(
         source_vocabulary_size,
         embedding_dim,
         units,
@@ -91,31 +88,20 @@ def AttentionSeq2Seq(
         num_layers=num_layers,
         bidirectional=bidirectional,
         residual=residual,
-        layer_normalization=layer_normalization,
         dropout=dropout,
     )
-    bridge = attention_bridge(
-        encoder,
-        units,
-        cell,
-        attention=attention,
-        placement=placement,
-        attentional_units=embedding_dim if tie_embeddings else units,
-        bridge=bridge,
-    )
-    decoder = attention_decoder(
+    decoder = RecurrentDecoder(
         target_vocabulary_size,
         embedding_dim,
         units,
-        memory_dim=encoder.output["memory"].shape[-1],
         cell=cell,
+        num_layers=num_layers,
         attention=attention,
         placement=placement,
         num_heads=num_heads,
-        num_layers=num_layers,
+        bridge=bridge,
         residual=residual,
-        layer_normalization=layer_normalization,
         dropout=dropout,
         tie_embeddings=tie_embeddings,
     )
-    return connect(encoder, bridge, decoder, name)
+    return Seq2Seq(encoder, decoder, name=name)

@@ -3,14 +3,11 @@
 import keras
 
 from kerasseq.arguments import check_number
-from kerasseq.bridges import attention_bridge
-from kerasseq.decoders import attention_decoder
-from kerasseq.encoders import image_encoder
-from kerasseq.joining import connect
-from kerasseq.layers import DoublyStochasticLoss, PaddingMask
+from kerasseq.decoders import RecurrentDecoder
+from kerasseq.encoders import Encoder, FeatureEncoder, ImageEncoder, ImageFeatures, image_features
+from kerasseq.layers import DoublyStochasticLoss
 from kerasseq.models.arguments import check_arguments
-
-LOSS = "doubly_stochastic_loss"
+from kerasseq.seq2seq import Seq2Seq
 
 
 def CaptioningSeq2Seq(
@@ -98,31 +95,32 @@ def CaptioningSeq2Seq(
         num_heads=num_heads,
     )
     check_number("doubly_stochastic_loss", doubly_stochastic_loss)
-    encoder = image_encoder(backbone, image_size, normalization, feature_shape)
-    bridge = attention_bridge(
-        encoder,
-        units,
-        cell,
-        attention=attention,
-        placement=placement,
-        num_layers=num_layers,
-        attentional_units=embedding_dim if tie_embeddings else units,
-        bridge=bridge,
-    )
-    decoder = attention_decoder(
+    if (backbone is None) == (feature_shape is None):
+        raise ValueError(
+            "A captioner has either a backbone, or backbone=None and feature_shape=(rows, columns, channels). "
+            f"Received: backbone={backbone!r}, feature_shape={feature_shape!r}."
+        )
+    encoder: Encoder
+    if backbone is None:
+        encoder = FeatureEncoder(feature_shape)
+    else:
+        extractor = image_features(backbone, image_size, normalization)
+        encoder = ImageEncoder(extractor, FeatureEncoder(extractor.output_shape[1:], name="feature_encoder"))
+    decoder = RecurrentDecoder(
         target_vocabulary_size,
         embedding_dim,
         units,
-        memory_dim=encoder.output["memory"].shape[-1],
         cell=cell,
+        num_layers=num_layers,
         attention=attention,
         placement=placement,
         num_heads=num_heads,
-        num_layers=num_layers,
+        bridge=bridge,
         dropout=dropout,
         tie_embeddings=tie_embeddings,
     )
-    return connect(encoder, bridge, decoder, name, add_loss(doubly_stochastic_loss))
+    losses = [DoublyStochasticLoss(doubly_stochastic_loss, name="doubly_stochastic_loss")]
+    return Seq2Seq(encoder, decoder, losses, name=name)
 
 
 def with_backbone(model, extractor, name=None):
@@ -150,37 +148,10 @@ def with_backbone(model, extractor, name=None):
     >>> sorted(kerasseq.models.with_backbone(model, extractor).input)
     ['decoder_token_ids', 'encoder_images']
     """
-    inputs = getattr(model, "input", None)
-    if not isinstance(inputs, dict) or "encoder_features" not in inputs:
+    if not isinstance(model, Seq2Seq) or not isinstance(model.encoder, FeatureEncoder):
         raise ValueError(
             "with_backbone takes a model that reads features, such as CaptioningSeq2Seq(..., backbone=None, "
             f"feature_shape=(rows, columns, channels)). Received: {model!r}."
         )
-    if not isinstance(extractor, keras.Model) or "normalization" not in [layer.name for layer in extractor.layers]:
-        raise ValueError(
-            "with_backbone takes what made the features, extractor = kerasseq.encoders.image_features(backbone, "
-            f"normalization=...). Received: {extractor!r}."
-        )
-    expected = tuple(inputs["encoder_features"].shape[1:])
-    received = tuple(extractor.output_shape[1:])
-    if expected != received:
-        raise ValueError(
-            f"The model reads features of the shape {expected}. Received: an extractor that gives {received}. Take the "
-            "one that made the features."
-        )
-    weight = next((layer.weight for layer in model.layers if layer.name == LOSS), 0.0)
-    bridge, decoder = model.get_layer("bridge"), model.get_layer("decoder")
-    images = keras.Input(extractor.input_shape[1:], name="encoder_images")
-    context = model.get_layer("encoder")({"encoder_features": extractor(images)})
-    encoder = keras.Model({"encoder_images": images}, context, name="encoder")
-    return connect(encoder, bridge, decoder, name or model.name, add_loss(weight))
-
-
-def add_loss(weight):
-    """What `connect` takes to add the doubly stochastic loss to a model."""
-
-    def add_losses(logits, context):
-        target_mask = PaddingMask(name="target_mask")(context["decoder_token_ids"])
-        return DoublyStochasticLoss(weight, name=LOSS)(logits, context["attention"], target_mask=target_mask)
-
-    return add_losses
+    losses = [type(loss).from_config(loss.get_config()) for loss in model.auxiliary_losses]
+    return Seq2Seq(ImageEncoder(extractor, model.encoder), model.decoder, losses, name=name or model.name)

@@ -1,24 +1,23 @@
-"""What the models without attention share: a recurrent encoder, a bridge of states, a recurrent decoder."""
+"""What the models without attention share: a recurrent encoder and a recurrent decoder."""
 
-from kerasseq.bridges import state_bridge
-from kerasseq.decoders import recurrent_decoder
-from kerasseq.encoders import recurrent_encoder
-from kerasseq.joining import connect
+from kerasseq.decoders import RecurrentDecoder
+from kerasseq.encoders import RecurrentEncoder
 from kerasseq.models.arguments import check_arguments
+from kerasseq.seq2seq import Seq2Seq
 
 
 def fixed_context_seq2seq(
-    source_vocabulary_size,
-    target_vocabulary_size,
-    cell,
-    embedding_dim,
-    units,
-    num_layers,
-    bidirectional,
-    dropout,
-    tie_embeddings,
-    name,
-):
+    source_vocabulary_size: int,
+    target_vocabulary_size: int,
+    cell: str,
+    embedding_dim: int,
+    units: int,
+    num_layers: int,
+    bidirectional: bool,
+    dropout: float,
+    tie_embeddings: bool,
+    name: str,
+) -> Seq2Seq:
     """The model behind `VanillaSeq2Seq`, `LSTMSeq2Seq` and `GRUSeq2Seq`; see there."""
     check_arguments(
         dropout,
@@ -28,7 +27,7 @@ def fixed_context_seq2seq(
         units=units,
         num_layers=num_layers,
     )
-    encoder = recurrent_encoder(
+    encoder = RecurrentEncoder(
         source_vocabulary_size,
         embedding_dim,
         units,
@@ -37,8 +36,7 @@ def fixed_context_seq2seq(
         bidirectional=bidirectional,
         dropout=dropout,
     )
-    bridge = state_bridge(encoder, units, cell)
-    decoder = recurrent_decoder(
+    decoder = RecurrentDecoder(
         target_vocabulary_size,
         embedding_dim,
         units,
@@ -47,4 +45,4 @@ def fixed_context_seq2seq(
         dropout=dropout,
         tie_embeddings=tie_embeddings,
     )
-    return connect(encoder, bridge, decoder, name)
+    return Seq2Seq(encoder, decoder, name=name)

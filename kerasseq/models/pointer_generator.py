@@ -1,12 +1,11 @@
 """The encoder-decoder that copies."""
 
 from kerasseq.arguments import check_number
-from kerasseq.bridges import attention_bridge
-from kerasseq.decoders import attention_decoder
-from kerasseq.encoders import recurrent_encoder
-from kerasseq.joining import connect
-from kerasseq.layers import ContentSelectionLoss, CoverageLoss, PaddingMask
+from kerasseq.decoders import RecurrentDecoder
+from kerasseq.encoders import RecurrentEncoder
+from kerasseq.layers import ContentSelectionLoss, CoverageLoss
 from kerasseq.models.arguments import check_arguments
+from kerasseq.seq2seq import Seq2Seq
 
 
 def PointerGeneratorSeq2Seq(
@@ -21,7 +20,6 @@ def PointerGeneratorSeq2Seq(
     num_heads=4,
     bridge=None,
     residual=False,
-    layer_normalization=False,
     dropout=0.0,
     tie_embeddings=False,
     coverage_loss=0.0,
@@ -39,8 +37,8 @@ def PointerGeneratorSeq2Seq(
 
     Args:
         vocabulary_size: int, number of token ids of source and target.
-        cell, embedding_dim, units, num_layers, bidirectional, placement, num_heads, bridge, residual,
-            layer_normalization, dropout, tie_embeddings: as in `AttentionSeq2Seq`.
+        cell, embedding_dim, units, num_layers, bidirectional, placement, num_heads, bridge, residual, dropout,
+            tie_embeddings: as in `AttentionSeq2Seq`.
         attention: a name as in `AttentionSeq2Seq`. The default, `"coverage"`, is the paper's, which knows how much each
             position was looked at so far.
         coverage_loss: float of at least 0, the weight of the loss against looking at the same position twice, see
@@ -80,7 +78,7 @@ def PointerGeneratorSeq2Seq(
     )
     check_number("coverage_loss", coverage_loss)
     check_number("content_selection_loss", content_selection_loss)
-    encoder = recurrent_encoder(
+    encoder = RecurrentEncoder(
         vocabulary_size,
         embedding_dim,
         units,
@@ -88,49 +86,24 @@ def PointerGeneratorSeq2Seq(
         num_layers=num_layers,
         bidirectional=bidirectional,
         residual=residual,
-        layer_normalization=layer_normalization,
         dropout=dropout,
     )
-    bridge = attention_bridge(
-        encoder,
-        units,
-        cell,
-        attention=attention,
-        placement=placement,
-        attentional_units=embedding_dim if tie_embeddings else units,
-        bridge=bridge,
-        copy=True,
-        content_selection=content_selection_loss > 0,
-    )
-    decoder = attention_decoder(
+    decoder = RecurrentDecoder(
         vocabulary_size,
         embedding_dim,
         units,
-        memory_dim=encoder.output["memory"].shape[-1],
         cell=cell,
+        num_layers=num_layers,
         attention=attention,
         placement=placement,
         num_heads=num_heads,
-        num_layers=num_layers,
+        bridge=bridge,
         residual=residual,
-        layer_normalization=layer_normalization,
         dropout=dropout,
         tie_embeddings=tie_embeddings,
         copy=True,
     )
-
-    def add_losses(logits, context):
-        attention = context["attention"]
-        target_mask = PaddingMask(name="target_mask")(context["decoder_token_ids"])
-        logits = CoverageLoss(coverage_loss, name="coverage_loss")(logits, attention, target_mask=target_mask)
-        if content_selection_loss:
-            logits = ContentSelectionLoss(content_selection_loss, name="content_selection_loss")(
-                logits,
-                context["selection"],
-                attention,
-                source_token_ids=context["source_token_ids"],
-                decoder_token_ids=context["decoder_token_ids"],
-            )
-        return logits
-
-    return connect(encoder, bridge, decoder, name, add_losses)
+    losses = [CoverageLoss(coverage_loss, name="coverage_loss")]
+    if content_selection_loss:
+        losses.append(ContentSelectionLoss(units, content_selection_loss, name="content_selection_loss"))
+    return Seq2Seq(encoder, decoder, losses, name=name)

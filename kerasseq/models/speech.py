@@ -1,12 +1,11 @@
 """The encoder-decoder that listens."""
 
 from kerasseq.arguments import check_number
-from kerasseq.bridges import attention_bridge
-from kerasseq.decoders import attention_decoder
-from kerasseq.encoders import frames_encoder
-from kerasseq.joining import connect
+from kerasseq.decoders import RecurrentDecoder
+from kerasseq.encoders import FramesEncoder
 from kerasseq.layers import CTCLoss
 from kerasseq.models.arguments import check_arguments
+from kerasseq.seq2seq import Seq2Seq
 
 
 def SpeechSeq2Seq(
@@ -25,7 +24,6 @@ def SpeechSeq2Seq(
     num_heads=4,
     bridge=None,
     residual=False,
-    layer_normalization=False,
     dropout=0.0,
     spec_augment=None,
     tie_embeddings=False,
@@ -43,12 +41,11 @@ def SpeechSeq2Seq(
         num_layers: int, number of recurrent layers in the encoder.
         num_decoder_layers: int, number of recurrent layers in the decoder.
         bidirectional: bool, whether the encoder also listens backwards.
-        subsampling, filters: how frames become positions of the memory, see `kerasseq.encoders.frames_encoder`.
+        subsampling, filters: how frames become positions of the memory, see `kerasseq.encoders.FramesEncoder`.
         attention: as in `AttentionSeq2Seq`. `"location"` knows where it listened last, which keeps it from losing its
             place in sounds that repeat themselves (Chorowski et al. 2015).
         placement, num_heads, bridge: as in `AttentionSeq2Seq`.
         residual: bool, whether each layer from the second on adds its input to its output.
-        layer_normalization: bool, whether the cells are normalized (Ba et al. 2016).
         dropout: float in [0, 1), share of units dropped after embeddings, between layers and before the logits.
         spec_augment: dict of arguments of `kerasseq.layers.SpecAugment`, which hides parts of the frames in training;
             `{}` for its defaults. Default: nothing is hidden.
@@ -93,7 +90,7 @@ def SpeechSeq2Seq(
         num_heads=num_heads,
     )
     check_number("ctc_loss", ctc_loss)
-    encoder = frames_encoder(
+    encoder = FramesEncoder(
         num_bins,
         units,
         cell=cell,
@@ -102,39 +99,22 @@ def SpeechSeq2Seq(
         subsampling=subsampling,
         filters=filters,
         residual=residual,
-        layer_normalization=layer_normalization,
         dropout=dropout,
         spec_augment=spec_augment,
     )
-    bridge = attention_bridge(
-        encoder,
-        units,
-        cell,
-        attention=attention,
-        placement=placement,
-        num_layers=num_decoder_layers,
-        attentional_units=embedding_dim if tie_embeddings else units,
-        bridge=bridge,
-    )
-    decoder = attention_decoder(
+    decoder = RecurrentDecoder(
         target_vocabulary_size,
         embedding_dim,
         units,
-        memory_dim=encoder.output["memory"].shape[-1],
         cell=cell,
+        num_layers=num_decoder_layers,
         attention=attention,
         placement=placement,
         num_heads=num_heads,
-        num_layers=num_decoder_layers,
+        bridge=bridge,
         residual=residual,
-        layer_normalization=layer_normalization,
         dropout=dropout,
         tie_embeddings=tie_embeddings,
     )
-
-    def add_losses(logits, context):
-        return CTCLoss(target_vocabulary_size, ctc_loss, name="ctc_loss")(
-            logits, context["memory"], context["memory_mask"], context["decoder_token_ids"]
-        )
-
-    return connect(encoder, bridge, decoder, name, add_losses if ctc_loss else None)
+    losses = [CTCLoss(target_vocabulary_size, ctc_loss, name="ctc_loss")] if ctc_loss else []
+    return Seq2Seq(encoder, decoder, losses, name=name)

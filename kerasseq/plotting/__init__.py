@@ -1,7 +1,7 @@
-"""Figures: where a model looked, how its training went, what it is made of. All return a matplotlib figure.
+"""Plots of attention, training curves and model diagrams. All functions return a matplotlib figure.
 
-The figures are made without pyplot: they belong to their caller alone, work with every backend and keep the caller's
-style. matplotlib is imported when a figure is made.
+Figures are created without pyplot, so they have no global state, work with every backend and follow the caller's
+style. matplotlib is imported when a figure is created.
 """
 
 from kerasseq.plotting.attention import plot_attention

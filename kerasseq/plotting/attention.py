@@ -1,43 +1,53 @@
-"""Heat maps of attention weights, in a grid whose cells are squares of one size."""
+"""Heat maps of attention weights."""
+
+from __future__ import annotations
 
 import math
 import operator
 import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kerasseq.plotting.fonts import covering_fonts
 
-WORD_START = "\u2581"  # SentencePiece's mark
-SHOWN_WORD_START = "\u2423"  # An open box, the usual sign for a space that is meant to be seen
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WORD_START = "\u2581"  # SentencePiece's marker.
+SHOWN_WORD_START = "\u2423"  # Open box, the usual symbol of a visible space.
 MISSING_GLYPH = "\u25a1"
-# Inches:
+# In inches:
 WIDEST_GRID = 14.0
 GAP = 0.25  # between panels
 BAR_WIDTH = 0.85  # of the colour bar with its labels
 
 
-def plot_attention(generations, title=None, heads=False, copies=False):
-    """Heat maps of attention weights: source tokens along x, target tokens along y, one panel a generation.
+def plot_attention(generations: Any, title: str | None = None, heads: bool = False, copies: bool = False) -> Figure:
+    """Plots attention weights as heat maps, with source tokens along x and target tokens along y.
 
-    The start of a word, which SentencePiece marks by U+2581, shows as "␣", the end of a sequence as "END". Characters
-    that matplotlib's current font lacks are drawn in an installed font that has them; where there is none (as for
-    Chinese on many servers), they show as boxes, and a log message says which ones.
+    Word starts, which SentencePiece marks with U+2581, are shown as "␣", the end of a sequence as "END". Characters
+    missing in matplotlib's current font are drawn in another installed font. If no font has them (as for Chinese on
+    many servers), they are drawn as boxes, and a log message lists them.
 
     Args:
-        generations: `kerasseq.Generation`, or a list of them, as `TextGenerator.generate(..., details=True)` returns;
-            with `source_tokens`, `target_tokens` and `attention`, float `(target tokens, source tokens)`.
-        title: str, above the whole figure. Each panel is entitled with its generated text. Default: none.
-        heads: bool, whether to show a panel for each attention head, from `attention_heads`, instead of their mean.
-        copies: bool, whether to show where each token came from, for models that copy: the probability of each source
-            token to be copied, `(1 - p_gen) * attention`, and in a last column that of the vocabulary, `p_gen`: before
-            it is known which token it is.
+        generations: `kerasseq.Generation`, or a list of them, as `TextGenerator.generate(..., details=True)` returns.
+            Needs `source_tokens`, `target_tokens` and `attention`, float `(target tokens, source tokens)`.
+        title: str, title of the figure. The title of a panel is its generated text. Defaults to `None`: no title.
+        heads: bool, whether to show one panel per attention head, from `attention_heads`, instead of their mean.
+            Defaults to `False`.
+        copies: bool, whether to show the origin of each target token, for models that copy: the copy probability of
+            each source token, `(1 - p_gen) * attention`, and in the last column the probability of generating from the
+            vocabulary, `p_gen`. Defaults to `False`.
 
     Returns:
-        a `matplotlib.figure.Figure`. All panels share one colour scale, from 0 to the largest weight.
+        a `matplotlib.figure.Figure` with one panel per generation or head. All panels share one colour scale, from 0 to
+        the largest weight.
 
     Raises:
-        ValueError: if there is no generation, one has no attention, or no heads, or its attention does not fit its
+        ValueError: if there are no generations, or one lacks the required weights, or their shape does not match its
             tokens.
 
     Example:
@@ -69,29 +79,29 @@ def plot_attention(generations, title=None, heads=False, copies=False):
     else:
         weights_of = origins if copies else operator.attrgetter("attention")
         panels = [(generation, weights_of(generation), generation.text) for generation in generations]
-    beside = ["vocabulary"] if copies else []
-    sources = [[*map(shown_token, generation.source_tokens), *beside] for generation, _, _ in panels]
+    extra = ["vocabulary"] if copies else []
+    sources = [[*map(shown_token, generation.source_tokens), *extra] for generation, _, _ in panels]
     targets = [[shown_token(token) for token in generation.target_tokens] for generation, _, _ in panels]
     texts = [text for _, _, text in panels]
     families, missing = covering_fonts("".join([MISSING_GLYPH, "…", *texts, title or "", *sum(sources + targets, [])]))
     boxes = str.maketrans(dict.fromkeys(missing, MISSING_GLYPH))
-    font = {"family": families, "parse_math": False}  # A "$" in a text is a dollar, not mathematics.
+    font: dict[str, Any] = {"family": families, "parse_math": False}  # A "$" in a text is a dollar sign.
 
-    # === Panels: square cells that shrink with the number of tokens, but never below a line of small print ===
+    # === Panels: square cells, smaller for more tokens, but at least a line of small text high ===
     cell = min(max(6.0 / max(map(len, sources + targets)), 0.19), 0.34)  # inches
     font_size = 9 if cell > 0.2 else 8
     figure = Figure()
     axes = []
     highest = max(float(np.max(weights)) for _, weights, _ in panels)
     for number, ((_, weights, text), source, target) in enumerate(zip(panels, sources, targets, strict=True)):
-        axis = figure.add_axes((0, 0, 1, 1), label=f"panel {number}")  # `arrange` gives each its place.
+        axis = figure.add_axes((0, 0, 1, 1), label=f"panel {number}")  # `arrange` positions it.
         image = axis.imshow(
             weights, cmap="Blues", vmin=0.0, vmax=highest or 1.0, aspect="auto", interpolation="nearest"
         )
         source, target = ([token.translate(boxes) for token in tokens] for tokens in (source, target))
         axis.set_xticks(range(len(source)), source, rotation=90, fontsize=font_size, **font)
         axis.set_yticks(range(len(target)), target, fontsize=font_size, **font)
-        # Faint lines between the cells: without them, zero weights leave the eye nothing to follow to the labels.
+        # Faint grid lines connect cells of zero weight to their labels.
         axis.set_xticks(np.arange(0.5, len(source) - 1), minor=True)
         axis.set_yticks(np.arange(0.5, len(target) - 1), minor=True)
         axis.grid(which="minor", color="0.9", linewidth=0.5)
@@ -113,24 +123,25 @@ def plot_attention(generations, title=None, heads=False, copies=False):
     return figure
 
 
-def arrange(figure, axes, sizes, top):
-    """Places panels of known sizes in a grid, as close as their labels allow, and a colour bar to the right.
+def arrange(figure: Figure, axes: Sequence[Axes], sizes: Sequence[tuple[float, float]], top: float) -> Axes:
+    """Arranges panels in a tight grid, with a colour bar on the right.
 
-    matplotlib's layout engines scale panels of different shapes differently; here all cells stay of one size.
+    All cells have the same size. matplotlib's layout engines would scale panels of different shapes differently.
 
     Args:
-        figure: `matplotlib.figure.Figure`; it is given the size that the panels need.
-        axes: list of its axes.
+        figure: `matplotlib.figure.Figure`, which is resized to fit the panels.
+        axes: list of its axes, one per panel.
         sizes: list of (width, height) of the axes, in inches.
-        top: float, inches above the panels for a title.
+        top: float, space above the panels for a title, in inches.
 
     Returns:
-        the axes for the colour bar.
+        axes for the colour bar.
     """
-    margins = []  # what labels and titles need around each panel: left, right, below, above
+    margins = []  # space for labels and titles around each panel: left, right, bottom, top
     for axis, (width, height) in zip(axes, sizes, strict=True):
         axis.set_position((0, 0, width / figure.get_figwidth(), height / figure.get_figheight()))
-        inner, outer = axis.get_window_extent(), axis.get_tightbbox()
+        inner = axis.get_window_extent()
+        outer: Any = axis.get_tightbbox()  # None only for invisible axes.
         sides = (inner.x0 - outer.x0, outer.x1 - inner.x1, inner.y0 - outer.y0, outer.y1 - inner.y1)
         margins.append([side / figure.dpi for side in sides])
     widest = max(width + left + right for (width, _), (left, right, _, _) in zip(sizes, margins, strict=True))
@@ -138,7 +149,7 @@ def arrange(figure, axes, sizes, top):
     columns = max(1, min(columns, int(WIDEST_GRID // (widest + GAP))))
 
     # === Edges of columns and rows, in inches from the left and from the top ===
-    places = [divmod(number, columns) for number in range(len(axes))]
+    cells = [divmod(number, columns) for number in range(len(axes))]
     x, lefts = GAP, []
     for column in range(columns):
         members = range(column, len(axes), columns)
@@ -152,25 +163,27 @@ def arrange(figure, axes, sizes, top):
 
     width, height = x + BAR_WIDTH, max(y, 2.2)
     figure.set_size_inches(width, height)
-    for axis, (row, column), (panel_width, panel_height) in zip(axes, places, sizes, strict=True):
+    for axis, (row, column), (panel_width, panel_height) in zip(axes, cells, sizes, strict=True):
         bottom = height - tops[row] - panel_height
         axis.set_position((lefts[column] / width, bottom / height, panel_width / width, panel_height / height))
     bar_height = min(3.0, height - tops[0] - 0.3)
     return figure.add_axes((x / width, (height - tops[0] - bar_height) / height, 0.15 / width, bar_height / height))
 
 
-def origins(generation):
-    """Where each token came from: `(target tokens, source tokens + 1)`, the last column for the vocabulary."""
+def origins(generation: Any) -> np.ndarray:
+    """Copy and generation probabilities, `(target tokens, source tokens + 1)`. The last column is the vocabulary."""
     generated = np.asarray(generation.generation_probability)[:, None]
-    looked = np.sum(generation.attention, axis=1, keepdims=True)  # Monotonic attention adds up to less than 1.
-    copied = (1.0 - generated) * generation.attention / np.maximum(looked, 1e-9)
+    total = np.sum(generation.attention, axis=1, keepdims=True)  # Less than 1 for monotonic attention.
+    copied = (1.0 - generated) * generation.attention / np.maximum(total, 1e-9)
     return np.concatenate([copied, generated], axis=1)
 
 
-def check_generations(generations, heads, copies):
-    """Raises a `ValueError` unless every generation has an attention, heads or copies, that fit its tokens."""
+def check_generations(generations: Sequence[Any], heads: bool, copies: bool) -> None:
+    """Raises a `ValueError` unless every generation has the requested weights, in the shape of its tokens."""
     if heads and copies:
-        raise ValueError("plot_attention shows heads or copies. Received: heads=True, copies=True. Choose one.")
+        raise ValueError(
+            "plot_attention shows either heads or copies. Received: heads=True, copies=True. Set one of them to False."
+        )
     if not generations:
         raise ValueError("plot_attention needs at least one Generation. Received: an empty list.")
     for index, generation in enumerate(generations):
@@ -186,8 +199,8 @@ def check_generations(generations, heads, copies):
             )
         if heads and generation.attention_heads is None:
             raise ValueError(
-                f"The generation at index {index} has no attention heads. Use a model with several, such as "
-                "kerasseq.models.AttentionSeq2Seq(..., attention='multi_head'), or heads=False."
+                f"The generation at index {index} has no attention heads. Use a model with multi-head attention, such "
+                "as kerasseq.models.AttentionSeq2Seq(..., attention='multi_head'), or heads=False."
             )
         if copies and generation.generation_probability is None:
             raise ValueError(
@@ -203,8 +216,8 @@ def check_generations(generations, heads, copies):
             )
 
 
-def shown_token(token):
-    """A token as it stands on an axis: the marks of word starts and ends readable, nothing invisible."""
+def shown_token(token: str) -> str:
+    """A token as an axis label: with readable word starts and END, and escaped invisible characters."""
     if token == "</s>":
         return "END"
     token = token.replace(WORD_START, SHOWN_WORD_START)

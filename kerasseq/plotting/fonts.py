@@ -1,19 +1,27 @@
-"""Fonts for every script: which of the installed ones have the characters of a text."""
+"""Selects installed fonts that cover the characters of a text, in any script."""
+
+from __future__ import annotations
 
 import logging
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.font_manager import FontEntry
 
 logger = logging.getLogger(__name__)
 
 
-def covering_fonts(text):
-    """Font families that together have the glyphs of a text.
+def covering_fonts(text: str) -> tuple[list[str], list[str]]:
+    """Font families that together cover a text.
 
     Args:
         text: str.
 
     Returns:
-        list of families, matplotlib's current one first, and the list of characters that no installed font has, control
-        characters among them.
+        tuple of the list of families, matplotlib's current ones first, and the sorted list of characters that no
+        installed font has, including control characters.
     """
     import matplotlib
     from matplotlib import font_manager
@@ -25,7 +33,7 @@ def covering_fonts(text):
         missing -= glyphs(font_manager.findfont(font_manager.FontProperties(family=[family])), missing)
     if missing:
         for entry in sorted(font_manager.fontManager.ttflist, key=preference):
-            # The last-resort font has a placeholder for every character, and a picture of none.
+            # Last-resort fonts map every character to a placeholder.
             if "Last Resort" in entry.name or entry.name in families:
                 continue
             if found := glyphs(entry.fname, missing):
@@ -35,15 +43,15 @@ def covering_fonts(text):
                 break
     if missing:
         logger.warning(
-            "No installed font has the characters %s: they show as boxes. Install a font that has them, such as Noto "
-            "Sans of their script, and delete the folder matplotlib.get_cachedir().",
+            "No installed font has the characters %s: they are drawn as boxes. Install a font that has them, such as "
+            "Noto Sans for their script, and delete the folder matplotlib.get_cachedir().",
             " ".join(f"{char} (U+{ord(char):04X})" for char in sorted(missing)[:10]) + " ..." * (len(missing) > 10),
         )
     return families, sorted(missing | unprintable)
 
 
-def preference(entry):
-    """Sorts matplotlib's font entries: upright and regular ones first, sans serif before others."""
+def preference(entry: FontEntry) -> tuple[bool, bool, bool, str]:
+    """Sort key of font entries: upright, regular and sans-serif fonts first."""
     return (
         entry.style != "normal",
         entry.weight not in (400, "normal", "regular"),
@@ -52,12 +60,12 @@ def preference(entry):
     )
 
 
-def glyphs(path, characters):
-    """The characters for which the font in a file has a glyph, as a set."""
+def glyphs(path: str | os.PathLike[str], characters: Iterable[str]) -> set[str]:
+    """The characters for which a font file has a glyph."""
     from matplotlib import font_manager
 
     try:
         font = font_manager.get_font(path)
-    except (OSError, RuntimeError):  # matplotlib's list of fonts may be older than what is installed.
+    except (OSError, RuntimeError):  # matplotlib's font list may be outdated.
         return set()
     return {char for char in characters if font.get_char_index(ord(char))}

@@ -1,27 +1,39 @@
-"""Learning curves, from what `fit` returns or from the file of a `keras.callbacks.CSVLogger`."""
+"""Training curves, from the result of `fit` or from a log file of `keras.callbacks.CSVLogger`."""
+
+from __future__ import annotations
 
 import csv
 import math
 import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import keras
+    from matplotlib.figure import Figure
+
+CurveValues: TypeAlias = Mapping[str, Sequence[float]]
 
 CURVES = (("", "training", "o-", "C0"), ("val_", "validation", "s--", "C1"))  # prefix, label, style, colour
 
 
-def plot_history(history, title=None):
-    """Learning curves: one panel a metric, with training and validation.
+def plot_history(
+    history: keras.callbacks.History | CurveValues | str | os.PathLike[str], title: str | None = None
+) -> Figure:
+    """Plots training and validation curves, with one panel per metric.
 
     Args:
-        history: what `fit` returns, a `keras.callbacks.History`; or its `.history`, a dict of lists of float; or the
-            path of a file written by `keras.callbacks.CSVLogger`.
-        title: str, above the whole figure. Default: none.
+        history: `keras.callbacks.History`, as `fit` returns; its `.history`, a dict of lists of float; or the path of a
+            file written by `keras.callbacks.CSVLogger`.
+        title: str, title of the figure. Defaults to `None`: no title.
 
     Returns:
-        a `matplotlib.figure.Figure`. Epochs count from 1, as in Keras's progress bar.
+        a `matplotlib.figure.Figure`. Epochs count from 1, as in the progress bar of Keras.
 
     Raises:
-        ValueError: if the history holds no epoch, or its metrics have different numbers of epochs.
+        ValueError: if the history has no epochs, or its metrics have different numbers of epochs.
 
     Example:
 
@@ -48,7 +60,7 @@ def plot_history(history, title=None):
             name = prefix + metric
             if name in curves:
                 values = np.asarray(curves[name], dtype=float)
-                known = ~np.isnan(values)  # Without validation in an epoch, the line runs on to the next one.
+                known = ~np.isnan(values)  # The line skips epochs without validation.
                 axis.plot(epochs[known], values[known], style, color=color, label=label, markersize=4)
         axis.set_xlabel("epoch")
         axis.set_ylabel(metric.replace("_", " "), parse_math=False)
@@ -62,8 +74,10 @@ def plot_history(history, title=None):
     return figure
 
 
-def read_history(history):
-    """Epochs, an int array that starts at 1, and curves, a dict of lists of float, of what `plot_history` takes."""
+def read_history(history: Any) -> tuple[np.ndarray, CurveValues]:
+    """Epochs, counted from 1, and curves by metric, from any `history` that `plot_history` accepts."""
+    curves: CurveValues
+    epochs: Sequence[int]
     if isinstance(history, (str, os.PathLike)):
         epochs, curves = read_csv_log(history)
     elif isinstance(history, dict):
@@ -78,20 +92,18 @@ def read_history(history):
             f"keras.callbacks.CSVLogger. Received: {history!r}."
         )
     if not len(epochs) or not curves:
-        raise ValueError(
-            f"The history holds no epoch: nothing to draw. Received: {history!r}. Call fit with epochs=1 or more first."
-        )
+        raise ValueError(f"The history has no epochs. Received: {history!r}. Call fit with epochs=1 or more first.")
     lengths = {name: len(values) for name, values in curves.items()}
     if set(lengths.values()) != {len(epochs)}:
         raise ValueError(
-            f"Every metric must have one value for each of the {len(epochs)} epochs. Received: {lengths}. With "
-            "validation_freq, log with keras.callbacks.CSVLogger, which notes the epochs, and pass the file's path."
+            f"Every metric must have one value per epoch, {len(epochs)} in total. Received: {lengths}. With "
+            "validation_freq, log with keras.callbacks.CSVLogger, which records the epochs, and pass its file's path."
         )
     return np.asarray(epochs), curves
 
 
-def read_csv_log(path):
-    """Epochs and curves of a file written by `keras.callbacks.CSVLogger`."""
+def read_csv_log(path: str | os.PathLike[str]) -> tuple[list[int], dict[str, list[float]]]:
+    """Epochs and curves from a file written by `keras.callbacks.CSVLogger`."""
     with open(path, encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     if rows and "epoch" not in rows[0]:
@@ -99,18 +111,18 @@ def read_csv_log(path):
             f"{path} must be a file written by keras.callbacks.CSVLogger, with a column 'epoch'. "
             f"Received: columns {list(rows[0])}."
         )
-    # Training that was resumed may have logged an epoch twice: the later row holds.
-    rows = sorted({int(row["epoch"]): row for row in rows}.items())
-    epochs = [epoch + 1 for epoch, _ in rows]
-    names = [name for name in rows[0][1] if name != "epoch"] if rows else []
-    curves = {name: [number(row[name]) for _, row in rows] for name in names}
-    # The logger adds "val_" columns of "NA" where there was no validation.
+    # Resumed training may log an epoch twice. The last row counts.
+    rows_by_epoch = dict(sorted({int(row["epoch"]): row for row in rows}.items()))
+    epochs = [epoch + 1 for epoch in rows_by_epoch]
+    names = [name for name in rows[0] if name != "epoch"] if rows else []
+    curves = {name: [number(row[name]) for row in rows_by_epoch.values()] for name in names}
+    # Without validation data, CSVLogger writes "NA" in the "val_" columns.
     return epochs, {name: values for name, values in curves.items() if not all(map(math.isnan, values))}
 
 
-def number(cell):
-    """A cell of the log as a float; what is no number, such as `"NA"`, as NaN."""
+def number(cell: str | None) -> float:
+    """Converts a cell to float. Cells that are not numbers, such as `"NA"`, become NaN."""
     try:
-        return float(cell)
+        return float(cell)  # type: ignore[arg-type]  # Cells missing at the end of a row are None.
     except (TypeError, ValueError):
         return math.nan

@@ -1,9 +1,11 @@
-"""Raw sources and targets to tensors and back."""
+"""Converts raw sources and targets to tensors and back."""
 
 from kerasseq.preprocessing.audio import AudioPreprocessor
+from kerasseq.preprocessing.base import Preprocessor
 from kerasseq.preprocessing.batching import EpochShuffle
 from kerasseq.preprocessing.images import ImagePreprocessor
 from kerasseq.preprocessing.text import TextPreprocessor
+from kerasseq.preprocessing.tokenizers import SubwordTokenizer, Tokenizer
 from kerasseq.preprocessing.vocabulary import train_vocabulary
 from kerasseq.preprocessing.wav import encode_wav
 
@@ -11,7 +13,10 @@ __all__ = [
     "AudioPreprocessor",
     "EpochShuffle",
     "ImagePreprocessor",
+    "Preprocessor",
+    "SubwordTokenizer",
     "TextPreprocessor",
+    "Tokenizer",
     "encode_wav",
     "train_vocabulary",
 ]

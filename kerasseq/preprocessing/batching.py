@@ -1,31 +1,32 @@
-"""Batches of sequence pairs: buckets of like length, reproducible by seed and epoch."""
+"""Batches of pairs of similar lengths, reproducible by seed and epoch."""
 
 import itertools
 import logging
-import reprlib
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasseq.arguments import check_positive_integer
+from kerasseq.preprocessing.ids import shift_right
 
 logger = logging.getLogger(__name__)
 
-# Batches that are sorted by length together: enough for little padding, few enough to mix the data.
+# Batches sorted by length together: enough for little padding, few enough to mix the data.
 BATCHES_PER_POOL = 100
-# More random numbers of one generator than an epoch takes, so that epochs do not repeat each other's.
+# Exceeds the random numbers that one generator draws in an epoch, so epochs do not repeat each other's.
 DRAWS_PER_EPOCH = 1 << 20
-TOO_LONG = ("drop", "truncate", "error")
 
 
 class EpochShuffle(keras.callbacks.Callback):
-    """A shuffle that follows the epoch number of `fit`, so that a resumed run repeats an uninterrupted one.
+    """Shuffles by the epoch number of `fit`, so that a resumed run repeats an uninterrupted one.
 
-    Give it to the data set and to `fit`. With `shuffle=True` alone, a data set counts its own passes, and after a
-    restart it begins again with the order of the first. Dropout, and what else in the model draws from a
-    `keras.random.SeedGenerator`, starts each epoch anew from this seed and the epoch's number, for Keras's backups do
-    not keep where it was. (What augments sounds and images within the data set is not part of the model, and does not.)
+    Pass it both to the data set and to `fit`. With `shuffle=True`, a data set counts its own passes, and starts over
+    with the order of the first after a restart. Keras's backups do not keep the state of random generators either: at
+    the beginning of each epoch, this callback sets every `keras.random.SeedGenerator` of the model, such as those of
+    dropout, from its seed and the epoch number. Augmentation in the data set is not part of the model, and is not
+    reproduced.
 
     Args:
         seed: int.
@@ -43,84 +44,67 @@ class EpochShuffle(keras.callbacks.Callback):
     ```
     """
 
-    def __init__(self, seed=0):
+    def __init__(self, seed: int = 0) -> None:
         super().__init__()
         self.seed = seed
-        self.epoch = None
+        self.epoch: int | None = None
         self._passes = 0
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self.epoch = epoch
         states = [variable for variable in self.model.variables if variable.name == "seed_generator_state"]
         for index, state in enumerate(states):
             state.assign([(self.seed * 1_000_003 + index) % 2**32, epoch * DRAWS_PER_EPOCH % 2**32])
 
-    def next_epoch(self):
-        """The epoch that a pass over the data begins now."""
+    def next_epoch(self) -> int:
+        """Returns the number of the epoch that begins now."""
         if self.epoch is not None:
             return self.epoch
         self._passes += 1
-        if self._passes == 3:  # Keras may look at the data once before the first epoch.
+        if self._passes == 3:  # Keras may read the data once before the first epoch.
             logger.warning(
-                "The data set is read again and again in the order of epoch 0: give its EpochShuffle to fit as well, "
-                "as fit(..., callbacks=[shuffle])."
+                "Every pass over the data set has the order of epoch 0: pass its EpochShuffle to fit as well, as "
+                "fit(..., callbacks=[shuffle])."
             )
         return 0
 
 
 class PassShuffle:
-    """What counts the passes over its data set, for one without an `EpochShuffle`."""
+    """Counts the passes over a data set without an `EpochShuffle`."""
 
-    def __init__(self, seed=0):
+    def __init__(self, seed: int = 0) -> None:
         self.seed = seed
         self._passes = itertools.count()
 
-    def next_epoch(self):
+    def next_epoch(self) -> int:
+        """Returns the number of the pass that begins now."""
         return next(self._passes)
 
 
-def check_pairs(pairs, source_type=str):
-    """Raises a `ValueError` unless `pairs` is a non-empty list of pairs of strings; sources may be bytes instead."""
-    if len(pairs) == 0:
-        raise ValueError("pairs must hold at least one (source, target) pair. Received: an empty list.")
-    for index, pair in enumerate(pairs):
-        good = isinstance(pair, (tuple, list)) and len(pair) == 2
-        if not good or not isinstance(pair[0], source_type) or not isinstance(pair[1], str):
-            sides = "two strings" if source_type is str else f"{source_type.__name__} and a string"
-            raise ValueError(
-                f"pairs must be a list of (source, target) tuples of {sides}, such as list(zip(sources, targets, "
-                f"strict=True)). Received at index {index}: {reprlib.repr(pair)}."
-            )
+# The argument `shuffle` of data sets.
+Shuffle: TypeAlias = bool | EpochShuffle
 
 
-def data_set_options(batch_size, shuffle, too_long, pad_to_multiple):
-    """Checks the options of a data set, and returns `too_long` and `pad_to_multiple` with their defaults."""
-    if shuffle is not False and shuffle is not True and not hasattr(shuffle, "next_epoch"):
-        raise ValueError(f"shuffle must be True, False or an EpochShuffle. Received: shuffle={shuffle!r}.")
-    if too_long is None:
-        too_long = "drop" if shuffle else "truncate"
-    if too_long not in TOO_LONG:
-        raise ValueError(f"too_long must be one of {', '.join(map(repr, TOO_LONG))}. Received: {too_long!r}.")
-    check_positive_integer("batch_size", batch_size)
-    if pad_to_multiple is None:
-        pad_to_multiple = 4 if shuffle else 1
-    check_positive_integer("pad_to_multiple", pad_to_multiple)
-    return too_long, pad_to_multiple
-
-
-def batched(lengths, batch_size, shuffle, seed, make_batch, signature):
-    """A `tf.data.Dataset` of batches that Python makes.
+def batched(
+    lengths: np.ndarray,
+    batch_size: int,
+    shuffle: Shuffle,
+    seed: int,
+    make_batch: Callable[[np.ndarray, tuple[int, int]], tuple[dict[str, np.ndarray], np.ndarray]],
+    signature: dict[str, tf.TensorSpec],
+) -> tf.data.Dataset:
+    """Builds a `tf.data.Dataset` of batches made in Python: encoder inputs, `decoder_token_ids`, and labels.
 
     Args:
         lengths: int array `(examples, keys)`, as in `bucketed_batches`.
-        batch_size: int, examples a batch.
+        batch_size: int, examples per batch.
         shuffle: `False`, `True`, or an `EpochShuffle`.
         seed: int, for `shuffle=True`.
-        make_batch: function from an int array of rows, and from the seed and the number of the pass over the data, a
-            tuple, to a nested structure of arrays.
-        signature: the structure of `tf.TensorSpec` that `make_batch` returns.
+        make_batch: function from an int array of rows and a tuple (seed, number of the pass) to a dict of encoder
+            inputs and labels, int32 `(batch, target)`.
+        signature: dict of `tf.TensorSpec`, those of the encoder inputs.
     """
-    passes = PassShuffle(seed) if shuffle in (True, False) else shuffle
+    passes = PassShuffle(seed) if isinstance(shuffle, bool) else shuffle
 
     def batches():
         number = passes.next_epoch()
@@ -129,30 +113,33 @@ def batched(lengths, batch_size, shuffle, seed, make_batch, signature):
         else:
             batches = np.split(np.arange(len(lengths)), range(batch_size, len(lengths), batch_size))
         for rows in batches:
-            yield make_batch(rows, (passes.seed, number))
+            inputs, labels = make_batch(rows, (passes.seed, number))
+            yield {**inputs, "decoder_token_ids": shift_right(labels)}, labels
 
-    dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
+    ids = tf.TensorSpec([None, None], tf.int32)
+    dataset = tf.data.Dataset.from_generator(batches, output_signature=({**signature, "decoder_token_ids": ids}, ids))
     options = tf.data.Options()
-    # There is nothing to tune, and the end of a pass may wait for the tuner's thread, which sleeps ever longer.
+    # Nothing needs tuning, and the end of a pass may wait for the tuner's thread, which sleeps longer and longer.
     options.autotune.enabled = False
     number_of_batches = -(-len(lengths) // batch_size)
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(number_of_batches)).prefetch(2)
     return dataset.with_options(options)
 
 
-def bucketed_batches(lengths, batch_size, seed, epoch):
-    """Index arrays of batches, in which examples have much the same lengths.
+def bucketed_batches(lengths: np.ndarray, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
+    """Puts examples of similar lengths into batches.
 
-    The examples are shuffled, sorted by length within pools of 100 batches, cut into batches, and the batches shuffled.
+    Examples are shuffled, sorted by length within pools of 100 batches, and split into batches, which are shuffled
+    again.
 
     Args:
-        lengths: int array `(examples, keys)`; the first key sorts first.
-        batch_size: int, examples a batch; the last batch of the data may be smaller.
+        lengths: int array `(examples, keys)`, sorted by the first key first.
+        batch_size: int, examples per batch; one batch may be smaller.
         seed: int.
-        epoch: int. Each (seed, epoch) has an order of its own.
+        epoch: int. The order depends on seed and epoch.
 
     Returns:
-        list of int arrays.
+        list of int arrays, the indices of the examples of each batch.
     """
     random = np.random.default_rng([seed, epoch])
     order = random.permutation(len(lengths))
@@ -164,8 +151,8 @@ def bucketed_batches(lengths, batch_size, seed, epoch):
     return [batches[index] for index in random.permutation(len(batches))]
 
 
-def pad(sequences, multiple=1):
-    """Stacks int arrays to `(batch, length)`, zeros behind; length is the longest, rounded up to a multiple."""
+def pad(sequences: Sequence[np.ndarray], multiple: int = 1) -> np.ndarray:
+    """Stacks int arrays, padded with zeros, to `(batch, length)`; length is the longest, rounded up to a multiple."""
     longest = max(len(sequence) for sequence in sequences)
     padded = np.zeros((len(sequences), -(-longest // multiple) * multiple), dtype="int32")
     for row, sequence in zip(padded, sequences, strict=True):

@@ -1,40 +1,44 @@
-"""Pairs of images and texts to tensors and back."""
+"""The preprocessor of images and their texts."""
 
 import logging
-import reprlib
+from collections.abc import Callable, Sequence
+from typing import Any, Self
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from kerasseq.arguments import check_positive_integer
-from kerasseq.preprocessing.batching import batched, check_pairs, data_set_options, pad
-from kerasseq.preprocessing.ids import shift_right
-from kerasseq.preprocessing.image_files import DAMAGED, begins_as_image, decode_images, image_problems
-from kerasseq.preprocessing.target_texts import TargetTexts, cut, kept_pairs
+from kerasseq.preprocessing.base import Preprocessor
+from kerasseq.preprocessing.batching import Shuffle, batched, pad
+from kerasseq.preprocessing.image_features import check_features, feature_pairs, stack_features
+from kerasseq.preprocessing.image_files import DAMAGED, check_image, decode_images, image_problems
+from kerasseq.preprocessing.pairs import check_pairs, data_set_options, kept_pairs, truncated
+from kerasseq.preprocessing.tokenizers import Tokenizer
 from kerasseq.preprocessing.vocabulary import train_vocabulary
+from kerasseq.types import Pair, Tensor
 
 logger = logging.getLogger(__name__)
 
-CHECKED_TOGETHER = 64
+IMAGES_AT_ONCE = 64  # checked in one call, to bound the memory
 
 
 @keras.saving.register_keras_serializable(package="kerasseq")
-class ImagePreprocessor(TargetTexts):
-    """Pixels of image files, and subword tokens of the texts that belong to them.
+class ImagePreprocessor(Preprocessor):
+    """Decodes image files to pixels, and tokenizes the texts that belong to them.
 
-    A source is the content of a JPEG or PNG file, as bytes: RGB, gray, palette or CMYK, of 8 or 16 bits, with or
-    without transparency, which shows white paper. It is decoded and squashed to `image_size`, whatever its proportions,
-    by a filter that leaves no aliases; an orientation noted in EXIF is ignored. All of this runs in TensorFlow graphs,
-    in training and in a model server alike. What is no image, is damaged, or has more than 50 million pixels, becomes
-    mid gray, and the `remarks` say so.
+    Sources are the contents of JPEG or PNG files, bytes: RGB, gray, palette or CMYK, with 8 or 16 bits. Transparent
+    images are shown on white. Images are resized to `image_size` with antialiasing and without keeping the aspect
+    ratio; EXIF orientation is ignored. All of this runs in TensorFlow graphs, in training and in a model server alike.
+    Sources that are not images, are damaged, or have more than 50 million pixels are decoded to mid gray, and reported
+    by `remarks`.
 
     Usually made by `ImagePreprocessor.from_pairs`.
 
     Args:
-        target_vocabulary: bytes, a serialised SentencePiece model, see `train_vocabulary`.
+        target_vocabulary: bytes, a serialized SentencePiece model, see `train_vocabulary`; or a `Tokenizer`.
         image_size: int, or a tuple of height and width, in pixels.
-        max_target_length: int, tokens of a target, END included.
+        max_target_length: int, the maximum number of tokens of a target, END included.
 
     Example:
 
@@ -48,22 +52,36 @@ class ImagePreprocessor(TargetTexts):
     True
     """
 
-    def __init__(self, target_vocabulary=None, image_size=160, max_target_length=64, **kwargs):
-        vocabularies = [] if target_vocabulary is None else [target_vocabulary]
-        super().__init__(vocabularies, max_target_length, **kwargs)
+    def __init__(
+        self,
+        target_vocabulary: Tokenizer | bytes | None = None,
+        image_size: int | tuple[int, int] = 160,
+        max_target_length: int = 64,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__([] if target_vocabulary is None else [target_vocabulary], max_target_length, **kwargs)
         self.image_size = height_and_width(image_size)
-        self._compiled = None
+        self._files_to_images = tf.function(
+            lambda raw: decode_images(raw, self.image_size), input_signature=[self.source_signature]
+        )
 
     @classmethod
-    def from_pairs(cls, pairs, vocabulary_size=4_000, image_size=160, max_target_length=64, normalization="nmt_nfkc"):
+    def from_pairs(
+        cls,
+        pairs: Sequence[Pair],
+        vocabulary_size: int = 4_000,
+        image_size: int | tuple[int, int] = 160,
+        max_target_length: int = 64,
+        normalization: str = "nmt_nfkc",
+    ) -> Self:
         """Trains the vocabulary on the texts of pairs.
 
         Args:
             pairs: list of (image, text) tuples of bytes and str.
-            vocabulary_size: int, ids at most, at least 261; small data may give fewer.
+            vocabulary_size: int, the maximum number of ids, at least 261; small data may yield fewer.
             image_size: int, or a tuple of height and width, in pixels.
-            max_target_length: int, tokens of a target at most, END included.
-            normalization: of texts, as in `TextPreprocessor.from_pairs`.
+            max_target_length: int, the maximum number of tokens of a target, END included.
+            normalization: as in `train_vocabulary`.
 
         Returns:
             an `ImagePreprocessor`.
@@ -77,71 +95,36 @@ class ImagePreprocessor(TargetTexts):
         vocabulary = train_vocabulary([target for _, target in pairs], vocabulary_size, normalization)
         return cls(vocabulary, image_size=image_size, max_target_length=max_target_length)
 
-    # === One batch, in the graph ===
+    # === Sources ===
 
     @property
-    def source_signature(self):
-        """What raw sources look like: `tf.TensorSpec([None], tf.string)`, contents of image files."""
+    def source_signature(self) -> tf.TensorSpec:
+        """The signature of raw sources: `tf.TensorSpec([None], tf.string)`, contents of image files."""
         return tf.TensorSpec([None], tf.string, name="image_bytes")
 
-    def encode_source(self, contents):
-        """Image files to encoder inputs.
-
-        Args:
-            contents: string `(batch,)`.
-
-        Returns:
-            `{"encoder_images": float32 (batch, height, width, 3)}`, RGB from 0 to 255; mid gray where there is no
-            image.
-        """
-        images, _ = decode_images(tf.convert_to_tensor(contents, tf.string), self.image_size)
-        return {"encoder_images": images}
-
-    def remarks(self, contents):
-        """`problem`, string `(batch,)`: what is wrong with each file, empty for good ones."""
-        return {"problem": image_problems(tf.convert_to_tensor(contents, tf.string))}
-
-    def source_tokens(self, context, steps=1):
-        """The places of the memory, for the axes of plots.
-
-        Args:
-            context: dict of what the encoder gives; its `places`, int32 `(batch, places, 2)`, are rows and columns.
-            steps: int, without meaning for images.
-
-        Returns:
-            string `(batch, places)`, `"row,column"` from `"0,0"` on, row by row.
-        """
-        places = next(tensor for name, tensor in sorted(context.items()) if name.startswith("places"))  # an ensemble's
-        return tf.strings.reduce_join(tf.strings.as_string(places), axis=-1, separator=",")
-
-    def example_sources(self, count, share):
-        """Image files of coloured blocks, for warming up.
-
-        Args:
-            count: int.
-            share: float, their height and width as a share of `image_size`.
-
-        Returns:
-            list of `count` bytes, JPEG and PNG by turns, the same in every call.
-        """
-        height, width = (max(1, round(share * length)) for length in self.image_size)
-        blocks = np.random.default_rng(1).integers(256, size=(count, 4, 4, 3))
-        images = tf.cast(tf.image.resize(blocks, (height, width), method="nearest"), tf.uint8)
-        encoders = (tf.io.encode_jpeg, tf.io.encode_png)
-        return [encoders[index % 2](image).numpy() for index, image in enumerate(images)]
-
     @property
-    def encoder_inputs(self):
-        """The shapes of what `encode_source` gives, without the batch."""
+    def encoder_inputs(self) -> dict[str, tuple[int | None, ...]]:
         return {"encoder_images": (*self.image_size, 3)}
 
-    # === Raw sources from Python ===
-
-    def raw_batch(self, images):
-        """Checks the contents of image files and makes a string tensor of them.
+    def encode_source(self, raw: Tensor) -> dict[str, Tensor]:
+        """Encodes image files to encoder inputs.
 
         Args:
-            images: list of bytes.
+            raw: string `(batch,)`, contents of image files.
+
+        Returns:
+            `{"encoder_images": float32 (batch, height, width, 3)}`, RGB from 0 to 255; mid gray for files that cannot
+            be decoded.
+        """
+        images, _ = decode_images(tf.convert_to_tensor(raw, tf.string), self.image_size)
+        return {"encoder_images": images}
+
+    def raw_batch(self, sources: Sequence[bytes], split: bool = False) -> Tensor:
+        """Checks the contents of image files and converts them to a string tensor.
+
+        Args:
+            sources: list of bytes, contents of image files.
+            split: has no effect: images are never split.
 
         Returns:
             string tensor `(batch,)`.
@@ -149,11 +132,11 @@ class ImagePreprocessor(TargetTexts):
         Raises:
             ValueError: if an element is not bytes, neither JPEG nor PNG, or damaged.
         """
-        for index, image in enumerate(images):
+        for index, image in enumerate(sources):
             check_image(image, index)
-        raw = tf.constant(images, tf.string, shape=[len(images)])
-        parts = [raw[start : start + CHECKED_TOGETHER] for start in range(0, len(images), CHECKED_TOGETHER)]
-        damaged = [index for part in parts for index in image_problems(part).numpy() == DAMAGED.encode()]
+        raw = tf.constant(sources, tf.string, shape=[len(sources)])
+        parts = [raw[start : start + IMAGES_AT_ONCE] for start in range(0, len(sources), IMAGES_AT_ONCE)]
+        damaged = [problem == DAMAGED.encode() for part in parts for problem in image_problems(part).numpy()]
         if any(damaged):
             raise ValueError(
                 f"Images must be JPEG or PNG files that can be decoded. Received: {sum(damaged)} of {len(damaged)} "
@@ -161,37 +144,78 @@ class ImagePreprocessor(TargetTexts):
             )
         return raw
 
+    def remarks(self, raw: Tensor) -> dict[str, Tensor]:
+        """Returns `problem`, string `(batch,)`: what is wrong with each file, empty if nothing is."""
+        return {"problem": image_problems(tf.convert_to_tensor(raw, tf.string))}
+
+    def example_sources(self, count: int, share: float) -> list[bytes]:
+        """Returns image files of coloured blocks for warm-up requests, the same in every call.
+
+        Args:
+            count: int, the number of images.
+            share: float, their height and width as a share of `image_size`.
+
+        Returns:
+            list of bytes, JPEG and PNG in turn.
+        """
+        height, width = (max(1, round(share * length)) for length in self.image_size)
+        blocks = np.random.default_rng(1).integers(256, size=(count, 4, 4, 3))
+        images = tf.cast(tf.image.resize(blocks, (height, width), method="nearest"), tf.uint8)
+        encoders = (tf.io.encode_jpeg, tf.io.encode_png)
+        return [encoders[index % 2](image).numpy() for index, image in enumerate(images)]
+
+    def source_tokens(self, context: dict[str, Tensor], stride: int = 1) -> Tensor:
+        """Returns the positions of image regions, for the axes of plots.
+
+        Args:
+            context: dict of encoder outputs; `regions`, int32 `(batch, regions, 2)`, are their rows and columns.
+            stride: has no effect: encoders name their regions themselves.
+
+        Returns:
+            string `(batch, regions)`, `"row,column"` from `"0,0"` on, row by row.
+        """
+        return tf.strings.reduce_join(tf.strings.as_string(context["regions"]), axis=-1, separator=",")
+
     # === Data sets ===
 
-    def dataset(self, pairs, batch_size, shuffle=False, seed=0, too_long=None, pad_to_multiple=None, augmentation=None):
-        """A `tf.data.Dataset` of batches for `fit`, `evaluate` and `predict`.
+    def dataset(
+        self,
+        pairs: Sequence[Pair],
+        batch_size: int,
+        shuffle: Shuffle = False,
+        seed: int = 0,
+        too_long: str | None = None,
+        pad_to_multiple: int | None = None,
+        augmentation: Callable[..., Tensor] | None = None,
+    ) -> tf.data.Dataset:
+        """Builds a `tf.data.Dataset` of batches for `fit`, `evaluate` and `predict`.
 
-        Images are decoded batch by batch, in every pass anew. An image of several texts is in a pair with each of them;
-        the pairs may share the bytes.
+        Images are decoded batch by batch, in every pass. An image with several texts is in one pair with each of them;
+        the pairs may share its bytes.
 
         Args:
             pairs: list of (image, text) tuples of bytes and str; or of (features, text), features `(rows, columns,
-                channels)` of a frozen backbone, as `feature_pairs` makes them.
-            batch_size: int, pairs a batch.
-            shuffle: `False` keeps the order. `True` shuffles every pass and puts texts of like length together, and so
-                images of like contents, where their descriptions' lengths tell these: batch normalizations that train
-                then need the same length for all, as with `pad_to_multiple=max_target_length`. An `EpochShuffle`, also
-                given to `fit` as a callback, makes resumed runs repeat uninterrupted ones.
+                channels)` of a frozen backbone, as `feature_pairs` returns them.
+            batch_size: int, pairs per batch.
+            shuffle: `False` keeps the order. `True` shuffles every pass and batches texts of similar lengths. If the
+                length of a text depends on the kind of image, batches are not representative of the data, which harms
+                trainable batch normalization: pad all texts to one length, with `pad_to_multiple=max_target_length`. An
+                `EpochShuffle` that is also passed to `fit` as a callback makes resumed runs repeat uninterrupted ones.
             seed: int, for `shuffle=True`.
             too_long: what to do with pairs whose text is longer than `max_target_length`: `"drop"` them, `"truncate"`
-                them, or raise an `"error"`. Default: drop when shuffled; else truncate.
-            pad_to_multiple: int, lengths of texts are rounded up to its multiples. Default: 4 when shuffled, else 1.
+                them, or raise an `"error"`. Default: drop if shuffled, else truncate.
+            pad_to_multiple: int, round lengths of texts up to multiples of it. Default: 4 if shuffled, else 1.
             augmentation: function of float32 images `(batch, height, width, 3)` and `training=True` that returns
-                others, such as `keras.layers.RandomFlip("horizontal")`. Mind texts that say left and right. Default:
-                none.
+                augmented images, such as `keras.layers.RandomFlip("horizontal")`. Beware of texts that mention left and
+                right. Default: none.
 
         Returns:
             a data set of `({"encoder_images": (batch, height, width, 3), "decoder_token_ids": (batch, target)},
-            labels)`, images float32, ids and labels `(batch, target)` int32; for features `encoder_features (batch,
-            rows, columns, channels)`, float32, stands in the place of the images.
+            labels)`, images float32, ids and labels `(batch, target)` int32. Pairs of features have `encoder_features
+            (batch, rows, columns, channels)`, float32, instead of the images.
 
         Raises:
-            ValueError: if there are no pairs, none is left, or one is not what it should be.
+            ValueError: if there are no pairs, none is left, or one is invalid.
         """
         pairs = list(pairs)
         of_features = bool(pairs) and isinstance(pairs[0], (tuple, list)) and isinstance(pairs[0][0], np.ndarray)
@@ -200,132 +224,73 @@ class ImagePreprocessor(TargetTexts):
         if augmentation is not None and not callable(augmentation):
             raise ValueError(
                 "augmentation must be a function of images, such as keras.layers.RandomFlip('horizontal'). Received: "
-                f"augmentation={augmentation!r}. Several become one in a keras.Sequential."
+                f"augmentation={augmentation!r}. Combine several in a keras.Sequential."
             )
         sources, targets = zip(*pairs, strict=True)
+        encode: Callable[[Sequence[Any]], Tensor]
         if of_features:
-            shape = check_features(sources, augmentation)
-            name, encode = "encoder_features", stacked
+            name, shape, encode = "encoder_features", check_features(sources, augmentation), stack_features
         else:
             for index, image in enumerate(sources):
                 check_image(image, index)
-            shape = (*self.image_size, 3)
-            name, encode = "encoder_images", self._encoded(augmentation)
-        targets = self._tokenize_all(targets, "target")
-        fits = [len(target) <= self.max_target_length for target in targets]
+            name, shape, encode = "encoder_images", (*self.image_size, 3), self._augmented(augmentation)
+        target_ids = self.tokenize_all(targets, "target")
+        fits = [len(ids) <= self.max_target_length for ids in target_ids]
         kept = kept_pairs(fits, f"{self.max_target_length} target tokens", too_long)
-        sources = [sources[row] for row in kept]
-        targets = [cut(targets[row], self.max_target_length) for row in kept]
+        kept_sources = [sources[row] for row in kept]
+        kept_targets = [truncated(target_ids[row], self.max_target_length) for row in kept]
 
         def make_batch(rows, _):
-            labels = pad([targets[row] for row in rows], pad_to_multiple)
-            return {name: encode([sources[row] for row in rows]), "decoder_token_ids": shift_right(labels)}, labels
+            labels = pad([kept_targets[row] for row in rows], pad_to_multiple)
+            return {name: encode([kept_sources[row] for row in rows])}, labels
 
-        # Rounded as in a batch: among texts of one padded length it is chance that puts images together.
-        lengths = np.array([[-(-len(target) // pad_to_multiple)] for target in targets])
-        ids = tf.TensorSpec([None, None], tf.int32)
-        signature = ({name: tf.TensorSpec([None, *shape], tf.float32), "decoder_token_ids": ids}, ids)
+        # Padded lengths: texts of one padded length are batched at random.
+        lengths = np.array([[-(-len(target) // pad_to_multiple)] for target in kept_targets])
+        signature = {name: tf.TensorSpec([None, *shape], tf.float32)}
         return batched(lengths, batch_size, shuffle, seed, make_batch, signature)
 
-    def _encoded(self, augmentation):
-        """A function from a list of image files to float32 `(batch, height, width, 3)`."""
+    def _augmented(self, augmentation: Callable[..., Tensor] | None) -> Callable[[Sequence[bytes]], Tensor]:
+        """Returns a function from a list of image files to augmented images, float32 `(batch, height, width, 3)`."""
 
-        def encode(images):
-            decoded, good = self._decode(tf.constant(images))
-            if not np.all(good):
-                logger.warning("%d images of a batch are %s, and read as mid gray.", np.sum(~good.numpy()), DAMAGED)
-            return decoded if augmentation is None else augmentation(decoded, training=True)
+        def encode(files):
+            images, is_image = self._files_to_images(tf.constant(files))
+            if not np.all(is_image):
+                logger.warning("%d images of a batch are %s: decoded to mid gray.", np.sum(~is_image.numpy()), DAMAGED)
+            return images if augmentation is None else augmentation(images, training=True)
 
         return encode
 
-    @property
-    def _decode(self):
-        """`decode_images` to the image size, compiled."""
-        if self._compiled is None:
-            function = tf.function(lambda contents: decode_images(contents, self.image_size))
-            self._compiled = function.get_concrete_function(self.source_signature)
-        return self._compiled
-
-    def feature_pairs(self, pairs, extractor, batch_size=64):
-        """Puts the features of a frozen backbone in the place of images, so that training need not compute them anew.
+    def feature_pairs(
+        self, pairs: Sequence[tuple[bytes, Any]], extractor: keras.Model, batch_size: int = 64
+    ) -> list[tuple[np.ndarray, Any]]:
+        """Replaces images by the features of a frozen backbone, so that training does not compute them in every pass.
 
         Args:
-            pairs: list of tuples, each an image, bytes, and anything else, such as a text or a list of texts.
+            pairs: list of (image, anything) tuples; anything may be a text or a list of texts.
             extractor: `keras.Model` from images `(batch, height, width, 3)` to features, see
                 `kerasseq.encoders.image_features`.
-            batch_size: int, images that go through the extractor together.
+            batch_size: int, images per batch of the extractor.
 
         Returns:
-            list of tuples, each float16 `(rows, columns, channels)`, and the same as before. An image that is in
-            several pairs goes through the extractor once, and they share its features.
+            list of (features, anything) tuples, features float16 `(rows, columns, channels)`. The features of an image
+            in several pairs are computed once and shared.
 
         Raises:
             ValueError: if a source is not bytes, or neither JPEG nor PNG.
         """
-        import tqdm  # Deferred: only long work shows progress.
-
-        check_positive_integer("batch_size", batch_size)
-        pairs = list(pairs)
-        for index, pair in enumerate(pairs):
-            if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-                raise ValueError(
-                    f"pairs must be tuples (image, text). Received at index {index}: {reprlib.repr(pair)}."
-                )
-            check_image(pair[0], index)
-        images = list(dict.fromkeys(image for image, _ in pairs))
-        encode, features = self._encoded(augmentation=None), {}
-        with tqdm.tqdm(total=len(images), desc="features", unit="image", delay=2) as progress:
-            for start in range(0, len(images), batch_size):
-                batch = images[start : start + batch_size]
-                # Half precision, for a thousand images at 160 pixels have some 40 million features.
-                grids = extractor.predict_on_batch(encode(batch)).astype("float16")
-                features.update(zip(batch, grids, strict=True))
-                progress.update(len(batch))
-        return [(features[image], target) for image, target in pairs]
+        return feature_pairs(pairs, extractor, self._augmented(None), batch_size)
 
     # === Saving ===
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "image_size": list(self.image_size)}
 
 
-def height_and_width(image_size):
-    """An image size as a tuple, or a `ValueError`."""
+def height_and_width(image_size: Any) -> tuple[int, int]:
+    """Returns an image size as a tuple. Raises a `ValueError` if it is invalid."""
     size = tuple(image_size) if isinstance(image_size, (tuple, list)) else (image_size, image_size)
     if len(size) != 2:
         raise ValueError(f"image_size must be an integer, or height and width. Received: image_size={image_size!r}.")
     for length in size:
         check_positive_integer("image_size", length)
     return size
-
-
-def check_image(image, index):
-    """Raises a `ValueError` unless `image` is bytes that begin as JPEG or PNG files do."""
-    if not isinstance(image, bytes):
-        raise ValueError(
-            "Images must be bytes, the contents of JPEG or PNG files, such as pathlib.Path('photo.jpg').read_bytes(). "
-            f"Received at index {index}: {type(image).__name__}."
-        )
-    if not begins_as_image(image):
-        raise ValueError(
-            f"Images must be the contents of JPEG or PNG files. Received at index {index}: {len(image)} bytes that "
-            f"begin with {image[:8]!r}. Convert the file, or leave it out."
-        )
-
-
-def check_features(features, augmentation):
-    """The shape that all features have, or a `ValueError`."""
-    if augmentation is not None:
-        raise ValueError("augmentation changes images. Received: features. Make features of changed images instead.")
-    shapes = {array.shape for array in features}
-    if len(shapes) > 1 or len(features[0].shape) != 3:
-        raise ValueError(
-            "Features must be arrays (rows, columns, channels), all of one shape, as feature_pairs makes them. "
-            f"Received the shapes {sorted(shapes)}."
-        )
-    return features[0].shape
-
-
-def stacked(features):
-    """A batch of features, float32."""
-    return np.stack(features).astype("float32")

@@ -1,6 +1,6 @@
 """Random segmentations of texts into subwords: subword regularization, Kudo 2018.
 
-SentencePiece draws them as well, but from random numbers that differ from process to process, whatever its seed.
+SentencePiece implements it too, but its random numbers differ between processes, whatever the seed.
 """
 
 import bisect
@@ -8,41 +8,42 @@ import functools
 import itertools
 import math
 import random
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from kerasseq.preprocessing.vocabulary import END_ID, LONE_SURROGATES
+from kerasseq.preprocessing.vocabulary import LONE_SURROGATES, WORD_START
 
-SPACE = "\u2581"  # begins a word
-UNKNOWN_PENALTY = 10.0  # below the worst piece, as in SentencePiece
+UNKNOWN_PENALTY = 10.0  # below the least probable piece, as in SentencePiece
 
 
 class SubwordSampler:
-    """Draws a segmentation of a text, with a probability proportional to its own to the power `alpha`.
+    """Draws segmentations of texts, with probabilities proportional to those of the unigram model to the power `alpha`.
 
-    Its own is the product of its pieces' under the unigram model. Pieces end where words do, so the words of a text are
-    drawn one by one, each from its lattice: from the end of the word, a last piece is drawn again and again with the
-    share that all segmentations ending in it have (forward filtering, backward sampling).
+    The probability of a segmentation is the product of those of its pieces. Pieces do not cross word boundaries, so the
+    words of a text are drawn one by one, by forward filtering and backward sampling in the lattice of each word: from
+    the end of the word, the last piece is drawn with the probability of all segmentations that end in it.
 
     Args:
-        vocabulary: bytes, a serialised SentencePiece model of the unigram kind.
-        alpha: float above 0. At 0 all segmentations would be alike, far above 1 the most probable one wins.
+        vocabulary: bytes, a serialized unigram SentencePiece model.
+        alpha: float above 0. Close to 0, all segmentations are equally probable; for large values, only the most
+            probable one is drawn.
 
     Raises:
-        ValueError: if the vocabulary is of another kind.
+        ValueError: if the SentencePiece model is not a unigram model.
 
     Source: Kudo 2018, section 3.3.
     """
 
-    def __init__(self, vocabulary, alpha):
-        import sentencepiece  # Deferred: TF Text does all else.
+    def __init__(self, vocabulary: bytes, alpha: float) -> None:
+        import sentencepiece  # Deferred: importing kerasseq stays cheap.
         from sentencepiece import sentencepiece_model_pb2
 
-        kind = sentencepiece_model_pb2.ModelProto.FromString(vocabulary).trainer_spec
+        kind = sentencepiece_model_pb2.ModelProto.FromString(vocabulary).trainer_spec  # type: ignore[attr-defined]
         if kind.model_type != kind.UNIGRAM:
             name = kind.ModelType.Name(kind.model_type)
             raise ValueError(
-                f"subword_sampling needs a vocabulary of the kind UNIGRAM, as of train_vocabulary. Received: {name}."
+                f"subword_sampling requires a unigram vocabulary, as trained by train_vocabulary. Received: {name}."
             )
         self.alpha = alpha
         self._processor = sentencepiece.SentencePieceProcessor(model_proto=vocabulary)
@@ -53,18 +54,18 @@ class SubwordSampler:
         self._ids = {self._processor.id_to_piece(index): (index,) for index in ordinary}
         self._longest = max(map(len, self._scores))
         self._unknown_score = min(self._scores.values()) - UNKNOWN_PENALTY
-        self._lattices = {}
+        self._lattices: dict[str, list] = {}
 
-    def sample(self, texts, seed):
-        """A list of int32 arrays, ids with END behind; the same for the same texts and seed."""
+    def sample(self, texts: Sequence[str], seed: int) -> list[np.ndarray]:
+        """Draws a segmentation of each text: int32 arrays of ids without END, determined by the texts and the seed."""
         draw = random.Random(seed).random
-        return [np.array([*self._draw(text, draw), END_ID], "int32") for text in texts]
+        return [np.array(self._draw(text, draw), "int32") for text in texts]
 
-    def _draw(self, text, draw):
+    def _draw(self, text: str, draw: Callable[[], float]) -> list[int]:
         normalized = self._processor.normalize(LONE_SURROGATES.sub("\ufffd", text))
-        ids = []
-        for word in filter(None, normalized.split(SPACE)):
-            word = SPACE + word
+        ids: list[int] = []
+        for word in filter(None, normalized.split(WORD_START)):
+            word = WORD_START + word
             if word not in self._lattices:
                 self._lattices[word] = self._lattice(word)
             lattice, end, pieces = self._lattices[word], len(word), []
@@ -76,15 +77,19 @@ class SubwordSampler:
             ids += itertools.chain.from_iterable(reversed(pieces))
         return ids
 
-    def _lattice(self, word):
-        """For each end in a word: where its pieces start, their shares, added up, and their ids."""
-        totals, lattice = [0.0], [None]  # of the logarithms of alpha-powers over all ways to an end
+    def _lattice(self, word: str) -> list:
+        """Returns the start positions, cumulative weights and ids of the pieces that end at each position."""
+        # The log of the summed weights of all segmentations up to each end position.
+        totals: list[float] = [0.0]
+        lattice: list = [None]
         for end in range(1, len(word) + 1):
-            starts, logarithms, ids = [], [], []
+            starts: list[int] = []
+            logarithms: list[float] = []
+            ids: list[tuple[int, ...]] = []
             for start in range(max(0, end - self._longest), end):
                 piece = word[start:end]
                 if piece in self._scores or (start == end - 1 and not starts):
-                    # A character that no piece has is written in bytes.
+                    # Characters that are in no piece are encoded as bytes.
                     starts.append(start)
                     ids.append(self._ids.get(piece) or self._bytes(piece))
                     logarithms.append(totals[start] + self.alpha * self._scores.get(piece, self._unknown_score))
@@ -94,11 +99,11 @@ class SubwordSampler:
             lattice.append((starts, shares, ids))
         return lattice
 
-    def _bytes(self, character):
+    def _bytes(self, character: str) -> tuple[int, ...]:
         return tuple(self._processor.piece_to_id(f"<0x{byte:02X}>") for byte in character.encode("utf-8"))
 
 
 @functools.lru_cache(maxsize=8)
-def subword_sampler(vocabulary, alpha):
-    """The sampler of a vocabulary, made once."""
+def subword_sampler(vocabulary: bytes, alpha: float) -> SubwordSampler:
+    """Returns the sampler of a vocabulary, which is cached."""
     return SubwordSampler(vocabulary, alpha)

@@ -1,32 +1,34 @@
-"""Subword vocabularies, trained with SentencePiece."""
+"""Special ids, and training of subword vocabularies with SentencePiece."""
 
 import io
 import numbers
 import re
+from collections.abc import Iterable
 
 PADDING_ID, UNKNOWN_ID, START_ID, END_ID = range(4)
 NUM_SPECIAL_TOKENS = 4
 NUM_BYTE_TOKENS = 256
+WORD_START = "\u2581"  # SentencePiece's mark at the beginning of words
 NORMALIZATIONS = ("nmt_nfkc", "nmt_nfkc_cf", "nfkc", "nfkc_cf", "identity")
 LONE_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
-def train_vocabulary(texts, vocabulary_size, normalization="nmt_nfkc"):
-    """Trains a unigram subword vocabulary with byte fallback, so that no text is ever unknown.
+def train_vocabulary(texts: Iterable[str], vocabulary_size: int, normalization: str = "nmt_nfkc") -> bytes:
+    """Trains a unigram subword vocabulary with byte fallback, so that no text is unknown.
 
     Ids: 0 padding, 1 unknown, 2 start, 3 end, then 256 bytes, then subwords.
 
     Args:
         texts: iterable of str.
-        vocabulary_size: int, the number of ids at most; small data may give fewer.
-        normalization: str, a SentencePiece rule: `"nmt_nfkc"` folds compatibility forms and all kinds of white space;
-            `"identity"` keeps every character, which full-width Chinese or Japanese punctuation needs.
+        vocabulary_size: int, the maximum number of ids; small data may yield fewer.
+        normalization: str, a SentencePiece rule. `"nmt_nfkc"` normalizes compatibility characters and white space;
+            `"identity"` keeps every character, which full-width Chinese and Japanese punctuation requires.
 
     Returns:
-        bytes, a serialised SentencePiece model. Training is deterministic.
+        bytes, a serialized SentencePiece model. Training is deterministic.
 
     Raises:
-        ValueError: if there is no text, one is not a str, or the vocabulary size cannot hold their characters.
+        ValueError: if there are no texts, one is not a str, or `vocabulary_size` is too small for their characters.
 
     Example:
 
@@ -45,10 +47,10 @@ def train_vocabulary(texts, vocabulary_size, normalization="nmt_nfkc"):
     for index, text in enumerate(texts):
         if not isinstance(text, str):
             raise ValueError(f"texts must be strings. Received at index {index}: {text!r} ({type(text).__name__}).")
-    # What `TextPreprocessor.tokenize` makes of them.
+    # As `Tokenizer.tokenize` reads them.
     texts = [LONE_SURROGATES.sub("\ufffd", text) for text in texts if text.strip()]
     if not texts:
-        raise ValueError("A vocabulary is trained on texts. Received: no text that is not empty. Check the data set.")
+        raise ValueError("texts must hold at least one text. Received: none, or only empty ones. Check the data set.")
     least = NUM_SPECIAL_TOKENS + NUM_BYTE_TOKENS + 1
     if not isinstance(vocabulary_size, numbers.Integral) or vocabulary_size < least:
         raise ValueError(
@@ -70,7 +72,7 @@ def train_vocabulary(texts, vocabulary_size, normalization="nmt_nfkc"):
             hard_vocab_limit=False,
             byte_fallback=True,
             normalization_rule_name=normalization,
-            # Rare characters go to bytes: they would use up ids that nothing learns.
+            # Rare characters are encoded as bytes: ids of their own would hardly be trained.
             character_coverage=0.9999,
             max_sentence_length=1 << 20,
             pad_id=PADDING_ID,
@@ -83,8 +85,8 @@ def train_vocabulary(texts, vocabulary_size, normalization="nmt_nfkc"):
     except RuntimeError as error:
         if too_small := re.search(r"smaller than required_chars\. (\d+) vs (\d+)", str(error)):
             raise ValueError(
-                f"vocabulary_size={vocabulary_size} cannot hold the {too_small[2]} special tokens, bytes and "
-                f"characters of these texts. Choose at least {too_small[2]}, better several times that."
+                f"vocabulary_size must be at least {too_small[2]} for the special tokens, bytes and characters of "
+                f"these texts, better several times that. Received: vocabulary_size={vocabulary_size}."
             ) from error
         raise
     return model.getvalue()

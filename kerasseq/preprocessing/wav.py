@@ -1,34 +1,36 @@
-"""WAV files in the graph: any sample rate, any number of channels, and rows that are no WAV files at all."""
+"""Decodes WAV files in the graph. Files that cannot be decoded do not fail the batch."""
 
 import io
 import wave
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
-LEAST_RATE, HIGHEST_RATE = 1_000, 768_000  # samples a second that are taken for a sound
-MOST_CHUNKS = 1_000  # before the sound begins: zeros would be as many as there are bytes
-PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE  # of the chunk "fmt "
-# (format, bits a sample), in the order of the branches of `samples_of`
+from kerasseq.types import Tensor
+
+MIN_RATE, MAX_RATE = 1_000, 768_000  # accepted samples per second
+MAX_CHUNKS = 1_000  # before the samples; bounds the work for files of zeros, in which every 8 bytes are an empty chunk
+PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE  # formats in the "fmt " chunk
+# (format, bits per sample), in the order of the branches of `decode_samples`
 SAMPLE_TYPES = [(PCM, 8), (PCM, 16), (PCM, 24), (PCM, 32), (FLOAT, 32), (FLOAT, 64)]
 
 
-def decode_wavs(raw, sample_rate, max_seconds):
-    """Contents of WAV files to waveforms.
+def decode_wavs(raw: Tensor, sample_rate: int, max_seconds: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Decodes WAV files to waveforms.
 
-    PCM of 8, 16, 24 and 32 bits and floats of 32 and 64 bits are read; channels are averaged; other sample rates are
-    resampled. A file that is cut off gives the samples that it has. Rows that cannot be read do not fail the others.
+    Reads PCM samples of 8, 16, 24 and 32 bits and float samples of 32 and 64 bits. Channels are averaged, and other
+    sample rates resampled. Truncated files are decoded up to their end.
 
     Args:
-        raw: string `(batch,)`.
-        sample_rate: int, samples a second of the waveforms.
-        max_seconds: float; what comes later is not read.
+        raw: string `(batch,)`, contents of WAV files.
+        sample_rate: int, samples per second of the waveforms.
+        max_seconds: float, the maximum duration. Longer sounds are truncated.
 
     Returns:
-        waveforms, float32 `(batch, samples)`, in [-1, 1] but for what resampling adds at the edges of clipped sounds,
-        zeros behind; their lengths, int32 `(batch,)`, 0 for what
-        could not be read; and the seconds of each sound, float32 `(batch,)`, before it was cut, -1 for what could not
-        be read.
+        waveforms, float32 `(batch, samples)`, padded with zeros, in [-1, 1] except where resampling overshoots at the
+        edges of clipped sounds; their lengths, int32 `(batch,)`, 0 for unreadable files; and the duration of each sound
+        before truncation in seconds, float32 `(batch,)`, -1 for unreadable files.
     """
     batch_size = tf.shape(raw)[0]
 
@@ -39,7 +41,7 @@ def decode_wavs(raw, sample_rate, max_seconds):
 
     rows = tf.data.Dataset.from_tensor_slices((tf.range(batch_size), raw))
     rows = rows.map(read, num_parallel_calls=2).ignore_errors()
-    # One row more, so that there is one.
+    # get_single_element requires a batch: add a row, in case there is no other.
     extra = tf.data.Dataset.from_tensors((batch_size, tf.zeros([1]), 0, 0.0))
     rows = rows.concatenate(extra).padded_batch(tf.cast(batch_size + 1, tf.int64), padded_shapes=([], [None], [], []))
     index, waveforms, lengths, seconds = rows.get_single_element()
@@ -51,10 +53,10 @@ def decode_wavs(raw, sample_rate, max_seconds):
     return waveforms, lengths, seconds
 
 
-def parse_wav(content, max_seconds):
-    """The first samples of one WAV file, float32 `(samples,)`, its sample rate, int32, and its seconds, float32.
+def parse_wav(content: Tensor, max_seconds: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns the samples of a WAV file, float32 `(samples,)`, its sample rate, int32, and its seconds, float32.
 
-    Fails if it is no WAV file.
+    Fails if the file is not a WAV file.
 
     Source: Microsoft and IBM, "Multimedia Programming Interface and Data Specifications 1.0", 1991; "Multiple Channel
     Audio Data and WAVE Files", 2007.
@@ -66,11 +68,11 @@ def parse_wav(content, max_seconds):
     # === Chunks ===
 
     def more(number, position, form, data, length):
-        return (number < MOST_CHUNKS) & (position + 8 <= size) & (data < 0)
+        return (number < MAX_CHUNKS) & (position + 8 <= size) & (data < 0)
 
     def next_chunk(number, position, form, data, length):
         name = tf.strings.substr(content, position, 4)
-        # Sizes beyond the end, as those of streams, are cut.
+        # Streams declare sizes beyond the end of the file: clip them.
         chunk = tf.cast(integer(content, position + 4, 4), tf.uint32)
         chunk = tf.cast(tf.minimum(chunk, tf.cast(size - position - 8, tf.uint32)), tf.int32)
         form = tf.where(name == "fmt ", position + 8, form)
@@ -86,32 +88,32 @@ def parse_wav(content, max_seconds):
     rate, bits = integer(content, form + 4, 4), integer(content, form + 14, 2)
     kind = tf.cond(kind == EXTENSIBLE, lambda: integer(content, form + 24, 2), lambda: kind)
     possible = tf.debugging.Assert(
-        (channels > 0) & (rate >= LEAST_RATE) & (rate <= HIGHEST_RATE), ["channels", channels, rate]
+        (channels > 0) & (rate >= MIN_RATE) & (rate <= MAX_RATE), ["channels", channels, rate]
     )
-    with tf.control_dependencies([possible]):  # A spectrum of 2 GHz takes all memory before the row has failed.
+    with tf.control_dependencies([possible]):  # Resampling from 2 GHz would exhaust the memory before the row fails.
         channels, rate = tf.identity(channels), tf.identity(rate)
 
     # === Samples ===
-    block = channels * tf.maximum(bits // 8, 1)  # bytes of a moment, all channels
+    block = channels * tf.maximum(bits // 8, 1)  # bytes of one sample of all channels
     seconds = tf.cast(length // block, tf.float32) / tf.cast(rate, tf.float32)
-    most = tf.cast(tf.round(max_seconds * tf.cast(rate, tf.float32)), tf.int32)
-    length = block * tf.minimum(length // block, most)
-    samples = samples_of(tf.strings.substr(content, data, length), kind, bits)
+    max_samples = tf.cast(tf.round(max_seconds * tf.cast(rate, tf.float32)), tf.int32)
+    length = block * tf.minimum(length // block, max_samples)
+    samples = decode_samples(tf.strings.substr(content, data, length), kind, bits)
     samples = tf.reduce_mean(tf.reshape(samples, [-1, channels]), axis=1)
     return tf.where(tf.math.is_finite(samples), tf.clip_by_value(samples, -1.0, 1.0), 0.0), rate, seconds
 
 
-def integer(content, position, size):
-    """The unsigned integer of 2 bytes, or the one of 4 bytes as int32, at a position."""
+def integer(content: Tensor, position: Tensor | int, size: int) -> Tensor:
+    """Reads an unsigned integer of 2 bytes, or a signed one of 4 bytes, as int32."""
     content = tf.strings.substr(content, position, size)
     return tf.cast(tf.io.decode_raw(content, {2: tf.uint16, 4: tf.int32}[size])[0], tf.int32)
 
 
-def samples_of(content, kind, bits):
-    """Float32 samples in [-1, 1] of the bytes of a chunk `data`."""
+def decode_samples(content: Tensor, kind: Tensor, bits: Tensor) -> Tensor:
+    """Decodes the bytes of a "data" chunk to float32 samples in [-1, 1]."""
 
-    def decode(dtype, bytes_a_sample):
-        whole = tf.strings.length(content) // bytes_a_sample * bytes_a_sample
+    def decode(dtype, size):
+        whole = tf.strings.length(content) // size * size
         return tf.io.decode_raw(tf.strings.substr(content, 0, whole), dtype)
 
     def three_bytes():
@@ -132,20 +134,21 @@ def samples_of(content, kind, bits):
     return tf.switch_case(tf.argmax(tf.stack(known), output_type=tf.int32), branches)
 
 
-def resample(samples, rate, sample_rate):
-    """Another number of samples a second: cuts or extends the spectrum, so what both rates can hold is kept exactly.
+def resample(samples: Tensor, rate: Tensor, sample_rate: int) -> Tensor:
+    """Resamples by truncating or extending the spectrum, which is exact for frequencies that both rates can represent.
 
     Args:
         samples: float32 `(samples,)`.
-        rate: int32, their number a second.
-        sample_rate: int, the number wanted.
+        rate: int32, their samples per second.
+        sample_rate: int, the samples per second to return.
 
     Returns:
         float32 `(ceil(samples * sample_rate / rate),)`.
     """
 
     def resampled():
-        # Whole seconds, so that both lengths are whole numbers; one more is silent, for the ends are neighbours here.
+        # Whole seconds make both lengths integers. One more second of silence separates the ends, which the periodic
+        # spectrum makes neighbours.
         seconds = -(-tf.size(samples) // rate) + 1
         before, after = seconds * rate, seconds * sample_rate
         spectrum = tf.signal.rfft(samples, [before])
@@ -158,15 +161,15 @@ def resample(samples, rate, sample_rate):
     return tf.cond(rate == sample_rate, lambda: samples, resampled)
 
 
-def encode_wav(samples, sample_rate):
-    """The contents of a WAV file, 16-bit PCM, of one channel.
+def encode_wav(samples: Sequence[float] | np.ndarray, sample_rate: int) -> bytes:
+    """Encodes samples as a WAV file, 16-bit PCM, one channel.
 
     Args:
-        samples: sequence of floats, cut to [-1, 1].
-        sample_rate: int, samples a second.
+        samples: sequence of floats, clipped to [-1, 1].
+        sample_rate: int, samples per second.
 
     Returns:
-        bytes.
+        bytes, the contents of the file.
 
     Example:
 
@@ -179,6 +182,6 @@ def encode_wav(samples, sample_rate):
         writer.setnchannels(1)
         writer.setsampwidth(2)
         writer.setframerate(sample_rate)
-        samples = np.clip(np.asarray(samples, dtype="float64"), -1.0, 1.0)
-        writer.writeframes(np.round(samples * 32_767).astype("<i2").tobytes())
+        clipped = np.clip(np.asarray(samples, dtype="float64"), -1.0, 1.0)
+        writer.writeframes(np.round(clipped * 32_767).astype("<i2").tobytes())
     return file.getvalue()

@@ -1,40 +1,41 @@
-"""Where words and numbers begin and end, told from the subwords of a vocabulary."""
+"""Finds where words and numbers begin and end in the subwords of a vocabulary."""
 
 import re
 import unicodedata
+from collections.abc import Sequence
 
 import numpy as np
 
-from kerasseq.preprocessing.vocabulary import NUM_SPECIAL_TOKENS
+from kerasseq.preprocessing.vocabulary import NUM_SPECIAL_TOKENS, WORD_START
 
-WORD_START = "\u2581"  # SentencePiece's mark
-# Within numbers such as 2.7, 7:30, 14-6 and 1⁄2: points, colons, slashes, dashes, wide forms among them.
+# Marks within numbers such as 2.7, 7:30, 14-6 and 1⁄2: points, colons, slashes, dashes, and their wide forms.
 POINT = "[.,:·٫：．，/⁄∕／‐‑‒–—−－-]"
 BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 
 
-def word_pieces(pieces):
+def word_pieces(pieces: Sequence[bytes]) -> dict[str, np.ndarray]:
     """Describes the subwords of a vocabulary: where words and numbers begin and end.
 
     Args:
-        pieces: list of bytes, a subword an id.
+        pieces: list of bytes, the subword of each id.
 
     Returns:
         dict of arrays `(vocabulary,)`:
 
-        - `folded`, int32: the first id whose subword is the same but for letter case;
-        - `spaced`, bool as all that follow: whether a space stands before it;
-        - `starts_word`, `ends_word`: whether its first and last character are those of a word: letters with their
-          marks, digits, underscore. A byte of a character counts as such;
+        - `folded`, int32: the first id whose subword differs at most in case;
+        - `spaced`, bool like all the following: whether the subword begins with a space;
+        - `starts_word`, `ends_word`: whether its first and last characters belong to words: letters and their combining
+          marks, digits, underscores. Bytes of multi-byte characters count as such;
         - `starts_digit`: whether its first character is a digit;
-        - `point`: whether it is one mark that may stand within numbers, see `POINT`;
-        - `starts_point`, `ends_point`: whether it begins with such a mark and a digit, and whether it ends in one.
+        - `point`: whether it is a single mark that may occur within numbers, see `POINT`;
+        - `starts_point`, `ends_point`: whether it begins with such a mark and a digit, and whether it ends in such a
+          mark.
     """
-    pieces = [piece.decode("utf-8", "replace") for piece in pieces]
-    first = {}
-    folded = [first.setdefault(piece.lower(), index) for index, piece in enumerate(pieces)]
-    texts = [shown_byte(piece) for piece in pieces]
-    # The mark of a space alone is the beginning of the word behind it.
+    strings = [piece.decode("utf-8", "replace") for piece in pieces]
+    first: dict[str, int] = {}
+    folded = [first.setdefault(string.lower(), index) for index, string in enumerate(strings)]
+    texts = [decoded_byte(string) for string in strings]
+    # A space alone begins the word that follows.
     bare = [text.removeprefix(WORD_START) or "_" for text in texts]
     special = np.arange(len(texts)) < NUM_SPECIAL_TOKENS
 
@@ -44,8 +45,8 @@ def word_pieces(pieces):
     return {
         "folded": np.array(folded, dtype="int32"),
         "spaced": np.array([text.startswith(WORD_START) for text in texts]) & ~special,
-        "starts_word": np.array([of_word(text[:1]) for text in bare]) & ~special,
-        "ends_word": np.array([of_word(text[-1:]) for text in bare]) & ~special,
+        "starts_word": np.array([is_word_character(text[:1]) for text in bare]) & ~special,
+        "ends_word": np.array([is_word_character(text[-1:]) for text in bare]) & ~special,
         "starts_digit": which(r"\A\d"),
         "point": which(rf"\A{POINT}\Z"),
         "starts_point": which(rf"\A{POINT}\d"),
@@ -53,14 +54,14 @@ def word_pieces(pieces):
     }
 
 
-def shown_byte(piece):
-    """The character of a byte such as `<0x28>`; for a byte that is only part of one, a letter; other pieces as is."""
+def decoded_byte(piece: str) -> str:
+    """Returns the character of a byte piece such as `<0x28>` ("_" for bytes above 0x7F); other pieces unchanged."""
     if not BYTE.fullmatch(piece):
         return piece
     value = int(piece[1:-1], 16)
     return chr(value) if value < 0x80 else "_"
 
 
-def of_word(character):
-    """Whether a character is part of a word: a letter, a mark of one, a digit or the underscore."""
+def is_word_character(character: str) -> bool:
+    """Whether a character may be part of a word: a letter, a combining mark, a digit or an underscore."""
     return character.isalnum() or character == "_" or unicodedata.category(character).startswith("M")

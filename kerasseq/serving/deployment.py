@@ -1,72 +1,79 @@
-"""Deploys a folder of exported models with TensorFlow Serving: which version each label points to, and the files."""
+"""Configures TensorFlow Serving for a folder of exported models: labels of versions, and deployment files."""
 
 import dataclasses
 import os
 import re
+from collections.abc import Iterable
+from typing import Any
 
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
-from kerasseq.arguments import check_positive_integer
-from kerasseq.exported import CONFIG_FILE, EXTRA, read_description, versions
+from kerasseq.export.description import CONFIG_FILE, EXTRA, read_description
+from kerasseq.export.versions import versions
 from kerasseq.serving.deployment_files import deployment_files
 
 MODELS_CONFIG = "models.config"
-MOUNT = "/models"  # where the server sees the folder
+MOUNT = "/models"  # path of the folder on the server
 LABELS = ("stable", "canary")
-# Names stand in addresses of the REST API and in ready.sh as they are.
+# Names appear unescaped in REST addresses and in ready.sh.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 HEADER = """\
-# ModelServerConfig of TensorFlow Serving. Move a label:
+# ModelServerConfig of TensorFlow Serving. To move a label:
 #   python -m kerasseq.serving configure FOLDER --canary NAME=VERSION
 #
-# All versions in the folder are loaded, because a running server moves a label only to a version that is loaded
-# already, and looks at the labels before it loads anything: given a list of versions, it would refuse for ever a change
-# that adds a version to the list and moves a label to it.
+# The server loads all versions in the folder. A running server moves a label only to a version that is already loaded,
+# and applies labels before it loads versions. So it would reject every change that both adds a version to a list of
+# versions and moves a label to it.
 """
 
 
 @dataclasses.dataclass(frozen=True)
 class Deployment:
-    """What a folder of models serves, and what became of its files.
+    """The labels, versions and files of a folder of models.
 
     Attributes:
         labels: dict from model to dict from label to version.
-        versions: dict from model to list of int, all versions, which a server loads whether a label names them or not.
-        files: dict from file name to `"written"`, `"up to date"`, or `"edited"` for one that differs from what this
-            version of kerasseq writes and was kept.
+        versions: dict from model to list of int, all versions in the folder.
+        files: dict from file name to `"written"`, `"up to date"` or `"edited"`. An edited file differs from the one
+            that this version of kerasseq writes, and was kept.
     """
 
-    labels: dict
-    versions: dict
-    files: dict
+    labels: dict[str, dict[str, int]]
+    versions: dict[str, list[int]]
+    files: dict[str, str]
 
 
-def configure(models_folder, stable=None, canary=None, overwrite=False):
-    """Writes the files that serve a folder of exported models with TensorFlow Serving.
+def configure(
+    models_folder: str | os.PathLike[str],
+    stable: dict[str, int] | None = None,
+    canary: dict[str, int] | None = None,
+    overwrite: bool = False,
+) -> Deployment:
+    """Writes the files to serve a folder of exported models with TensorFlow Serving.
 
-    `models.config` lists every model in the folder with the labels `stable` and `canary`, which clients can name
-    instead of a version. Both point to the highest version of a new model; after that they move only as asked. The file
-    is replaced in one step, and left alone if nothing changes. `batching.config`, `monitoring.config`, `ready.sh`,
-    `docker-compose.yml`, `Dockerfile` and `kubernetes.yaml` are written if they are missing. They depend on no model.
+    `models.config` lists every model in the folder with the labels `stable` and `canary`, which clients can request
+    instead of a version. For a new model, both labels point to the highest version. After that they move only on
+    request. The file is replaced atomically, and only if it changes. `batching.config`, `monitoring.config`,
+    `ready.sh`, `docker-compose.yml`, `Dockerfile` and `kubernetes.yaml` are written if they are missing. They are the
+    same for all models.
 
-    A running server reads `models.config` again and moves a label when the version is loaded, so that no request fails:
-    until then, the label stays where it is. Versions are loaded when they appear in the folder.
+    A running server loads new versions as they appear in the folder. It rereads `models.config` and moves a label once
+    the version is loaded, so no request fails.
 
     Args:
-        models_folder: path of a folder with a folder for each model, as `export` writes them.
-        stable: dict from model to int, the version that the label `stable` is to point to. Default: as it is.
+        models_folder: path of a folder with one folder per model, as written by `export`.
+        stable: dict from model to int, the versions to move the label `stable` to. Default: no moves.
         canary: the same for the label `canary`.
-        overwrite: bool, whether files that were edited are replaced, all but `models.config`.
+        overwrite: bool, whether to replace edited files, except `models.config`.
 
     Returns:
         a `Deployment`.
 
     Raises:
-        ValueError: if there are no models, a model or version does not exist, whether it is asked for or named in
-            `models.config`, a version with a label is damaged, or `models.config` cannot be understood. Nothing is
-            written then.
+        ValueError: if the folder contains no models, if a requested or listed model or version does not exist, if a
+            labeled version is damaged, or if `models.config` is invalid. No file is written then.
 
     Example:
 
@@ -92,16 +99,16 @@ def configure(models_folder, stable=None, canary=None, overwrite=False):
     check_exports(entries, models_folder)
     for name in [MODELS_CONFIG, *deployment_files()]:
         if os.path.isdir(os.path.join(models_folder, name)):
-            raise ValueError(f"{name} is to be a file in {models_folder}. Received: a folder of that name. Rename it.")
+            raise ValueError(f"{name} in {models_folder} must be a file. Received: a folder. Rename it.")
 
     files = {}
     for name, text in deployment_files().items():
         files[name] = write_unless_edited(os.path.join(models_folder, name), text, overwrite)
-    # Last, because running servers look at it.
+    # Last, because running servers watch it.
     if config == before:
         files[MODELS_CONFIG] = "up to date"
     else:
-        write_in_one_step(path, HEADER + text_format.MessageToString(config))
+        write_atomically(path, HEADER + text_format.MessageToString(config))
         files[MODELS_CONFIG] = "written"
     labels = {entry.name: dict(sorted(entry.version_labels.items(), reverse=True)) for entry in entries}
     return Deployment(labels, models, files)
@@ -110,10 +117,10 @@ def configure(models_folder, stable=None, canary=None, overwrite=False):
 # === Models ===
 
 
-def find_models(models_folder):
-    """The versions of each model in a folder, by the model's name; a version is a numbered folder with a SavedModel."""
+def find_models(models_folder: str) -> dict[str, list[int]]:
+    """Returns the versions (numbered folders with a SavedModel) of each model in a folder."""
     if not os.path.isdir(models_folder):
-        raise ValueError(f"Expected a folder of models. Received: {models_folder}, which is no folder.")
+        raise ValueError(f"models_folder must be a folder of models. Received: {models_folder}, which does not exist.")
     models = {}
     for name in sorted(os.listdir(models_folder)):
         folder = os.path.join(models_folder, name)
@@ -124,29 +131,29 @@ def find_models(models_folder):
         ]
         if found and not NAME.fullmatch(name):
             raise ValueError(
-                "A model's name must begin with a letter or a digit, and go on with letters, digits, '.', '_' and '-' "
-                f"(ASCII). Received: {name!r}. Rename {folder}."
+                "The name of a model must start with an ASCII letter or digit, followed by letters, digits, '.', '_' "
+                f"and '-'. Received: {name!r}. Rename {folder}."
             )
         if found:
             models[name] = found
     if not models:
         raise ValueError(
-            f"Expected a folder that holds models as MODEL/VERSION/saved_model.pb. Received: {models_folder}, which "
-            "holds none. Name the folder above the models, and export one into it: "
+            "models_folder must contain models as MODEL/VERSION/saved_model.pb. Received: "
+            f"{models_folder}, which contains none. Pass the folder above the models, and export one into it: "
             f"generator.export({os.path.join(models_folder, 'my_model')!r})."
         )
     return models
 
 
-def listed(models, name):
-    return ", ".join(map(str, models[name]))
+def listed(versions: Iterable[int]) -> str:
+    return ", ".join(map(str, versions))
 
 
 # === models.config ===
 
 
-def read_models_config(path):
-    """The `ModelServerConfig` in a file; an empty one if there is no file."""
+def read_models_config(path: str) -> model_server_config_pb2.ModelServerConfig:
+    """Reads a `ModelServerConfig`. Returns an empty one if the file does not exist."""
     config = model_server_config_pb2.ModelServerConfig()
     if not os.path.exists(path):
         return config
@@ -155,23 +162,25 @@ def read_models_config(path):
             text_format.Parse(file.read(), config)
     except (text_format.ParseError, UnicodeDecodeError) as error:
         raise ValueError(
-            f"{path} is no ModelServerConfig of TensorFlow Serving: {error}. Mend the line, or remove the file to "
-            "begin anew with every label at the highest version."
+            f"{path} must be a ModelServerConfig of TensorFlow Serving. Received: {error}. Fix that line, or delete "
+            "the file to reset every label to the highest version."
         ) from error
     if config.HasField("custom_model_config"):
-        raise ValueError(f"{path} must hold a model_config_list. Received: a custom_model_config.")
+        raise ValueError(f"{path} must contain a model_config_list. Received: a custom_model_config.")
     return config
 
 
-def check_models_exist(config, models, path):
-    """Raises a `ValueError` unless each model in a config is in the folder, once, and where the server looks for it."""
+def check_models_exist(
+    config: model_server_config_pb2.ModelServerConfig, models: dict[str, list[int]], path: str
+) -> None:
+    """Checks that each model in a config is in the folder, appears once, and has the server's path."""
     entries = config.model_config_list.config
     names = [entry.name for entry in entries]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"{path} lists a model more than once, which the server refuses: {', '.join(twice)}.")
-    if gone := [name for name in names if name not in models]:
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"{path} must list each model once. Received more than once: {', '.join(repeated)}.")
+    if missing := [name for name in names if name not in models]:
         raise ValueError(
-            f"{path} lists models that are not in the folder: {', '.join(gone)}. Bring them back, or remove their "
+            f"{path} lists models that are not in the folder: {', '.join(missing)}. Restore them, or delete their "
             "`config { ... }` from the file."
         )
     for entry in entries:
@@ -182,7 +191,7 @@ def check_models_exist(config, models, path):
             )
 
 
-def add_new_models(config, models):
+def add_new_models(config: model_server_config_pb2.ModelServerConfig, models: dict[str, list[int]]) -> None:
     known = {entry.name for entry in config.model_config_list.config}
     for name in models:
         if name not in known:
@@ -194,41 +203,41 @@ def add_new_models(config, models):
                 entry.version_labels[label] = models[name][-1]
 
 
-def move_label(entries, label, moves, models):
-    """Points a label of some models, named in the dict `moves`, to other versions."""
+def move_label(entries: Any, label: str, moves: dict[str, int], models: dict[str, list[int]]) -> None:
+    """Moves a label of the models in `moves` to other versions."""
     for name, version in moves.items():
         if name not in models:
             raise ValueError(f"{label} must name models in the folder: {', '.join(models)}. Received: {name!r}.")
-        check_positive_integer(f"{label}[{name!r}]", version)
-        if version not in models[name]:
+        if isinstance(version, (bool, float)) or version not in models[name]:
             raise ValueError(
-                f"{label} must be a version of {name} that exists: {listed(models, name)}. Received: {version}. Export "
+                f"{label} must be an existing version of {name}: {listed(models[name])}. Received: {version!r}. Export "
                 "it first."
             )
         (entry,) = (entry for entry in entries if entry.name == name)
         entry.version_labels[label] = version
 
 
-def check_labels(entries, models, path):
-    """Raises a `ValueError` unless the version behind every label exists, and is one that the policy loads."""
+def check_labels(entries: Any, models: dict[str, list[int]], path: str) -> None:
+    """Checks that the version behind every label exists and is loaded."""
     for entry in entries:
         loaded = loaded_versions(entry.model_version_policy, models[entry.name])
         labels = sorted(entry.version_labels.items())
-        if gone := [f"{label} ({version})" for label, version in labels if version not in models[entry.name]]:
+        if missing := [f"{label} ({version})" for label, version in labels if version not in models[entry.name]]:
             raise ValueError(
-                f"Labels of {entry.name} point to versions that are gone: {', '.join(gone)}. There are: "
-                f"{listed(models, entry.name)}. Move all these labels at once, or bring the versions back. (In {path}.)"
+                f"In {path}, labels of {entry.name} must point to existing versions: {listed(models[entry.name])}. "
+                f"Received: {', '.join(missing)}. Move all these labels at once, or restore the versions."
             )
         for label, version in labels:
             if version not in loaded:
                 raise ValueError(
-                    f"The label {label} of {entry.name} points to version {version}, which the model_version_policy in "
-                    f"{path} does not load. Write `model_version_policy {{ all {{ }} }}`."
+                    f"In {path}, the model_version_policy of {entry.name} must load version {version}, which has the "
+                    f"label {label}. Received: a policy that loads {listed(loaded) or 'none'}. Write "
+                    "`model_version_policy { all { } }`."
                 )
 
 
-def loaded_versions(policy, existing):
-    """Those of a model's versions, in rising order, that a server with a `ServableVersionPolicy` loads."""
+def loaded_versions(policy: Any, existing: list[int]) -> list[int]:
+    """Returns the versions that a server loads under a `ServableVersionPolicy`, in ascending order."""
     choice = policy.WhichOneof("policy_choice")
     if choice == "all":
         return existing
@@ -237,33 +246,33 @@ def loaded_versions(policy, existing):
     return existing[-max(policy.latest.num_versions, 1) :]
 
 
+def check_exports(entries: Any, models_folder: str) -> None:
+    """Checks that labeled versions exported by kerasseq are complete."""
+    for entry in entries:
+        for version in sorted(set(entry.version_labels.values())):
+            folder = os.path.join(models_folder, entry.name, str(version))
+            if os.path.exists(os.path.join(folder, EXTRA, CONFIG_FILE)):
+                read_description(folder)
+
+
 # === Files ===
 
 
-def write_unless_edited(path, text, overwrite):
-    """Writes a file that is missing, or any that differs if `overwrite`; returns what became of it."""
+def write_unless_edited(path: str, text: str, overwrite: bool) -> str:
+    """Writes a file if it is missing, or differs and `overwrite` is set. Returns its state."""
     if os.path.exists(path):
         with open(path, encoding="utf-8", errors="replace", newline="") as file:
             if file.read() == text:
                 return "up to date"
         if not overwrite:
             return "edited"
-    write_in_one_step(path, text)
+    write_atomically(path, text)
     return "written"
 
 
-def write_in_one_step(path, text):
-    """Replaces a file, so that a server sees the old text or the new one, and never a part."""
+def write_atomically(path: str, text: str) -> None:
+    """Replaces a file. A server reads either the old text or the new one."""
     part = f"{path}.part"
     with open(part, "w", encoding="utf-8", newline="\n") as file:
         file.write(text)
     os.replace(part, path)
-
-
-def check_exports(entries, models_folder):
-    """Raises a `ValueError` if a version with a label was exported by kerasseq and is not whole."""
-    for entry in entries:
-        for version in sorted(set(entry.version_labels.values())):
-            folder = os.path.join(models_folder, entry.name, str(version))
-            if os.path.exists(os.path.join(folder, EXTRA, CONFIG_FILE)):
-                read_description(folder)

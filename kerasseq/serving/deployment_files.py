@@ -1,10 +1,10 @@
-"""The texts of the files with which a folder of exported models is deployed.
+"""Templates of the files that deploy a folder of exported models.
 
-None of them names a model: models, versions and labels stand in models.config alone. So adding a model or moving a
-label changes that one file, and whatever was edited in the others stays right.
+Only models.config lists models, versions and labels. Adding a model or moving a label changes that file alone, and
+edits to the others remain valid.
 
-Flags and fields are those of TensorFlow Serving's `model_servers/main.cc`, `session_bundle_config.proto` and
-`monitoring_config.proto`.
+`model_servers/main.cc`, `session_bundle_config.proto` and `monitoring_config.proto` of TensorFlow Serving define the
+flags and fields.
 """
 
 import json
@@ -13,77 +13,76 @@ import string
 IMAGE = "tensorflow/serving:2.20.0"
 CPUS = 2
 MEMORY = "2Gi"
-GRPC_PORT, REST_PORT = 8500, 8501  # Those of the image's entrypoint.
+GRPC_PORT, REST_PORT = 8500, 8501  # set by the entrypoint of the image
 METRICS = "/monitoring/prometheus/metrics"
-# The server refuses requests of more rows; a client of kerasseq sends 32 at most unless asked for more.
+# The server rejects larger requests. kerasseq's client sends up to 32 rows by default.
 MAX_BATCH_SIZE = 64
 
 # === Flags ===
 
-# (why, the flags)
+# (reason, flags)
 FLAGS = [
-    ("What is served, and what the labels point to.", ["--model_config_file=/models/models.config"]),
+    ("Lists models, versions and labels.", ["--model_config_file=/models/models.config"]),
     (
-        "Labels are read before the models are loaded; without this, a server with labels does not start.",
+        "The server reads labels before it loads models: without this flag, labels prevent it from starting.",
         ["--allow_version_labels_for_unavailable_models=true"],
     ),
     (
-        "A new version loads in a thread of its own, and requests to the others go on.",
+        "Loads new versions in a separate thread, so that loaded ones keep answering requests.",
         ["--num_load_threads=1"],
     ),
     (
-        "One run answers many requests.",
+        "Runs the graph once for several requests.",
         ["--enable_batching=true", "--batching_parameters_file=/models/batching.config"],
     ),
     (
-        "A request holds its thread until its batch is done: with the default, 4 for each core, few fit in a batch.",
+        "Each request occupies a thread until its batch is done: the default, 4 per core, keeps batches small.",
         ["--rest_api_num_threads=64", "--grpc_max_threads=64"],
     ),
     (
-        "As many as the container has CPUs. The default is the machine's cores, of which the container may use few.",
+        "The container's CPUs. The default counts all cores of the machine.",
         [f"--tensorflow_intra_op_parallelism={CPUS}", f"--tensorflow_inter_op_parallelism={CPUS}"],
     ),
     ("Metrics for Prometheus, on the REST port.", ["--monitoring_config_file=/models/monitoring.config"]),
     (
-        "gRPC clients connect again every minute, and so find new replicas behind one address.",
+        "Makes gRPC clients reconnect every minute, to spread them over new replicas.",
         ["--grpc_channel_arguments=grpc.max_connection_age_ms=60000"],
     ),
-    ("Open to everyone on the gRPC port by default.", ["--enable_profiler=false"]),
+    ("The profiler is open to all gRPC clients by default.", ["--enable_profiler=false"]),
 ]
 POLLING = [
     (
-        "models.config is read again without a restart: labels move within this time.",
+        "Rereads models.config without a restart: labels move within this time.",
         ["--model_config_file_poll_wait_seconds=10"],
     ),
 ]
 
 
-def flag_lines(flags):
-    """The flags as items of a YAML list, each with its reason."""
+def flag_lines(flags: list[tuple[str, list[str]]]) -> str:
+    """Returns flags as items of a YAML list, with their reasons as comments."""
     lines = []
-    for why, names in flags:
-        lines += [f"# {why}", *(f"- {name}" for name in names)]
+    for reason, names in flags:
+        lines += [f"# {reason}", *(f"- {name}" for name in names)]
     return "\n".join(f"      {line}" for line in lines)
 
 
 # === Files ===
 
 BATCHING = string.Template("""\
-# BatchingParameters of TensorFlow Serving, for --batching_parameters_file: requests to the same version and signature
-# that arrive together are one run of the graph.
+# BatchingParameters of TensorFlow Serving, for --batching_parameters_file. The server batches concurrent requests to
+# the same version and signature.
 
-# The most rows in a run, and in a request: larger ones are refused with the code 400.
+# Maximum number of rows in a batch and in a request. The server rejects larger requests with status code 400.
 max_batch_size { value: $max_batch_size }
-# How long a request waits for others. 0 waits for none, and still takes along what came in while all threads were busy.
+# How long a request waits for others. With 0, a batch still collects requests that arrive while all threads are busy.
 batch_timeout_micros { value: 2000 }
-# Runs at the same time: as many as there are CPUs.
+# Concurrent batches: the number of CPUs.
 num_batch_threads { value: $cpus }
-# Runs that may wait. Later requests are refused with the code 503, which kerasseq's client tries again.
+# Queued batches. The server rejects further requests with status code 503, which kerasseq's client retries.
 max_enqueued_batches { value: 16 }
 
-# Left out: enable_large_batch_splitting, because parts of one request, in different runs, would come back with texts
-# and attention padded to different lengths, which cannot be put together; allowed_batch_sizes, which would decode
-# rows of padding.
+# Not set: enable_large_batch_splitting, because the parts of a split request may have outputs padded to different
+# lengths, which the server cannot concatenate; allowed_batch_sizes, because the model would decode rows of padding.
 """)
 
 MONITORING = string.Template("""\
@@ -93,11 +92,11 @@ prometheus_config { enable: true path: "$metrics" }
 
 READY = """\
 #!/bin/bash
-# Succeeds if the server answers for each label in models.config. Usage: ready.sh [models.config] [port]
+# Succeeds if the server has loaded the version behind each label in models.config.
+# Usage: ready.sh [models.config] [port]
 #
-# The server listens as soon as every model has one version, which need not be the one that a label points to, and the
-# status of a model has the code 200 in whatever state it is. Metadata are given for loaded versions alone.
-# Its image has bash, but no curl.
+# Requests metadata, which exist only for loaded versions. The server listens once every model has any version, and the
+# status of a model has status code 200 in all states. The image has bash, but no curl.
 config=${1:-/models/models.config}
 port=${2:-8501}
 
@@ -129,14 +128,14 @@ COMPOSE = string.Template("""\
 services:
   serving:
     image: $image
-    # Beside these flags, the image's entrypoint sets --port=$grpc_port and --rest_api_port=$rest_port.
+    # The entrypoint of the image adds --port=$grpc_port and --rest_api_port=$rest_port.
     command:
 $flags
     ports:
       - "$grpc_port:$grpc_port"  # gRPC
       - "$rest_port:$rest_port"  # REST and metrics
     volumes:
-      # The folder, and not the file: models.config is replaced by a new one, which a mounted file would not follow.
+      # Mounts the folder: a mount of models.config alone would keep the old file when a new one replaces it.
       - .:/models:ro
     healthcheck:
       test: ["CMD", "bash", "/models/ready.sh"]
@@ -152,36 +151,35 @@ $flags
 """)
 
 DOCKERFILE = string.Template("""\
-# An image with the models in it: docker build -t kerasseq-models:1 .
+# Image with the models: docker build -t kerasseq-models:1 .
 FROM $image
 
-# The server needs no rights of root; the files belong to the user it runs as, whoever may read them here.
+# The server runs without root privileges, as the owner of the files.
 COPY --chown=65532:65532 . /models/
 USER 65532:65532
 
 EXPOSE $grpc_port $rest_port
 HEALTHCHECK --interval=10s --timeout=5s --start-period=120s CMD ["bash", "/models/ready.sh"]
 
-# The flags of docker-compose.yml, which has the reasons; without the one that reads models.config again, because an
-# image does not change.
-# The image's entrypoint sets --port=$grpc_port and --rest_api_port=$rest_port.
+# docker-compose.yml explains these flags. --model_config_file_poll_wait_seconds is not needed: the image is immutable.
+# The entrypoint of the image adds --port=$grpc_port and --rest_api_port=$rest_port.
 CMD $flags
 """)
 
 KUBERNETES = string.Template("""\
-# kubectl apply -f kubernetes.yaml, with an image built by the Dockerfile beside it, which also has the server's flags.
+# kubectl apply -f kubernetes.yaml, with an image built from the Dockerfile, which sets the server's flags.
 apiVersion: apps/v1
 kind: Deployment
 metadata:
   name: kerasseq-models
   labels: {app: kerasseq-models}
 spec:
-  # No `replicas`: the autoscaler below sets them, and applying the file again must not set them back.
+  # The autoscaler below sets `replicas`. Setting it here would reset it each time the file is applied.
   selector:
     matchLabels: {app: kerasseq-models}
   strategy:
     type: RollingUpdate
-    # A new replica is ready before an old one goes.
+    # Stops an old replica only after a new one is ready.
     rollingUpdate: {maxSurge: 1, maxUnavailable: 0}
   template:
     metadata:
@@ -192,7 +190,7 @@ spec:
         prometheus.io/path: $metrics
     spec:
       automountServiceAccountToken: false
-      # Longer than preStop.
+      # Exceeds the time of preStop.
       terminationGracePeriodSeconds: 45
       securityContext:
         runAsNonRoot: true
@@ -207,27 +205,27 @@ spec:
             - {name: rest, containerPort: $rest_port}
           resources:
             requests: {cpu: "1", memory: $memory}
-            # CPUs: as many as the flags for threads and num_batch_threads in batching.config say.
+            # Keep the CPUs equal to the thread flags and to num_batch_threads in batching.config.
             limits: {cpu: "$cpus", memory: $memory}
-          # Up to five minutes to load and warm up all models.
+          # Allows five minutes to load and warm up all models.
           startupProbe:
             exec: {command: [bash, /models/ready.sh]}
             periodSeconds: 2
             timeoutSeconds: 5
             failureThreshold: 150
-          # A minute of patience: a busy server answers late, and without it the others would be busier still.
+          # Tolerates slow answers for a minute: removing a busy replica would overload the others.
           readinessProbe:
             exec: {command: [bash, /models/ready.sh]}
             periodSeconds: 10
             timeoutSeconds: 5
             failureThreshold: 6
-          # Only whether it listens: an answer would wait behind requests, and load must not kill.
+          # Only checks that the port is open: under load, a request could time out and restart a healthy server.
           livenessProbe:
             tcpSocket: {port: rest}
             periodSeconds: 10
             failureThreshold: 3
           lifecycle:
-            # No new requests come meanwhile, and those that run have 30 seconds, --rest_api_timeout_in_ms, at most.
+            # Keeps running until open requests finish, which takes at most 30 seconds (--rest_api_timeout_in_ms).
             preStop:
               exec: {command: [sleep, "35"]}
           securityContext:
@@ -263,13 +261,13 @@ spec:
     - type: Resource
       resource:
         name: cpu
-        # Of the requested CPU, so 0.7 CPUs on average.
+        # Percentage of the requested CPU: 0.7 CPUs on average.
         target: {type: Utilization, averageUtilization: 70}
 """)
 
 
-def deployment_files():
-    """The text of every file but models.config, by its name."""
+def deployment_files() -> dict[str, str]:
+    """Returns the text of each file except models.config, by name."""
     values = {
         "image": IMAGE,
         "cpus": CPUS,

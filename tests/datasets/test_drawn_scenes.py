@@ -1,5 +1,5 @@
-import doctest
 import io
+import itertools
 import re
 from collections import Counter
 
@@ -8,20 +8,12 @@ import pytest
 from PIL import Image
 
 from kerasseq.datasets import drawn_scenes, load_drawn_scenes
-from kerasseq.datasets.drawn_scenes import (
-    ABOVE,
-    COLOURS,
-    DOUBLES,
-    LEFT,
-    SHAPES,
-    SINGLES,
-    SIZES,
-    THINGS,
-    Thing,
-    describe,
-    draw,
-)
+from kerasseq.datasets.drawn_scenes import Thing, describe, draw
 
+COLOURS = drawn_scenes.COLOURS
+SIZES = {"small": (0.1, 0.12), "large": (0.18, 0.21)}  # smallest and largest radius
+SHAPES = ("circle", "square", "triangle")
+ABOVE, LEFT = "above", "to the left of"
 THING = r"a (small|large) (\w+) (circle|square|triangle)"
 DESCRIPTION = re.compile(rf"{THING}(?: (above|to the left of) {THING})?")
 
@@ -31,35 +23,38 @@ def pixels(image):
 
 
 def covered(image, colour):
-    """Where the paint lies thick: the places of pixels that have the colour itself, rows and columns."""
+    """Rows and columns of the pixels that have exactly this colour."""
     return np.argwhere(np.all(image == COLOURS[colour], axis=-1))
 
 
-def test_sizes_of_the_sides():
-    sides = load_drawn_scenes(210)
-    assert [len(side) for side in sides] == [190, 10, 10]
-    for image, description in sides[0]:
+def test_split_sizes():
+    splits = load_drawn_scenes(210)
+    assert [len(split) for split in splits] == [190, 10, 10]
+    for image, description in splits[0]:
         assert pixels(image).shape == (64, 64, 3) and DESCRIPTION.fullmatch(description)
-    singles = Counter(" of " in text or "above" in text for _, text in sides[0])
+    singles = Counter(" of " in text or "above" in text for _, text in splits[0])
     assert 0.2 < singles[False] / 190 < 0.5
 
 
-def test_the_same_seed_draws_the_same():
+def test_seeds():
     assert load_drawn_scenes(40, image_size=24) == load_drawn_scenes(40, image_size=24)
     assert load_drawn_scenes(40, image_size=24) != load_drawn_scenes(40, image_size=24, seed=1)
 
 
-def test_descriptions_of_two_shapes_are_on_one_side_whatever_the_seed():
-    training = {text for seed in (0, 1) for text in texts(load_drawn_scenes(2_000, 24, seed)[0])}
-    testing = {text for seed in (0, 1) for side in load_drawn_scenes(2_000, 24, seed)[1:] for text in texts(side)}
-    assert len(training) > 1_000 and len(testing) > 100 and not training & testing
+def test_descriptions_of_two_shapes_are_in_one_split_under_all_seeds():
+    training, testing = set(), set()
+    for seed in (0, 1):
+        train, *others = load_drawn_scenes(1_500, 24, seed)
+        training |= relations(train)
+        testing |= relations(itertools.chain(*others))
+    assert len(training) > 900 and len(testing) > 90 and not training & testing
 
 
-def texts(side):
-    return [text for _, text in side if DESCRIPTION.fullmatch(text)[4]]
+def relations(pairs):
+    return {text for _, text in pairs if DESCRIPTION.fullmatch(text)[4]}
 
 
-def test_what_is_described_is_drawn():
+def test_images_match_descriptions():
     for image, description in load_drawn_scenes(300)[0]:
         things = re.split(f" (?:{ABOVE}|{LEFT}) ", description)
         colours = [thing.split()[2] for thing in things]
@@ -74,18 +69,18 @@ def test_what_is_described_is_drawn():
 
 @pytest.mark.parametrize(("size", "shape"), [(size, shape) for size in SIZES for shape in SHAPES])
 def test_areas(size, shape):
-    """Of a circle pi r^2, of a square of half a side 0.88 r, of a triangle of base 1.9 r and height 1.9 r."""
+    """pi r^2 for circles, (1.76 r)^2 for squares, base and height 1.9 r for triangles."""
     image = draw(np.random.default_rng(0), (Thing(size, "blue", shape),), None, 400)
     area = {"circle": np.pi, "square": 1.76**2, "triangle": 1.9 * 1.9 / 2}[shape]
     radius = np.sqrt(len(covered(image, "blue")) / 400**2 / area)
-    least, most = SIZES[size]
-    assert least * 0.97 < radius < most * 1.01
+    smallest, largest = SIZES[size]
+    assert smallest * 0.97 < radius < largest * 1.01
 
 
 def test_shapes_never_touch():
-    """Between two things of one colour there is a line of paper, and there is a margin around them."""
+    """A line of background separates two shapes of the same colour, and a margin surrounds them."""
     random = np.random.default_rng(0)
-    for things, relation in DOUBLES[::37]:
+    for things, relation in drawn_scenes.DOUBLES[::37]:
         image = draw(random, [thing._replace(colour="blue") for thing in things], relation, 100)
         painted = np.any(image != image[0, 0], axis=-1)
         assert not painted[[0, -1]].any() and not painted[:, [0, -1]].any()
@@ -94,9 +89,10 @@ def test_shapes_never_touch():
 
 
 def test_all_scenes():
-    assert len(THINGS) == len(SINGLES) == 36
-    assert len(DOUBLES) == 2 * 36**2 and {relation for _, relation in DOUBLES} == {ABOVE, LEFT}
-    assert len({describe(*scene) for scene in DOUBLES}) == len(DOUBLES)
+    assert len(drawn_scenes.SINGLES) == 36
+    descriptions = {describe(*scene) for scene in drawn_scenes.DOUBLES}
+    assert len(descriptions) == len(drawn_scenes.DOUBLES) == 2 * 36**2
+    assert {DESCRIPTION.fullmatch(text)[4] for text in descriptions} == {ABOVE, LEFT}
 
 
 @pytest.mark.parametrize(
@@ -104,9 +100,9 @@ def test_all_scenes():
 )
 def test_bad_arguments(arguments):
     (name,) = arguments
-    with pytest.raises(ValueError, match=rf"{name} must be a whole number from .*Received: {name}="):
+    with pytest.raises(ValueError, match=rf"{name} must be an integer from .*Received: {name}="):
         load_drawn_scenes(**arguments)
 
 
-def test_examples_of_the_documentation():
-    assert doctest.testmod(drawn_scenes).failed == 0
+def test_example(run_examples):
+    run_examples(drawn_scenes)

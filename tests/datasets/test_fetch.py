@@ -1,4 +1,3 @@
-import doctest
 import hashlib
 import http.server
 import pathlib
@@ -19,7 +18,7 @@ DAMAGED_DIGEST = hashlib.sha256(DAMAGED).hexdigest()
 
 @pytest.fixture(autouse=True)
 def keras_home(tmp_path, monkeypatch):
-    """An empty Keras folder of the test's own, no mirror, and no proxy before the test's server."""
+    """A Keras folder that does not exist yet, no mirror, and no proxy for the test server."""
     folder = tmp_path / "keras"
     monkeypatch.setenv("KERAS_HOME", str(folder))
     monkeypatch.delenv("KERASSEQ_DATA_DIR", raising=False)
@@ -29,7 +28,7 @@ def keras_home(tmp_path, monkeypatch):
 
 @pytest.fixture
 def server():
-    """A web server on this machine: `/good`, `/damaged`, `/short` (breaks off half-way), anything else is missing."""
+    """A local web server with `/good`, `/damaged` and `/short` (truncated). Anything else is missing."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
@@ -56,6 +55,21 @@ def server():
         thread.join()
 
 
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    """A function that writes the file to `"cache"` or `"mirror"`."""
+
+    def write(location, content):
+        folder = {"cache": tmp_path / "keras" / "kerasseq", "mirror": tmp_path / "mirror"}[location]
+        if location == "mirror":
+            monkeypatch.setenv("KERASSEQ_DATA_DIR", str(folder))
+        (folder / "set").mkdir(parents=True)
+        (folder / "set" / "file.bin").write_bytes(content)
+        return folder / "set" / "file.bin"
+
+    return write
+
+
 def files_below(folder):
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.name != "kerasseq")
 
@@ -77,14 +91,6 @@ def test_downloaded_file_is_as_readable_as_any_new_file(server, tmp_path):
     ordinary.write_bytes(b"")
     path = fetch("set/file.bin", f"{server.url}/good", DIGEST)
     assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(ordinary.stat().st_mode)
-
-
-def test_file_urls_work_too(tmp_path):
-    published = tmp_path / "published.bin"
-    published.write_bytes(CONTENT)
-    path = fetch("set/file.bin", published.as_uri(), DIGEST)
-    assert path.read_bytes() == CONTENT
-    assert path != published
 
 
 def test_damaged_download_is_refused_and_leaves_nothing(server, keras_home):
@@ -120,46 +126,34 @@ def test_interrupted_download_leaves_nothing(keras_home, monkeypatch):
     assert files_below(keras_home) == ["kerasseq/set"]
 
 
-def test_damaged_cache_is_downloaded_again(server, keras_home):
-    cached = keras_home / "kerasseq" / "set" / "file.bin"
-    cached.parent.mkdir(parents=True)
-    cached.write_bytes(DAMAGED)
+def test_damaged_cache_is_downloaded_again(server, write):
+    cached = write("cache", DAMAGED)
     assert fetch("set/file.bin", f"{server.url}/good", DIGEST) == cached
     assert cached.read_bytes() == CONTENT
 
 
-def test_damaged_cache_is_named_when_the_download_fails(tmp_path, keras_home):
-    cached = keras_home / "kerasseq" / "set" / "file.bin"
-    cached.parent.mkdir(parents=True)
-    cached.write_bytes(DAMAGED)
+def test_damaged_cache_is_reported_when_the_download_fails(tmp_path, write):
+    write("cache", DAMAGED)
     with pytest.raises(ConnectionError, match=f"damaged, sha256 {DAMAGED_DIGEST}"):
         fetch("set/file.bin", (tmp_path / "nowhere").as_uri(), DIGEST)
 
 
-def test_mirror_comes_first_and_is_not_copied(server, tmp_path, keras_home, monkeypatch):
-    mirrored = tmp_path / "mirror" / "set" / "file.bin"
-    mirrored.parent.mkdir(parents=True)
-    mirrored.write_bytes(CONTENT)
-    monkeypatch.setenv("KERASSEQ_DATA_DIR", str(tmp_path / "mirror"))
+def test_mirror_comes_first_and_is_not_copied(server, keras_home, write):
+    mirrored = write("mirror", CONTENT)
     assert fetch("set/file.bin", f"{server.url}/good", DIGEST) == mirrored
-    assert server.requested == []
-    assert not keras_home.exists()
+    assert server.requested == [] and not keras_home.exists()
 
 
-def test_damaged_mirror_is_an_error_and_stays_untouched(server, tmp_path, monkeypatch):
-    mirrored = tmp_path / "mirror" / "set" / "file.bin"
-    mirrored.parent.mkdir(parents=True)
-    mirrored.write_bytes(DAMAGED)
-    monkeypatch.setenv("KERASSEQ_DATA_DIR", str(tmp_path / "mirror"))
+def test_damaged_mirror_is_an_error_and_stays_unchanged(server, write):
+    mirrored = write("mirror", DAMAGED)
     with pytest.raises(ValueError) as caught:
         fetch("set/file.bin", f"{server.url}/good", DIGEST)
     for part in (str(mirrored), DIGEST, DAMAGED_DIGEST, "Replace it"):
         assert part in str(caught.value)
-    assert mirrored.read_bytes() == DAMAGED
-    assert server.requested == []
+    assert mirrored.read_bytes() == DAMAGED and server.requested == []
 
 
-def test_file_that_the_mirror_lacks_is_downloaded_into_the_cache(server, tmp_path, keras_home, monkeypatch):
+def test_file_missing_in_the_mirror_is_downloaded_into_the_cache(server, tmp_path, keras_home, monkeypatch):
     mirror = tmp_path / "mirror"
     mirror.mkdir()
     monkeypatch.setenv("KERASSEQ_DATA_DIR", str(mirror))
@@ -169,7 +163,7 @@ def test_file_that_the_mirror_lacks_is_downloaded_into_the_cache(server, tmp_pat
 
 
 @pytest.mark.parametrize("mirror", [None, "empty"])
-def test_offline_error_says_where_it_looked_and_what_to_do(tmp_path, keras_home, monkeypatch, mirror):
+def test_offline_error_lists_locations_and_the_next_step(tmp_path, keras_home, monkeypatch, mirror):
     if mirror:
         monkeypatch.setenv("KERASSEQ_DATA_DIR", str(tmp_path / mirror))
     url = (tmp_path / "nowhere").as_uri()
@@ -180,7 +174,7 @@ def test_offline_error_says_where_it_looked_and_what_to_do(tmp_path, keras_home,
         assert part in str(caught.value)
 
 
-def test_keras_folder_that_cannot_be_made_falls_back_to_the_temporary_folder(server, tmp_path, monkeypatch):
+def test_keras_folder_that_cannot_be_created_falls_back_to_the_temporary_folder(server, tmp_path, monkeypatch):
     (tmp_path / "a file").write_bytes(b"")
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "a file" / "keras"))
     monkeypatch.setattr(fetch_module.tempfile, "tempdir", str(tmp_path / "temporary"))
@@ -188,6 +182,5 @@ def test_keras_folder_that_cannot_be_made_falls_back_to_the_temporary_folder(ser
     assert path == tmp_path / "temporary" / ".keras" / "kerasseq" / "set" / "file.bin"
 
 
-def test_example():
-    result = doctest.testmod(fetch_module)
-    assert result.attempted and not result.failed
+def test_example(run_examples):
+    run_examples(fetch_module)

@@ -1,10 +1,6 @@
-import doctest
 import hashlib
 import io
-import os
-import pathlib
 import re
-import tarfile
 import zipfile
 
 import pytest
@@ -33,19 +29,19 @@ def zipped(files):
     return written.getvalue()
 
 
-def tarred(pictures):
-    written = io.BytesIO()
-    with tarfile.open(fileobj=written, mode="w") as archive:
-        for name, content in pictures.items():
-            member = tarfile.TarInfo(f"Flicker8k_Dataset/{name}")
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
-    return written.getvalue()
+def paths(pictures):
+    return {f"Flicker8k_Dataset/{name}": content for name, content in pictures.items()}
+
+
+@pytest.fixture(scope="module")
+def small(tar):
+    """A function from pictures to the archive of small images."""
+    return lambda pictures: tar(paths(pictures), mode="w")
 
 
 def originals(pictures):
-    others = {"Flicker8k_Dataset/": b"", "__MACOSX/Flicker8k_Dataset/._1_aa.jpg": b"of another system"}
-    return zipped({**others, **{f"Flicker8k_Dataset/{name}": content for name, content in pictures.items()}})
+    """The published archive, with entries that are not images."""
+    return zipped({"Flicker8k_Dataset/": b"", "__MACOSX/Flicker8k_Dataset/._1_aa.jpg": b"metadata", **paths(pictures)})
 
 
 def sha256(content):
@@ -53,18 +49,15 @@ def sha256(content):
 
 
 @pytest.fixture
-def mirror(tmp_path, monkeypatch):
-    """The mirror's folder, with the texts. The four pictures above are the whole data set; nothing is downloaded."""
-    monkeypatch.setenv("KERASSEQ_DATA_DIR", str(tmp_path / "mirror"))
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+def mirror(publish, small, tmp_path, monkeypatch):
+    """The folder of a mirror that has the texts. The four pictures are the whole data set."""
     monkeypatch.setattr(flickr8k, "URL", (tmp_path / "published").as_uri())
     monkeypatch.setattr(flickr8k, "NUMBER_OF_IMAGES", 4)
     monkeypatch.setattr(flickr8k, "NAMES_SHA256", sha256("".join(f"{name}\n" for name in NAMES).encode()))
-    monkeypatch.setattr(flickr8k, "SMALL_SHA256", sha256(tarred(PICTURES)))
+    monkeypatch.setattr(flickr8k, "SMALL_SHA256", sha256(small(PICTURES)))
     listing = "".join(f"{sha256(FILES[name].encode())}  {name}\n" for name in sorted(FILES))
-    monkeypatch.setattr(flickr8k, "TEXTS_SHA256", sha256(listing.encode()))
-    (tmp_path / "mirror" / "flickr8k").mkdir(parents=True)
-    (tmp_path / "mirror" / TEXTS).write_bytes(zipped({**FILES, "readme.txt": "of the authors"}))
+    monkeypatch.setattr(flickr8k, "TEXTS_SHA256", f"{sha256(listing.encode())} over 4 files")
+    publish(TEXTS, zipped({**FILES, "readme.txt": "of the authors"}))
     return tmp_path / "mirror"
 
 
@@ -79,21 +72,20 @@ EXPECTED = (
 )
 
 
-@pytest.mark.parametrize(("path", "archive"), [(SMALL_IMAGES, tarred), (IMAGES, originals)], ids=["small", "originals"])
-def test_pairs_of_either_archive(mirror, path, archive):
-    (mirror / path).write_bytes(archive(PICTURES))
+def test_pairs_of_the_published_archive(mirror):
+    (mirror / IMAGES).write_bytes(originals(PICTURES))
     train, validation, test = load_flickr8k()
     assert (train, validation, test) == EXPECTED
     assert train[0][0] is train[4][0]
 
 
-def test_the_small_archive_comes_first(mirror):
-    (mirror / SMALL_IMAGES).write_bytes(tarred(PICTURES))
-    (mirror / IMAGES).write_bytes(b"never looked at")
+def test_the_small_archive_comes_first(mirror, small):
+    (mirror / SMALL_IMAGES).write_bytes(small(PICTURES))
+    (mirror / IMAGES).write_bytes(b"never read")
     assert load_flickr8k() == EXPECTED
 
 
-def test_downloaded(mirror, tmp_path, capsys):
+def test_downloaded(mirror, tmp_path):
     published = tmp_path / "published"
     published.mkdir()
     (published / "Flickr8k_Dataset.zip").write_bytes(originals(PICTURES))
@@ -101,70 +93,59 @@ def test_downloaded(mirror, tmp_path, capsys):
     (mirror / TEXTS).unlink()
     assert load_flickr8k() == EXPECTED
     (published / "Flickr8k_Dataset.zip").unlink()
-    assert load_flickr8k() == EXPECTED  # From the cache.
+    assert load_flickr8k() == EXPECTED  # Read from the cache.
 
 
-@pytest.mark.parametrize("damage", ["a byte", "half", "a name", "no image"])
+@pytest.mark.parametrize("damage", ["changed byte", "truncated", "extra image", "missing image"])
 def test_damaged_originals(mirror, damage):
     content = originals(PICTURES)
     start = content.index(b"Flicker8k_Dataset/1_aa.jpg") + 27
     damaged = {
-        "a byte": content[:start] + bytes([content[start] ^ 255]) + content[start + 1 :],
-        "half": content[: len(content) // 2],
-        "a name": originals({**PICTURES, "6_ff.jpg": b""}),
-        "no image": originals({name: PICTURES[name] for name in NAMES[1:]}),
+        "changed byte": content[:start] + bytes([content[start] ^ 255]) + content[start + 1 :],
+        "truncated": content[: len(content) // 2],
+        "extra image": originals({**PICTURES, "6_ff.jpg": b""}),
+        "missing image": originals({name: PICTURES[name] for name in NAMES[1:]}),
     }
     (mirror / IMAGES).write_bytes(damaged[damage])
-    with pytest.raises(ValueError, match="of another release. Expected sha256 .* over the names of 4 images"):
+    with pytest.raises(ValueError, match="from another release. Expected sha256 .* over the names of 4 images"):
         load_flickr8k()
 
 
-@pytest.mark.parametrize("damage", [tarred({**PICTURES, "1_aa.jpg": b""}), b""])
-def test_damaged_small_archive(mirror, damage):
-    (mirror / SMALL_IMAGES).write_bytes(damage)
-    with pytest.raises(ValueError, match="damaged or of another release"):
+@pytest.mark.parametrize("pictures", [{**PICTURES, "1_aa.jpg": b""}, None])
+def test_damaged_small_archive(mirror, small, pictures):
+    (mirror / SMALL_IMAGES).write_bytes(small(pictures) if pictures else b"")
+    with pytest.raises(ValueError, match="damaged or from another release"):
         load_flickr8k()
 
 
-@pytest.mark.parametrize("texts", [{**FILES, "Flickr8k.token.txt": TOKENS + "6_ff.jpg#0\ta"}, {}], ids=["more", "none"])
+@pytest.mark.parametrize(
+    "texts", [{**FILES, "Flickr8k.token.txt": TOKENS + "6_ff.jpg#0\ta"}, {}], ids=["extra caption", "no files"]
+)
 def test_damaged_texts(mirror, texts):
-    (mirror / SMALL_IMAGES).write_bytes(tarred(PICTURES))
     (mirror / TEXTS).write_bytes(zipped(texts))
     with pytest.raises(ValueError, match="Flickr8k_text.zip in the offline mirror is damaged"):
         load_flickr8k()
 
 
-# === The data themselves ===
+# === Real data ===
 
 
-def needs_mirror():
-    folder = os.environ.get("KERASSEQ_DATA_DIR")
-    if not folder:
-        pytest.skip("KERASSEQ_DATA_DIR is not set")
-    for file in (SMALL_IMAGES, TEXTS):
-        if not (pathlib.Path(folder).expanduser() / file).is_file():
-            pytest.skip(f"the folder in KERASSEQ_DATA_DIR has no {file}")
-
-
-def test_what_the_documentation_says():
-    needs_mirror()
-    train, validation, test = load_flickr8k()
+def test_documented_facts(require_mirror, run_examples):
+    require_mirror(SMALL_IMAGES, TEXTS)
+    splits = load_flickr8k()
+    run_examples(flickr8k, load_flickr8k=lambda: splits)
+    train, validation, test = splits
     assert (len(train), len(validation), len(test)) == (30_000, 1_000, 1_000)
-    assert {len(captions) for side in (validation, test) for _, captions in side} == {5}
-    images = [{image for image, _ in side} for side in (train, validation, test)]
-    # Two of the training images are the same picture.
-    assert [len(side) for side in images] == [5_999, 1_000, 1_000]
+    assert {len(captions) for split in (validation, test) for _, captions in split} == {5}
+    images = [{image for image, _ in split} for split in (train, validation, test)]
+    # Two of the training images are identical.
+    assert [len(split) for split in images] == [5_999, 1_000, 1_000]
     assert not (images[0] & images[1] | images[0] & images[2] | images[1] & images[2])
-    assert all(image.startswith(b"\xff\xd8\xff") for side in images for image in side)
+    assert all(image.startswith(b"\xff\xd8\xff") for split in images for image in split)
     texts = [caption for _, caption in train]
-    texts += [caption for side in (validation, test) for _, captions in side for caption in captions]
+    texts += [caption for split in (validation, test) for _, captions in split for caption in captions]
     assert all(text.isascii() and text == " ".join(text.split()) for text in texts)
     assert 0.89 < sum(text.endswith(" .") for text in texts) / len(texts) < 0.92
     assert 0.9 < sum(text[0].isupper() for text in texts) / len(texts) < 0.95
     assert max(len(text.split()) for text in texts) == 38
     assert sum(bool(re.search(r"\w[,.\"]|[,\"]\w", text)) for text in texts) < 0.01 * len(texts)
-
-
-def test_examples_of_the_documentation():
-    needs_mirror()
-    assert doctest.testmod(flickr8k).failed == 0

@@ -1,7 +1,3 @@
-import doctest
-import hashlib
-import os
-import pathlib
 import re
 from collections import Counter
 
@@ -12,78 +8,71 @@ from kerasseq.datasets import load_sentence_compression, sentence_compression
 FILE = "sentence_compression/comp-data.eval.tsv"
 
 
-def needs_mirror():
-    folder = os.environ.get("KERASSEQ_DATA_DIR")
-    if not folder:
-        pytest.skip("KERASSEQ_DATA_DIR is not set")
-    if not (pathlib.Path(folder).expanduser() / FILE).is_file():
-        pytest.skip(f"the folder in KERASSEQ_DATA_DIR has no {FILE}")
-
-
 @pytest.fixture
-def publish(tmp_path, monkeypatch):
-    """Put a hand-made file in place of the data set: two pairs for the test, one for validation, three to train on."""
-    monkeypatch.setenv("KERASSEQ_DATA_DIR", str(tmp_path))
+def publish_table(publish, monkeypatch):
+    """A function that puts rows in place of the data set: two test pairs, one validation pair, three training pairs."""
     monkeypatch.setattr(sentence_compression, "SPLITS", {"test": 2, "validation": 1, "train": 3})
-    path = tmp_path / FILE
-    path.parent.mkdir()
 
-    def publish(text):
-        path.write_text(text, encoding="utf-8")
-        monkeypatch.setattr(sentence_compression, "SHA256", hashlib.sha256(path.read_bytes()).hexdigest())
+    def publish_table(rows, header="original\tcompressed", pin=True):
+        path, digest = publish(FILE, "\n".join([header, *rows]))  # No line feed at the end, as in the real file.
+        if pin:
+            monkeypatch.setattr(sentence_compression, "SHA256", digest)
         return path
 
-    return publish
+    return publish_table
 
 
-def lines(first, last):
+def rows(first, last):
     return [f"Sentence {number}, at length.\tSentence {number}." for number in range(first, last + 1)]
 
 
-def table(rows, header="original\tcompressed"):
-    return "\n".join([header, *rows])  # Like the real file: no line feed after the last line.
-
-
-def test_test_comes_first_then_validation_then_training(publish):
-    publish(table(lines(1, 6)))
+def test_order_of_splits(publish_table):
+    publish_table(rows(1, 6))
     train, validation, test = load_sentence_compression()
     assert test == [("Sentence 1, at length.", "Sentence 1."), ("Sentence 2, at length.", "Sentence 2.")]
     assert validation == [("Sentence 3, at length.", "Sentence 3.")]
     assert train == [(f"Sentence {number}, at length.", f"Sentence {number}.") for number in (4, 5, 6)]
 
 
-def test_quotation_marks_are_text_and_only_line_feeds_end_lines(publish):
-    publish(table(['"No", he said.\t"No".', "A\u2028b \x0c c.\tA\u0085c."] + lines(3, 6)) + "\n")
+def test_quotation_marks_and_unicode_line_separators_are_text(publish_table):
+    publish_table(['"No", he said.\t"No".', "A\u2028b \x0c c.\tA\u0085c.", *rows(3, 6), ""])
     assert load_sentence_compression()[2] == [('"No", he said.', '"No".'), ("A\u2028b \x0c c.", "A\u0085c.")]
 
 
-@pytest.mark.parametrize("last", [5, 7])
-def test_wrong_number_of_pairs(publish, last):
-    path = publish(table(lines(1, last)))
-    with pytest.raises(ValueError, match=f"{path}: expected 6 pairs below the column names. Received: {last}."):
+@pytest.mark.parametrize(
+    "table, message",
+    [
+        ((rows(1, 5),), "{path}: expected 6 pairs below the column names. Received: 5."),
+        ((rows(1, 7),), "{path}: expected 6 pairs below the column names. Received: 7."),
+        (
+            (rows(1, 6), "compressed\toriginal"),
+            r"column names \('original', 'compressed'\).* Received: \('compressed', 'original'\)\.",
+        ),
+        ((rows(1, 6), "Sentence 0.\tS 0."), r"column names .* Received: \('Sentence 0\.', 'S 0\.'\)\."),
+        (([*rows(1, 2), "Sentence 3.", *rows(4, 6)],), "{path}, line 4: expected .* which has no tab"),
+        (([*rows(1, 2), "Sentence 3.\t", *rows(4, 6)],), "{path}, line 4: expected .* an empty target"),
+    ],
+)
+def test_unexpected_format(publish_table, table, message):
+    path = publish_table(*table)
+    with pytest.raises(ValueError, match=message.format(path=path)):
         load_sentence_compression()
 
 
-@pytest.mark.parametrize("header", ["compressed\toriginal", "Sentence 0, at length.\tSentence 0."])
-def test_wrong_header(publish, header):
-    publish(table(lines(1, 6), header))
-    received = re.escape(str(tuple(header.split("\t"))))
-    with pytest.raises(ValueError, match=rf"column names \('original', 'compressed'\).* Received: {received}\."):
-        load_sentence_compression()
-
-
-@pytest.mark.parametrize("row, problem", [("Sentence 3.", "which has no tab"), ("Sentence 3.\t", "an empty target")])
-def test_missing_column(publish, row, problem):
-    path = publish(table([*lines(1, 2), row, *lines(4, 6)]))
-    with pytest.raises(ValueError, match=f"{path}, line 4: expected .* Received: .*{problem}"):
-        load_sentence_compression()
-
-
-def test_tampered_file(publish):
-    path = publish(table(lines(1, 6)))
-    path.write_text(table([*lines(1, 5), "Sentence 6, at length.\tAnother one."]), encoding="utf-8")
+def test_damaged_file(publish_table):
+    publish_table(rows(1, 6))
+    path = publish_table([*rows(1, 5), "Sentence 6, at length.\tAnother one."], pin=False)
     with pytest.raises(ValueError, match=f"{path} in the offline mirror is damaged.* Expected sha256"):
         load_sentence_compression()
+
+
+# === Real data ===
+
+
+@pytest.fixture(scope="module")
+def splits(require_mirror):
+    require_mirror(FILE)
+    return load_sentence_compression()
 
 
 def words(text):
@@ -92,14 +81,13 @@ def words(text):
 
 def is_deletion(source, target):
     remaining = iter(source)
-    return all(word in remaining for word in target)  # `in` consumes the iterator up to the word it finds.
+    return all(word in remaining for word in target)  # `in` consumes the iterator up to the word.
 
 
-def test_real_file():
-    needs_mirror()
-    train, validation, test = sides = load_sentence_compression()
-    assert [len(side) for side in sides] == [8_000, 1_000, 1_000]
-    pairs = [pair for side in sides for pair in side]
+def test_real_file(splits, run_examples):
+    train, validation, test = splits
+    assert [len(split) for split in splits] == [8_000, 1_000, 1_000]
+    pairs = [pair for split in splits for pair in split]
     assert all(len(pair) == 2 and all(text and text == text.strip() for text in pair) for pair in pairs)
     assert test[0] == (
         "Five people have been taken to hospital with minor injuries following a crash on the A17 near Sleaford this "
@@ -109,11 +97,11 @@ def test_real_file():
     assert validation[0][1] == "The Gilmer City Council plans to consider canceling its council election."
     assert train[0][1] == "The Delhi Metro will be conducting an customer satisfaction survey."
     assert train[-1][1] == "We saw their two and raised to three."
+    run_examples(sentence_compression, load_sentence_compression=lambda: splits)
 
 
-def test_documented_facts():
-    needs_mirror()
-    train, validation, test = load_sentence_compression()
+def test_documented_facts(splits):
+    train, validation, test = splits
     pairs = test + validation + train
     assert len({source for source, _ in pairs}) == 10_000
     targets = Counter(target for _, target in train)
@@ -124,9 +112,3 @@ def test_documented_facts():
     assert round(deletions / len(pairs), 3) == 0.995
     assert [sorted(len(text.split()) for text in texts)[5_000] for texts in zip(*pairs, strict=True)] == [23, 9]
     assert sum("\ufffd" in source + target for source, target in pairs) == 2
-
-
-def test_example():
-    needs_mirror()
-    result = doctest.testmod(sentence_compression)
-    assert result.attempted and not result.failed

@@ -1,53 +1,85 @@
 import collections
-import doctest
 import io
-import os
-import pathlib
 import wave
 
 import numpy as np
 import pytest
 
 from kerasseq.datasets import load_spoken_digits, spoken_digits
-from kerasseq.datasets.spoken_digits import COMMIT, SPEAKERS, WORDS, endless, join
+from kerasseq.datasets.archives import files_digest, read_archive
 
-FILE = f"fsdd/free-spoken-digit-dataset-{COMMIT}.tar.gz"
+FILE = f"fsdd/free-spoken-digit-dataset-{spoken_digits.COMMIT}.tar.gz"
+SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
+WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+NAMES = [(digit, speaker, number) for digit in range(10) for speaker in SPEAKERS for number in range(50)]
+LENGTH = 20  # samples of a recording
+
+
+def wav(value):
+    written = io.BytesIO()
+    with wave.open(written, "wb") as writer:
+        writer.setnchannels(1), writer.setsampwidth(2), writer.setframerate(8_000)
+        writer.writeframes(np.full(LENGTH, value, "<i2").tobytes())
+    return written.getvalue()
+
+
+@pytest.fixture(scope="module")
+def recordings(tar):
+    """An archive in which recording i is constant at 2,000 + 8 i, so the samples identify the recordings."""
+    files = {f"x/recordings/{d}_{s}_{n}.wav": wav(2_000 + 8 * i) for i, (d, s, n) in enumerate(NAMES)}
+    return tar({**files, "x/README.md": b"about"}, compresslevel=1)
 
 
 @pytest.fixture
-def mirror():
-    folder = os.environ.get("KERASSEQ_DATA_DIR")
-    if not folder or not (pathlib.Path(folder).expanduser() / FILE).is_file():
-        pytest.skip(f"no {FILE} in a folder that KERASSEQ_DATA_DIR names")
+def mirror(publish, recordings, monkeypatch):
+    path, _ = publish(FILE, recordings)
+    monkeypatch.setattr(spoken_digits, "SHA256", files_digest(read_archive(path, spoken_digits.MEMBER)))
 
 
-def test_strings_are_made_of_recordings():
-    """Each recording is a constant here, its own number, so that the samples tell which were joined."""
-    names = [f"{digit}_{speaker}_{number}.wav" for digit in range(10) for speaker in ("a", "b") for number in range(3)]
-    waveforms = {name: np.full(50, 0.2 + 0.01 * index) for index, name in enumerate(names)}
-    pairs = join(waveforms, ["a", "b"], range(3), 40, np.random.default_rng(1))
-    used = collections.Counter()
-    for content, words in pairs:
-        with wave.open(io.BytesIO(content)) as reader:
-            samples = np.frombuffer(reader.readframes(reader.getnframes()), "<i2") / 32_767
-        loud = np.flatnonzero(np.diff(np.pad(samples > 0.1, 1).astype(int)))
-        begins, ends = loud[::2], loud[1::2]
-        assert (ends - begins).tolist() == [50] * len(words.split()) and 1 <= len(begins) <= 8
-        silences = np.diff([0, *loud, len(samples)])[::2]
-        assert silences.min() >= 0.05 * 8_000 and silences.max() <= 0.3 * 8_000
-        said = [names[round((samples[begin] - 0.2) / 0.01)] for begin in begins]
-        assert words == " ".join(WORDS[int(name[0])] for name in said)
-        assert len({name.split("_")[1] for name in said}) == 1  # one speaker
-        used.update(said)
-    for speaker in ("a", "b"):
-        counts = [used[name] for name in names if f"_{speaker}_" in name]
-        assert max(counts) - min(counts) <= 1
+def decoded(content):
+    """The recordings in a WAV file, and the lengths of the silences around them in seconds."""
+    with wave.open(io.BytesIO(content)) as reader:
+        assert reader.getframerate() == 8_000
+        samples = np.frombuffer(reader.readframes(reader.getnframes()), "<i2").astype(int)
+    edges = np.flatnonzero(np.diff(np.pad(samples > 1_000, 1).astype(int)))
+    starts, ends = edges[::2], edges[1::2]
+    assert (ends - starts == LENGTH).all()
+    silences = np.diff([0, *edges, len(samples)])[::2] / 8_000
+    return [NAMES[round((samples[start] - 2_000) / 8)] for start in starts], silences
 
 
-def test_recordings_come_again_only_after_all_others():
-    names = endless("a", range(2), np.random.default_rng(1))
-    rounds = [[next(names) for _ in range(20)] for _ in range(3)]
-    assert all(len(set(one)) == 20 for one in rounds) and rounds[0] != rounds[1]
+@pytest.mark.parametrize("held_out", [None, "theo"])
+def test_strings_of_recordings(mirror, held_out):
+    splits = load_spoken_digits(held_out, num_train=300)
+    assert [len(split) for split in splits] == [300, 500, 500]
+    others = set(SPEAKERS) - {held_out}
+    for pairs, numbers, speakers in zip(
+        splits,
+        (range(10, 50), range(5, 10), range(50) if held_out else range(5)),
+        (others, others, {held_out} if held_out else others),
+        strict=True,
+    ):
+        used, lengths = collections.Counter(), set()
+        for content, words in pairs:
+            names, silences = decoded(content)
+            assert words == " ".join(WORDS[digit] for digit, _, _ in names)
+            assert len({speaker for _, speaker, _ in names}) == 1
+            assert silences.min() >= 0.0499 and silences.max() <= 0.3
+            used.update(names)
+            lengths.add(len(names))
+        assert lengths == set(range(1, 9))
+        for speaker in speakers:
+            counts = [used.pop((digit, speaker, number), 0) for digit in range(10) for number in numbers]
+            assert max(counts) - min(counts) <= 1
+        assert not used
+
+
+def test_seeds(mirror, monkeypatch):
+    monkeypatch.setattr(spoken_digits, "STRINGS", {"validation": 20, "test": 20})
+    train, validation, test = load_spoken_digits(num_train=60)
+    assert load_spoken_digits(num_train=60) == (train, validation, test)
+    other = load_spoken_digits(num_train=60, seed=1)
+    assert train != other[0] and test != other[2]
 
 
 @pytest.mark.parametrize(
@@ -59,23 +91,6 @@ def test_bad_arguments(arguments, message):
         load_spoken_digits(**arguments)
 
 
-def test_real_data(mirror):
-    train, validation, test = load_spoken_digits(num_train=60)
-    assert (len(train), len(validation), len(test)) == (60, 500, 500)
-    lengths = collections.Counter(len(words.split()) for _, words in test)
-    assert set(lengths) == set(range(1, 9)) and min(lengths.values()) > 35
-    again, _, _ = load_spoken_digits(num_train=60)
-    assert train == again and load_spoken_digits(num_train=60, seed=1)[0] != train
-
-
-def test_a_held_out_speaker_is_in_the_test_alone(mirror, monkeypatch):
-    seen = []
-    monkeypatch.setattr(spoken_digits, "join", lambda waveforms, *arguments: seen.append(arguments[:2]))
-    load_spoken_digits(held_out="theo", num_train=5)
-    others = [speaker for speaker in SPEAKERS if speaker != "theo"]
-    assert seen == [(others, range(10, 50)), (others, range(5, 10)), (["theo"], range(50))]
-
-
-def test_examples(mirror):
-    result = doctest.testmod(spoken_digits)
-    assert result.attempted and not result.failed
+def test_real_data(require_mirror, run_examples):
+    require_mirror(FILE)
+    run_examples(spoken_digits)

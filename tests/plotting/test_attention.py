@@ -1,7 +1,6 @@
 import doctest
+import importlib
 import logging
-import os
-import subprocess
 import sys
 
 import matplotlib
@@ -13,21 +12,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 import kerasseq
 from kerasseq.plotting import attention as attention_module
 from kerasseq.plotting import plot_attention, plot_history
-from kerasseq.plotting.attention import MISSING_GLYPH, shown_token
-
-
-def generation(source_tokens, target_tokens, attention="random", text="le chat"):
-    if isinstance(attention, str):
-        weights = np.random.default_rng(0).random((len(target_tokens), len(source_tokens)))
-        attention = weights / weights.sum(axis=1, keepdims=True)
-    return kerasseq.Generation(
-        text=text, score=-0.5, alternatives=[(text, -0.5)], source_tokens=source_tokens, target_tokens=target_tokens,
-        attention=attention,
-    )  # fmt: skip
+from kerasseq.plotting.attention import MISSING_GLYPH
 
 
 def panels(figure):
-    """The axes with a heat map, without the colour bar's."""
+    """The axes with heat maps, without the colour bar."""
     return [axis for axis in figure.axes if axis.images]
 
 
@@ -36,30 +25,32 @@ def labels(axis):
 
 
 def drawn(figure):
-    """The renderer that has drawn the figure."""
+    """Draws the figure. Returns the renderer."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return canvas.get_renderer()
 
 
-CAT = generation(["▁the", "▁c", "at", "</s>"], ["▁le", "▁chat", "</s>"])
+@pytest.fixture
+def cat(generation):
+    return generation(["▁the", "▁c", "at", "</s>"], ["▁le", "▁chat", "</s>"])
 
 
-def test_heat_map_shows_attention_and_tokens():
-    figure = plot_attention(CAT)
+def test_heat_map_of_attention_with_tokens(cat):
+    figure = plot_attention(cat)
     (axis,) = panels(figure)
-    np.testing.assert_array_equal(axis.images[0].get_array(), CAT.attention)
+    np.testing.assert_array_equal(axis.images[0].get_array(), cat.attention)
     assert labels(axis) == [["␣the", "␣c", "at", "END"], ["␣le", "␣chat", "END"]]
     assert list(axis.get_xticks()) == [0, 1, 2, 3]
     assert list(axis.get_yticks()) == [0, 1, 2]
     bottom, top = axis.get_ylim()
-    assert bottom > top  # The first target token on top, as one reads.
+    assert bottom > top  # The first target token is at the top.
     assert (axis.get_xlabel(), axis.get_ylabel(), axis.get_title()) == ("source", "target", "le chat")
     assert [other.get_ylabel() for other in figure.axes if other is not axis] == ["attention weight"]
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
-def test_one_panel_a_generation_on_one_colour_scale(count):
+def test_panels_share_one_colour_scale(generation, count):
     generations = [generation(["▁a"] * (2 + i), ["▁b"] * (3 + i), text=f"number {i}") for i in range(count)]
     figure = plot_attention(generations, title="All")
     assert [axis.get_title() for axis in panels(figure)] == [f"number {i}" for i in range(count)]
@@ -67,20 +58,15 @@ def test_one_panel_a_generation_on_one_colour_scale(count):
         np.testing.assert_array_equal(axis.images[0].get_array(), expected.attention)
     highest = max(expected.attention.max() for expected in generations)
     assert {axis.images[0].get_clim() for axis in panels(figure)} == {(0.0, highest)}
-    assert len(figure.axes) == count + 1  # No empty panel stays, and there is one colour bar.
+    assert len(figure.axes) == count + 1  # No empty panels, and one colour bar.
     assert figure.get_suptitle() == "All"
 
 
-def with_heads(generation, heads=3):
-    weights = np.random.default_rng(1).random((heads, *generation.attention.shape))
-    generation.attention_heads = weights / weights.sum(axis=-1, keepdims=True)
-    return generation
-
-
-def test_one_panel_a_head():
+def test_one_panel_per_head(generation):
+    random = np.random.default_rng(1)
     generations = [
-        with_heads(generation(["▁a", "▁b"], ["▁c"] * 3, text="one"), heads=2),
-        with_heads(generation(["▁d"], ["▁e"] * 2, text="two"), heads=3),
+        generation(["▁a", "▁b"], ["▁c"] * 3, "one", attention_heads=random.dirichlet([1, 1], size=(2, 3))),
+        generation(["▁d"], ["▁e"] * 2, "two", attention_heads=random.dirichlet([1], size=(3, 2))),
     ]
     figure = plot_attention(generations, heads=True)
     titles = ["one (head 1)", "one (head 2)", "two (head 1)", "two (head 2)", "two (head 3)"]
@@ -94,33 +80,18 @@ def test_one_panel_a_head():
     assert [axis.get_title() for axis in panels(plot_attention(generations))] == ["one", "two"]
 
 
-def test_heads_that_are_not_there():
-    with pytest.raises(ValueError, match="The generation at index 1 has no attention heads.*attention='multi_head'"):
-        plot_attention([with_heads(generation(["▁a"], ["▁b"])), CAT], heads=True)
-
-
-def test_weights_of_zero_alone():
-    figure = plot_attention(generation(["▁a"], ["▁b"], np.zeros((1, 1))))
+def test_all_weights_are_zero(generation):
+    figure = plot_attention(generation(["▁a"], ["▁b"], attention=np.zeros((1, 1))))
     assert panels(figure)[0].images[0].get_clim() == (0.0, 1.0)
 
 
-@pytest.mark.parametrize(
-    "token, shown",
-    [
-        ("▁May", "␣May"),
-        ("▁", "␣"),
-        ("</s>", "END"),
-        ("<0xE2>", "<0xE2>"),
-        ("é", "é"),
-        ("\u200b", "\\u200b"),
-        ("a\n", "a\\n"),
-    ],
-)
-def test_shown_token(token, shown):
-    assert shown_token(token) == shown
+def test_token_labels(generation):
+    tokens = ["▁May", "▁", "<0xE2>", "é", "\u200b", "a\n", "</s>"]
+    (axis,) = panels(plot_attention(generation(tokens, tokens)))
+    assert labels(axis) == [["␣May", "␣", "<0xE2>", "é", "\\u200b", "a\\n", "END"]] * 2
 
 
-def test_dollars_and_backslashes_are_no_mathematics(tmp_path):
+def test_dollars_and_backslashes_are_not_mathematics(generation, tmp_path):
     tokens = ["▁$", "x_1$", "\\frac{", "</s>"]
     figure = plot_attention(generation(tokens, tokens, text="$\\frac{$"))
     figure.savefig(tmp_path / "attention.png")
@@ -128,17 +99,15 @@ def test_dollars_and_backslashes_are_no_mathematics(tmp_path):
     assert panels(figure)[0].get_title() == "$\\frac{$"
 
 
-@pytest.mark.parametrize(
-    "tokens", [["▁你", "好", "吗"], ["▁مرحبا", "▁بك"], ["▁été", "Ångström"], ["😀"], ["▁नम", "स्ते"]]
-)
 @pytest.mark.parametrize("ending", ["png", "svg", "pdf"])
-def test_all_scripts_draw_without_warnings(tmp_path, tokens, ending, recwarn):
-    figure = plot_attention(generation(tokens, tokens, text=" ".join(tokens)), title=tokens[0])
+def test_all_scripts_draw_without_warnings(generation, tmp_path, ending, recwarn):
+    scripts = [["▁你", "好", "吗"], ["▁مرحبا", "▁بك"], ["▁été", "Ångström"], ["😀"], ["▁नम", "स्ते"]]
+    figure = plot_attention([generation(tokens, tokens, " ".join(tokens)) for tokens in scripts], title="你好")
     figure.savefig(tmp_path / f"attention.{ending}")
     assert [str(warning.message) for warning in recwarn] == []
 
 
-def test_characters_without_any_font_are_boxes_and_named_once(monkeypatch, caplog):
+def test_characters_without_a_font_are_boxes_and_logged_once(generation, monkeypatch, caplog):
     monkeypatch.setattr(font_manager.fontManager, "ttflist", [])
     with caplog.at_level(logging.WARNING, "kerasseq"):
         figure = plot_attention(generation(["▁你", "好", "a"], ["好"], text="好 a"))
@@ -148,7 +117,7 @@ def test_characters_without_any_font_are_boxes_and_named_once(monkeypatch, caplo
     assert "你 (U+4F60)" in record.getMessage() and "好 (U+597D)" in record.getMessage()
 
 
-def test_sixty_tokens_are_readable():
+def test_sixty_tokens_are_readable(generation):
     tokens = [f"▁word{i}" for i in range(60)]
     figure = plot_attention(generation(tokens, tokens))
     renderer = drawn(figure)
@@ -161,12 +130,12 @@ def test_sixty_tokens_are_readable():
     assert max(figure.get_size_inches()) < 20
 
 
-def test_nothing_overlaps_or_sticks_out_in_a_grid():
+def test_nothing_overlaps_or_leaves_the_page_in_a_grid(generation):
     long = [f"▁longish{i}" for i in range(12)]
     generations = [generation(long[: 5 + i], long[: 9 - i], text="a text of many words " * 5) for i in range(4)]
     figure = plot_attention(generations, title="Four sentences")
     renderer = drawn(figure)
-    assert len(figure.axes) == 5  # the colour bar included
+    assert len(figure.axes) == 5  # including the colour bar
     boxes = [axis.get_tightbbox(renderer) for axis in figure.axes]
     page = figure.bbox
     for index, box in enumerate(boxes):
@@ -175,7 +144,7 @@ def test_nothing_overlaps_or_sticks_out_in_a_grid():
             assert box.x1 <= other.x0 + 1 or other.x1 <= box.x0 + 1 or box.y1 <= other.y0 + 1 or other.y1 <= box.y0 + 1
 
 
-def test_all_cells_are_squares_of_one_size():
+def test_all_cells_are_squares_of_one_size(generation):
     figure = plot_attention([generation(["▁a"] * (2 + 3 * i), ["▁b"] * (9 - i)) for i in range(4)])
     cells = set()
     for axis in panels(figure):
@@ -186,25 +155,38 @@ def test_all_cells_are_squares_of_one_size():
 
 
 @pytest.mark.parametrize(
-    "generations, message",
+    "arguments, message",
     [
-        ([], "at least one Generation"),
-        (generation(["▁a"], ["▁b"], None), "index 0 has no attention.*AttentionSeq2Seq"),
-        ([CAT, generation(["▁a"], ["▁b"], None)], "index 1 has no attention"),
-        (generation(["▁a", "▁b"], ["▁c"], np.ones((2, 1))), r"Expected at index 0: \(1, 2\). Received: \(2, 1\)"),
-        (generation([], [], np.ones((0, 0))), "at least"),
-        ("le chat", "details=True"),
-        (["le chat"], "details=True"),
+        ({"attention": None}, "index 1 has no attention.*AttentionSeq2Seq"),
+        ({"attention": np.ones((2, 1))}, r"Expected at index 1: \(1, 2\). Received: \(2, 1\)"),
+        ({"source_tokens": [], "target_tokens": [], "attention": np.ones((0, 0))}, r"at least \(1, 1\)"),
     ],
 )
-def test_attention_errors(generations, message):
+def test_bad_generations(generation, cat, arguments, message):
+    arguments = {"source_tokens": ["▁a", "▁b"], "target_tokens": ["▁c"], **arguments}
     with pytest.raises(ValueError, match=message):
-        plot_attention(generations)
+        plot_attention([cat, generation(**arguments)])
 
 
-def test_no_global_state():
+@pytest.mark.parametrize(
+    "generations, options, message",
+    [
+        ([], {}, "at least one Generation"),
+        ("le chat", {}, "details=True"),
+        (["le chat"], {}, "details=True"),
+        (None, {"heads": True}, "index 0 has no attention heads.*attention='multi_head'"),
+        (None, {"copies": True}, "index 0 has no generation probability.*PointerGeneratorSeq2Seq"),
+        (None, {"heads": True, "copies": True}, "either heads or copies"),
+    ],
+)
+def test_bad_arguments(cat, generations, options, message):
+    with pytest.raises(ValueError, match=message):
+        plot_attention(cat if generations is None else generations, **options)
+
+
+def test_no_global_state(cat):
     before = dict(matplotlib.rcParams)
-    figure = plot_attention(CAT)
+    figure = plot_attention(cat)
     plot_history({"loss": [1.0]})
     assert dict(matplotlib.rcParams) == before
     assert figure.get_facecolor() == (1.0, 1.0, 1.0, 1.0)  # Opaque, for dark pages.
@@ -212,10 +194,12 @@ def test_no_global_state():
         assert sys.modules["matplotlib.pyplot"].get_fignums() == []
 
 
-def test_importing_needs_no_matplotlib():
-    program = "import sys; sys.modules['matplotlib'] = None; import kerasseq.plotting"
-    path = os.pathsep.join(filter(None, sys.path))
-    subprocess.run([sys.executable, "-c", program], check=True, env={**os.environ, "PYTHONPATH": path})
+def test_importing_needs_no_matplotlib(monkeypatch):
+    monkeypatch.setattr(kerasseq, "plotting", kerasseq.plotting)  # Restored, because the import replaces it.
+    for name in [name for name in sys.modules if name.startswith(("kerasseq.plotting", "matplotlib"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert importlib.import_module("kerasseq.plotting").plot_attention
 
 
 def test_examples():

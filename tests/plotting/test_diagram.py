@@ -10,12 +10,12 @@ BOXES = {"x": ("le chat", 0, 0, "data"), "e": ("RNN", 0, 1), "c": ("context $c$"
 ARROWS = [("x", "e"), ("e", "c", "last state"), ("c", "d")]
 
 
-def test_boxes_stand_at_their_places():
+def test_boxes_have_their_positions():
     figure = plot_diagram(BOXES, ARROWS, title="An encoder-decoder")
     axis = figure.axes[0]
-    places = {text.get_text(): text.get_position() for text in axis.texts}
-    assert {text: places[text] for text, *_ in BOXES.values()} == {text: (x, y) for text, x, y, *_ in BOXES.values()}
-    assert places["last state"] == (0.5, 1.0)
+    positions = {text.get_text(): text.get_position() for text in axis.texts}
+    assert {text: positions[text] for text, *_ in BOXES.values()} == {text: (x, y) for text, x, y, *_ in BOXES.values()}
+    assert positions["last state"] == (0.5, 1.0)
     assert figure.get_suptitle() == "An encoder-decoder"
 
 
@@ -30,15 +30,15 @@ def test_arrows_end_at_the_edges_of_their_boxes():
         extent = arrow.arrow_patch.get_window_extent()
         assert not extent.contains(*axis.transData.transform(BOXES[start][1:3]))
         assert not extent.contains(*axis.transData.transform(BOXES[end][1:3]))
-        # It spans the gap between the two: it comes near to both.
+        # It spans the gap between both boxes.
         assert all(extent.padded(8).overlaps(boxes[BOXES[name][0]]) for name in (start, end))
 
 
 @pytest.mark.parametrize(
     "boxes, arrows, message",
     [
-        ({}, [], "boxes must have a box at least"),
-        ({"a": ("A", 0, 0)}, [("a", "b")], r"Arrows must go from box to box: \['a'\]. Received: \['b'\]"),
+        ({}, [], "boxes must have at least one box"),
+        ({"a": ("A", 0, 0)}, [("a", "b")], r"Arrows must connect boxes: \['a'\]. Received: \['b'\]"),
         ({"a": ("A", 0, 0, "leyer")}, [], "kind of a box must be one of"),
     ],
 )

@@ -21,7 +21,7 @@ def curves(figure):
     }
 
 
-def test_curves_are_the_history():
+def test_curves_of_a_history():
     figure = plot_history(HISTORY, title="Dates")
     assert curves(figure) == {
         "loss": {"training": ([1, 2, 3], [3.0, 2.0, 1.0]), "validation": ([1, 2, 3], [3.5, 2.5, 2.0])},
@@ -59,7 +59,7 @@ def test_keras_history():
     assert drawn["mae"]["validation"] == ([3, 4, 5], history.history["val_mae"])
 
 
-def test_csv_log_draws_what_the_history_draws(tmp_path):
+def test_csv_log_gives_the_same_curves_as_the_history(tmp_path):
     history = fit(callbacks=[keras.callbacks.CSVLogger(tmp_path / "log.csv")])
     from_file = curves(plot_history(tmp_path / "log.csv"))
     assert curves(plot_history(str(tmp_path / "log.csv"))) == from_file
@@ -95,7 +95,7 @@ def test_diverged_training():
 def test_empty_history(history):
     if not isinstance(history, dict):
         history.history, history.epoch = {}, []
-    with pytest.raises(ValueError, match="holds no epoch.*Call fit"):
+    with pytest.raises(ValueError, match="has no epochs.*Call fit"):
         plot_history(history)
 
 
@@ -103,7 +103,7 @@ def test_file_errors(tmp_path):
     with pytest.raises(FileNotFoundError):
         plot_history(tmp_path / "none.csv")
     (tmp_path / "empty.csv").write_text("epoch,loss\n")
-    with pytest.raises(ValueError, match="holds no epoch"):
+    with pytest.raises(ValueError, match="has no epochs"):
         plot_history(tmp_path / "empty.csv")
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
     with pytest.raises(ValueError, match="column 'epoch'"):
@@ -111,7 +111,7 @@ def test_file_errors(tmp_path):
 
 
 @pytest.mark.parametrize("history", [None, 3, [1.0, 2.0]])
-def test_what_is_no_history(history):
+def test_wrong_types(history):
     with pytest.raises(ValueError, match="must be what fit returns"):
         plot_history(history)
 

@@ -1,3 +1,5 @@
+"""Image files of all kinds against Pillow, and files that cannot be decoded."""
+
 import io
 import struct
 import zlib
@@ -59,10 +61,12 @@ NO_IMAGES = {
     "a GIF": written(PHOTO, "GIF"),
     "a BMP": written(PHOTO, "BMP"),
 }
-decode = tf.function(lambda contents: decode_images(contents, SIZE), input_signature=[tf.TensorSpec([None], tf.string)])
+SIGNATURE = [tf.TensorSpec([None], tf.string)]
+decode = tf.function(lambda contents: decode_images(contents, SIZE), input_signature=SIGNATURE)
+decode_two_pixels = tf.function(lambda contents: decode_images(contents, (1, 2)), input_signature=SIGNATURE)
 
 
-def squashed(pixels):
+def resized(pixels):
     """By Pillow's filter of the same kind, which leaves no aliases either: float `(height, width, 3)`."""
     bands = [Image.fromarray(band.astype("float32")) for band in np.moveaxis(pixels, -1, 0)]
     return np.stack([band.resize(SIZE[::-1], Image.Resampling.BILINEAR) for band in bands], axis=-1)
@@ -76,7 +80,7 @@ def test_formats(mode, form):
     content = written(PHOTO.convert(mode), form)
     images, good = decode([content])
     assert good.numpy().tolist() == [True]
-    expected = squashed(np.asarray(Image.open(io.BytesIO(content)).convert("RGB")))
+    expected = resized(np.asarray(Image.open(io.BytesIO(content)).convert("RGB")))
     # Decoders of JPEG may round in their own ways.
     np.testing.assert_allclose(images[0], expected, atol=0.1 if form == "PNG" else 4)
 
@@ -95,7 +99,7 @@ def test_png_of_few_bits(bits, kind, transparent):
         chunks.append(chunk(b"tRNS", bytes(2) if kind == "gray" else bytes(1)))
     row = bytes([0, largest]) if bits == 8 else bytes([largest << (8 - 2 * bits)])
     chunks += [chunk(b"IDAT", zlib.compress(bytes(1) + row)), chunk(b"IEND", b"")]
-    images, good = decode_images(tf.constant([b"\x89PNG\r\n\x1a\n" + b"".join(chunks)]), (1, 2))
+    images, good = decode_two_pixels(tf.constant([b"\x89PNG\r\n\x1a\n" + b"".join(chunks)]))
     colours = {"gray": [[0] * 3, [255] * 3], "palette": [[10, 20, 30], [200, 210, 220]]}[kind]
     if transparent:
         colours[0] = [255] * 3
@@ -113,11 +117,11 @@ def test_sixteen_bits():
     gray = Image.fromarray(SMOOTH[:, :, 0].astype("uint16") * 257)
     images, good = decode([written(gray, "PNG")])
     assert good.numpy().tolist() == [True]
-    np.testing.assert_allclose(images[0], squashed(SMOOTH[:, :, :1].repeat(3, axis=2)), atol=1)
+    np.testing.assert_allclose(images[0], resized(SMOOTH[:, :, :1].repeat(3, axis=2)), atol=1)
 
 
 @pytest.mark.parametrize("gray", [False, True])
-def test_what_is_transparent_shows_white_paper(gray):
+def test_transparent_images_are_shown_on_white(gray):
     opacity = np.linspace(0, 255, 64).astype("uint8")[None].repeat(48, axis=0)
     image = Image.fromarray(np.concatenate([SMOOTH, opacity[:, :, None]], axis=-1), "RGBA")
     pixels = SMOOTH
@@ -125,7 +129,7 @@ def test_what_is_transparent_shows_white_paper(gray):
         image, pixels = image.convert("LA"), np.asarray(image.convert("LA"))[:, :, :1].repeat(3, axis=2)
     share = opacity[:, :, None] / 255
     images, _ = decode([written(image, "PNG")])
-    np.testing.assert_allclose(images[0], squashed(share * pixels + (1 - share) * 255), atol=0.5)
+    np.testing.assert_allclose(images[0], resized(share * pixels + (1 - share) * 255), atol=0.5)
 
 
 def test_one_pixel_and_the_extremes_of_brightness():
@@ -140,13 +144,13 @@ def test_bad_files_are_gray_and_leave_the_others_alone():
     bad_files = [*NO_IMAGES.values(), *DAMAGED_FILES.values()]
     # Bad, good, bad, bad, good, ...
     contents = list(bad_files)
-    places = [1, 5, len(bad_files) + 2]
-    for place, content in zip(places, good_files, strict=True):
-        contents.insert(place, content)
+    rows = [1, 5, len(bad_files) + 2]
+    for row, content in zip(rows, good_files, strict=True):
+        contents.insert(row, content)
     images, good = decode(contents)
-    assert np.flatnonzero(good).tolist() == places
+    assert np.flatnonzero(good).tolist() == rows
     alone, _ = decode(good_files)
-    np.testing.assert_array_equal(images.numpy()[places], alone)
+    np.testing.assert_array_equal(images.numpy()[rows], alone)
     np.testing.assert_array_equal(images.numpy()[~good.numpy()], MID_GRAY)
 
 
@@ -157,7 +161,7 @@ def test_problems():
 
 
 def test_the_largest_image(monkeypatch):
-    monkeypatch.setattr("kerasseq.preprocessing.image_files.MOST_PIXELS", 64 * 48)
+    monkeypatch.setattr("kerasseq.preprocessing.image_files.MAX_PIXELS", 64 * 48)
     wider = written(PHOTO.resize((65, 48)), "JPEG")
     assert image_problems(tf.constant([JPEG, PNG, wider])).numpy().tolist() == [b"", b"", DAMAGED.encode()]
     assert decode_images(tf.constant([JPEG, PNG, wider]), SIZE)[1].numpy().tolist() == [True, True, False]

@@ -1,12 +1,10 @@
-"""Long texts in parts: where they are split, that nothing is lost, and that parts come together again."""
+"""Where long texts are split, that nothing is lost, and that outputs are joined."""
 
 import hypothesis
 import hypothesis.strategies as st
 import pytest
 import tensorflow as tf
 
-import kerasseq
-from kerasseq import TextGenerator
 from kerasseq.preprocessing.long_texts import cut_rows, sentences
 
 SENTENCES = {
@@ -47,6 +45,13 @@ def test_invalid_bytes_are_no_end():
 rows_of_words = st.lists(st.lists(st.integers(1, 9), max_size=12), min_size=1, max_size=5)  # ids of each word of a row
 
 
+@tf.function(input_signature=[
+    tf.RaggedTensorSpec([None, None], tf.int32), *[tf.TensorSpec([None], tf.bool)] * 2, tf.TensorSpec([], tf.int64)
+])  # fmt: skip
+def cut(ids, begins_word, begins_character, limit):
+    return cut_rows(ids, begins_word, begins_character, limit)
+
+
 @hypothesis.settings(deadline=None, max_examples=200)
 @hypothesis.given(rows_of_words, st.integers(1, 12))
 def test_cut_rows(rows, limit):
@@ -60,7 +65,7 @@ def test_cut_rows(rows, limit):
             number += length
         ids.append(row)
     ragged = tf.ragged.constant(ids, tf.int32, ragged_rank=1)
-    parts, owners = cut_rows(ragged, tf.constant(begins, tf.bool), tf.ones(len(begins), tf.bool), limit)
+    parts, owners = cut(ragged, tf.constant(begins, tf.bool), tf.ones(len(begins), tf.bool), limit)
     pieces = parts.to_list()
     assert all(0 < len(piece) <= limit for piece in pieces)
     for row, expected in enumerate(ids):
@@ -109,7 +114,7 @@ def test_parts_of_long_sources(preprocessor):
     ids = inputs["encoder_token_ids"].numpy()
     assert ids.shape[1] <= preprocessor.max_source_length
     assert all(row.tolist().count(3) == 1 for row in ids)
-    words = preprocessor.tokenizers[0].detokenize(
+    words = preprocessor.source_tokenizer.detokenize(
         tf.ragged.constant([[i for i in row if i > 3] for row in ids[1:-1].tolist()], tf.int32)
     )
     joined = " ".join(text.decode() for text, owner in zip(words.numpy(), owners[1:-1], strict=True) if owner == 1)
@@ -131,82 +136,6 @@ def test_ignored_tokens(preprocessor):
     assert preprocessor.remarks(texts)["ignored_tokens"].numpy().tolist() == expected
 
 
-# === In the generator ===
-
-
-def test_generated_in_parts(generator, caplog):
-    """Each sentence is generated as it is alone; with details, which are of one pass, the source is cut."""
-    sentence = "One two three four."
-    alone = generator.generate(sentence)
-    assert generator.generate([f"{sentence} " * 9, "two"]) == [" ".join([alone] * 9), generator.generate("two")]
-    assert "1 of 2 texts are longer than the 24 tokens" in caplog.text and "split into sentences" in caplog.text
-    caplog.clear()
-    generation = generator.generate(f"{sentence} " * 9, details=True)
-    assert generation.ignored_tokens > 0 and len(generation.source_tokens) == 24
-    assert "What is beyond is ignored" in caplog.text
-
-
-def test_prefixes_begin_the_first_part(generator):
-    sentence = "One two three four. "
-    text = generator.generate(sentence * 9, prefixes="zwei")
-    first, rest = generator.generate(sentence, prefixes="zwei"), generator.generate(sentence)
-    assert text == " ".join([first] + [rest] * 8)
-
-
-def test_many_parts_go_through_in_groups(generator, monkeypatch):
-    text = " ".join(f"{first} {second}." for first in ("One", "Two") for second in ("one", "two", "four")) * 5
-    expected = generator.generate(text)
-    monkeypatch.setattr("kerasseq.generation.PARTS_AT_ONCE", 4)
-    smaller = TextGenerator(generator.model, generator.preprocessor, generator.sampler)
-    assert smaller.generate(text) == expected and len(expected.split()) > 10
-
-
-def test_a_part_with_fewer_hypotheses_lends_its_best(generator, monkeypatch):
-    """No rank of a joined output lacks a sentence, though a part has one hypothesis alone."""
-    part = generator._decode_rows
-
-    def one_alone(*arguments):
-        outputs = part(*arguments)
-        lacking = (tf.range(tf.shape(outputs["score"])[0]) == 0)[:, None] & (tf.range(3) > 0)
-        return {
-            "text": tf.where(lacking, "", outputs["text"]), "score": tf.where(lacking, -1e9, outputs["score"]),
-        }  # fmt: skip
-
-    text = tf.constant(["One two three four. " * 9, "two"])
-    expected = generator.decode(text, generator.sampler, 12, hypotheses=3)
-    first = generator.generate("One two three four.", max_length=12)
-    monkeypatch.setattr(generator, "_decode_rows", one_alone)
-    outputs = generator.decode(text, generator.sampler, 12, hypotheses=3)
-    for rank in range(3):
-        joined = outputs["text"][0, rank].numpy().decode()
-        assert joined.startswith(first) and len(joined.split()) >= len(first.split()) * 5
-        assert outputs["score"][0, rank] > -1e6
-    assert expected["text"][1, 0] == outputs["text"][1, 0]
-
-
-def test_cut_on_request(trained_model, preprocessor, tmp_path):
-    cutting = TextGenerator(trained_model, preprocessor, sampler="greedy", long_sources="cut")
-    long = "One two three four. " * 9
-    assert cutting.generate(long) == cutting.generate(long, details=True).text
-    loaded = TextGenerator.load(cutting.export(tmp_path))
-    assert loaded.long_sources == "cut"
-    served = tf.saved_model.load(str(tmp_path / "1")).signatures["greedy"](text=tf.constant([long, "one"]))
-    assert (
-        served["ignored_tokens"].numpy().tolist()
-        == preprocessor.remarks([long, "one"])["ignored_tokens"].numpy().tolist()
-    )
-
-
-def test_unknown_choice(trained_model, preprocessor):
-    with pytest.raises(
-        ValueError, match="long_sources must be one of 'split', 'cut', 'sentences'. Received: long_sources='drop'"
-    ):
-        kerasseq.TextGenerator(trained_model, preprocessor, long_sources="drop")
-
-
-# === Sentence by sentence, and what is too long for a sentence ===
-
-
 def test_every_sentence_apart(preprocessor):
     """Also of texts that fit; one sentence, no sentence, and only spaces stay rows of their own."""
     texts = ["one. Two. Three", "", "four", "  ", "Two three. One."]
@@ -214,22 +143,6 @@ def test_every_sentence_apart(preprocessor):
     assert owners.numpy().tolist() == [0, 0, 0, 1, 2, 3, 4, 4]
     alone = ["one.", "Two.", "Three", "", "four", "  ", "Two three.", "One."]
     tf.debugging.assert_equal(inputs["encoder_token_ids"], preprocessor.encode_source(alone)["encoder_token_ids"])
-
-
-@pytest.mark.slow
-def test_generated_sentence_by_sentence(trained_model, preprocessor, tmp_path):
-    generator = TextGenerator(trained_model, preprocessor, sampler="greedy", long_sources="sentences")
-    texts = ["One two. Three four. Two", "one", ""]
-    expected = [
-        " ".join(generator.generate(sentence) for sentence in ("One two.", "Three four.", "Two")),
-        generator.generate("one"),
-        generator.generate(""),
-    ]
-    assert generator.generate(texts) == expected
-    loaded = TextGenerator.load(generator.export(tmp_path))
-    assert loaded.long_sources == "sentences" and loaded.generate(texts) == expected
-    served = tf.saved_model.load(str(tmp_path / "1")).signatures["greedy"](text=tf.constant(texts))
-    assert [text.decode() for text in served["text"].numpy()] == expected
 
 
 @pytest.mark.parametrize("separator", [". ", "\n", "; ", ": "])

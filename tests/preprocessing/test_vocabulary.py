@@ -1,6 +1,4 @@
-import doctest
 import re
-import sys
 import unicodedata
 
 import pytest
@@ -93,7 +91,7 @@ def test_lone_surrogates_in_the_training_data_are_replaced():
 
 @pytest.mark.parametrize("texts", [[], [""], [" \t\n", ""]])
 def test_no_text(texts):
-    with pytest.raises(ValueError, match="no text that is not empty"):
+    with pytest.raises(ValueError, match="at least one text. Received: none, or only empty ones"):
         train_vocabulary(texts, 300)
 
 
@@ -117,7 +115,7 @@ def test_bad_vocabulary_size(size):
 
 def test_vocabulary_smaller_than_the_characters():
     texts = ["".join(chr(0x4E00 + index) for index in range(100))]
-    with pytest.raises(ValueError, match="vocabulary_size=300 cannot hold the 361") as caught:
+    with pytest.raises(ValueError, match="at least 361.*Received: vocabulary_size=300") as caught:
         train_vocabulary(texts, 300)
     least = int(re.search(r"at least (\d+)", str(caught.value))[1])
     assert sentencepiece.SentencePieceProcessor(model_proto=train_vocabulary(texts, least)).get_piece_size() == least
@@ -126,8 +124,3 @@ def test_vocabulary_smaller_than_the_characters():
 def test_unknown_normalization():
     with pytest.raises(ValueError, match="one of 'nmt_nfkc'.*Received: normalization='nfd'"):
         train_vocabulary(TEXTS, 300, normalization="nfd")
-
-
-def test_examples():
-    result = doctest.testmod(sys.modules["kerasseq.preprocessing.vocabulary"])
-    assert result.attempted and not result.failed

@@ -1,6 +1,5 @@
 """WAV files of all kinds, against the samples they were made of, and what is no WAV file."""
 
-import doctest
 import io
 import struct
 import wave
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasseq.preprocessing import encode_wav, wav
+from kerasseq.preprocessing import encode_wav
 from kerasseq.preprocessing.wav import decode_wavs
 
 RATE = 8_000
@@ -181,11 +180,6 @@ def test_written_files_are_read_back(decode):
         assert (reader.getnchannels(), reader.getsampwidth(), reader.getframerate()) == (1, 2, RATE)
     waveforms, _, _ = decode(tf.constant([encode_wav(samples, RATE)]))
     np.testing.assert_allclose(waveforms[0], np.clip(samples, -1, 1), atol=1e-4)
-
-
-def test_examples():
-    result = doctest.testmod(wav)
-    assert result.attempted and not result.failed
 
 
 @pytest.mark.parametrize(("chunks", "read"), [(10, True), (900, True), (1_100, False)])

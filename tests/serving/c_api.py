@@ -2,10 +2,9 @@
 
 Usage: python c_api.py VERSION_FOLDER < requests.json > answers.json
 
-TensorFlow's C++ loader reads the model through the C API, XLA compilation is switched off, and of TF Text's operations
-only those of `TEXT_LIBRARIES` are known, which released servers link in. Requests are a list of
-`{"signature": name, "inputs": {name: [base64, ...]}}` with string inputs; answers are lists of
-`{name: {"dtype": ..., "values": [...]}}`, with strings in base64.
+TensorFlow's C++ loader reads the model through the C API, without XLA compilation and with those operations of TF Text
+that released servers link (`TEXT_LIBRARIES`). Requests are a list of `{"signature": name, "inputs": {name: [base64,
+...]}}` with string inputs; answers a list of `{name: {"dtype": ..., "values": [...]}}`, with strings in base64.
 """
 
 import base64
@@ -36,7 +35,7 @@ class Buffer(ctypes.Structure):
     _fields_ = [("data", Pointer), ("length", Size), ("deallocator", Pointer)]
 
 
-# Name -> type of the result, types of the arguments.
+# Types of the result and the arguments, by function.
 FUNCTIONS = {
     "TF_NewStatus": (Pointer,),
     "TF_DeleteStatus": (None, Pointer),
@@ -87,7 +86,7 @@ LIBRARY = load_tensorflow()
 
 
 class StatusError(RuntimeError):
-    """What TensorFlow answers instead of a result; `code` is that of its status."""
+    """An error of TensorFlow with its status code."""
 
     def __init__(self, message, code):
         super().__init__(message)
@@ -95,7 +94,7 @@ class StatusError(RuntimeError):
 
 
 def checked(function, *arguments):
-    """Calls a function whose last argument is a status."""
+    """Calls a function with a status as its last argument, and raises a `StatusError` if it fails."""
     status = LIBRARY.TF_NewStatus()
     try:
         result = function(*arguments, status)
@@ -108,7 +107,7 @@ def checked(function, *arguments):
 
 @functools.cache
 def prepare_process():
-    """What the server's main function does before it loads models."""
+    """Prepares the process as the server's main function does."""
     LIBRARY._ZN10tensorflow21DisableXlaCompilationEv()  # `tensorflow::DisableXlaCompilation()`
     text_folder = os.path.dirname(importlib.util.find_spec("tensorflow_text").origin)
     for name in TEXT_LIBRARIES:
@@ -116,7 +115,7 @@ def prepare_process():
 
 
 class ServedModel:
-    """A SavedModel in a session of its own. Several threads may call `run` at once, and none after `close`."""
+    """A SavedModel in its own session. `run` is thread-safe until `close`."""
 
     def __init__(self, folder):
         prepare_process()
@@ -134,7 +133,7 @@ class ServedModel:
         self.signatures = meta_graph_pb2.MetaGraphDef.FromString(serialized).signature_def
 
     def run(self, signature, inputs):
-        """Inputs: lists or object arrays of bytes by name. Returns arrays by name."""
+        """Maps lists or object arrays of bytes by name to arrays by name."""
         signature = self.signatures[signature]
         assert set(inputs) == set(signature.inputs), (sorted(inputs), sorted(signature.inputs))
         sources = (Output * len(inputs))(*(self.output(signature.inputs[name].name) for name in inputs))
@@ -142,7 +141,7 @@ class ServedModel:
         wanted = (Output * len(names))(*(self.output(signature.outputs[name].name) for name in names))
         results = (Pointer * len(names))()
         with contextlib.ExitStack() as stack:
-            # Outputs may share the strings of inputs, so they are read and given back first: last in, first out.
+            # Outputs may share strings with inputs, so the stack frees them first.
             values = (Pointer * len(inputs))(*(stack.enter_context(string_tensor(value)) for value in inputs.values()))
             checked(
                 LIBRARY.TF_SessionRun,
@@ -157,7 +156,7 @@ class ServedModel:
         return Output(LIBRARY.TF_GraphOperationByName(self.graph, operation.encode()), int(index))
 
     def close(self):
-        """Gives the session and its memory back."""
+        """Frees the session."""
         if self.session is not None:
             session, self.session = self.session, None
             checked(LIBRARY.TF_CloseSession, session)
@@ -167,7 +166,7 @@ class ServedModel:
 
 @contextlib.contextmanager
 def string_tensor(values):
-    """A tensor of bytes for as long as the context lasts."""
+    """A context with a tensor of bytes."""
     values = np.array(values, dtype=object)
     tensor = LIBRARY.TF_AllocateTensor(
         tf.string.as_datatype_enum, (Int64 * values.ndim)(*values.shape), values.ndim, values.size * BYTES_OF_STRING
@@ -180,13 +179,13 @@ def string_tensor(values):
     try:
         yield tensor
     finally:
-        for string in strings:  # TF_DeleteTensor frees the array of strings, but not what they point to.
+        for string in strings:  # TF_DeleteTensor frees the array of strings, but not their contents.
             LIBRARY.TF_StringDealloc(string)
         LIBRARY.TF_DeleteTensor(tensor)
 
 
 def array(tensor):
-    """A copy of a tensor that TensorFlow owns."""
+    """Copies a tensor that TensorFlow owns."""
     shape = [LIBRARY.TF_Dim(tensor, axis) for axis in range(LIBRARY.TF_NumDims(tensor))]
     dtype = tf.as_dtype(LIBRARY.TF_TensorType(tensor))
     start = LIBRARY.TF_TensorData(tensor)
@@ -201,7 +200,7 @@ def array(tensor):
 
 
 def plain(values):
-    """An array as JSON: nested lists, strings in base64."""
+    """Converts an array to JSON: nested lists, with strings in base64."""
     if values.dtype != object:
         return {"dtype": values.dtype.name, "values": values.tolist()}
     encoded = [base64.b64encode(value).decode() for value in values.ravel()]

@@ -2,12 +2,13 @@
 
 Usage: python grpc_double.py --port 0 --model NAME=VERSION_FOLDER ... [--label NAME:LABEL=VERSION ...]
 
-As `rest_double.py`: no server for use, never imports kerasseq, and prints a line `{"port": ...}` once it answers.
+Like `rest_double.py`, it never imports kerasseq, and prints a line `{"port": ...}` when it is ready.
 """
 
 import argparse
 import concurrent.futures
 import json
+import sys
 
 import c_api
 import grpc
@@ -62,7 +63,8 @@ def main():
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(PredictionService(models), server)
     port = server.add_insecure_port(f"127.0.0.1:{arguments.port}")
     server.start()
-    print(json.dumps({"port": port}), flush=True)
+    imported = sorted({"kerasseq", "keras_hub", "tensorflow_text"} & set(sys.modules))
+    print(json.dumps({"port": port, "imported": imported}), flush=True)
     server.wait_for_termination()
 
 

@@ -2,11 +2,10 @@
 
 Usage: python rest_double.py --port 0 --model NAME=VERSION_FOLDER ... [--label NAME:LABEL=VERSION ...]
 
-It is no server for use, but lets tests see what a client would see from the real one, where that is not installed. The
-process never imports kerasseq. Once it answers it prints a line `{"port": ...}`. It follows the rules that the server's
-documentation (`g3doc/api_rest.md`) and its sources make public: predict in rows (`instances`) and columns (`inputs`),
-status and metadata, and the refusals with their codes and texts. Left out: classify and regress, batching, inputs that
-are not strings. In texts of refusals that quote JSON, white space may differ from the server's.
+For tests on machines without the real server. The process never imports kerasseq. When ready, it prints a line
+`{"port": ...}`. It follows the server's documentation (`g3doc/api_rest.md`) and source: predict in rows
+(`instances`) and columns (`inputs`), status and metadata, and errors with their codes and messages. Not implemented:
+classify and regress, batching, inputs other than strings. White space in messages that quote JSON may differ.
 """
 
 import argparse
@@ -28,35 +27,15 @@ CHOICE = r"(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
 PREDICT = re.compile(rf"/v1/models/(?P<name>[^/:]+){CHOICE}:(?P<method>classify|regress|predict)", re.IGNORECASE)
 STATUS = re.compile(rf"/v1/models(?:/(?P<name>[^/:]+))?{CHOICE}(?:/(?P<metadata>metadata))?", re.IGNORECASE)
 
-# Escapes in JSON; a surrogate without its other half is in the group.
+# JSON escapes; the group matches lone surrogates.
 ESCAPE = re.compile(r"\\(?:ud[89ab]..\\ud[c-f]..|u(?P<lone>d[89a-f]..)|.)", re.IGNORECASE | re.DOTALL)
 
-# HTTP's code for that of a status; 500 for all others.
+# HTTP status codes by status code of TensorFlow; 500 for all others.
 HTTP_CODES = {
-    1: 499,
-    3: 400,
-    4: 504,
-    5: 404,
-    6: 409,
-    7: 403,
-    8: 429,
-    9: 400,
-    10: 409,
-    11: 400,
-    12: 501,
-    14: 503,
-    16: 401,
-}
-JSON_TYPES = {
-    type(None): "Null",
-    bool: "",
-    dict: "Object",
-    list: "Array",
-    str: "String",
-    int: "Number",
-    float: "Number",
-}
-QUOTED = 256  # characters of JSON in the text of a refusal
+    1: 499, 3: 400, 4: 504, 5: 404, 6: 409, 7: 403, 8: 429, 9: 400, 10: 409, 11: 400, 12: 501, 14: 503, 16: 401,
+}  # fmt: skip
+JSON_TYPES = {type(None): "Null", dict: "Object", list: "Array", str: "String", int: "Number", float: "Number"}
+QUOTED = 256  # characters of JSON in an error message
 
 
 def invalid(text):
@@ -64,7 +43,7 @@ def invalid(text):
 
 
 def quoted(value):
-    """The beginning of a value, for the text of a refusal."""
+    """The beginning of a value, for an error message."""
     return json.dumps(value, ensure_ascii=False)[:QUOTED]
 
 
@@ -72,14 +51,14 @@ def quoted(value):
 
 
 def parse(body):
-    """The JSON object of a request. Strings may hold any bytes, which survive as surrogate escapes."""
+    """Returns the JSON object of a request. Bytes that are not UTF-8 become surrogate escapes."""
     if not body:
         raise invalid("JSON Parse error: The document is empty")
     text = body.decode("utf-8", "surrogateescape").lstrip(" \t\r\n")
     if lone := next((escape for escape in ESCAPE.finditer(text) if escape["lone"]), None):
         raise invalid(f"JSON Parse error: The surrogate pair in string is invalid. at offset: {lone.start()}")
     try:
-        document, _ = json.JSONDecoder().raw_decode(text)  # What follows the object is ignored.
+        document, _ = json.JSONDecoder().raw_decode(text)  # The server ignores what follows the object.
     except json.JSONDecodeError as error:
         offset = len(text[: error.pos].encode("utf-8", "surrogateescape"))
         raise invalid(f"JSON Parse error: {error.msg} at offset: {offset}") from None
@@ -97,7 +76,7 @@ def is_object(value):
 
 
 def string(value):
-    """The bytes of one JSON value."""
+    """Returns the bytes of a JSON value."""
     if isinstance(value, dict):
         if not is_base64(value):
             raise invalid(f"JSON Value: {quoted(value)} not formatted correctly for base64 data")
@@ -113,7 +92,7 @@ def string(value):
 
 
 def tensor(value):
-    """(shape, list of bytes) of nested lists; the first elements say what the shape is."""
+    """Returns (shape, list of bytes) of nested lists. The first elements determine the shape."""
     shape, first = [], value
     while isinstance(first, list):
         shape.append(len(first))
@@ -149,7 +128,7 @@ def array(shape, strings):
 
 
 def inputs_of_rows(rows, names):
-    """Arrays by name from the list `instances`: bare values of one input, or objects by the names of the inputs."""
+    """Returns arrays by name from `instances`: values of a single input, or objects with a value per input."""
     if not isinstance(rows[0], dict) and len(names) > 1:
         raise invalid(
             "instances is a plain list, but expecting list of objects as multiple input tensors required as per "
@@ -188,7 +167,7 @@ def inputs_of_rows(rows, names):
 
 
 def inputs_of_columns(value, names):
-    """Arrays by name from `inputs`: an object by the names of the inputs, or the value of the one input."""
+    """Returns arrays by name from `inputs`: the values of a single input, or an object with the values of each."""
     if not is_object(value):
         if len(names) > 1:
             raise invalid(
@@ -206,10 +185,10 @@ def inputs_of_columns(value, names):
 
 
 def plain(value, as_bytes):
-    """One value of an output, for JSON. The server writes bytes that are no UTF-8 as they are."""
+    """Returns an output value as JSON. The server does not check that strings are UTF-8."""
     if isinstance(value, bytes):
         return {"b64": base64.b64encode(value).decode()} if as_bytes else value.decode("utf-8", "surrogateescape")
-    if isinstance(value, np.floating):  # As few digits as tell it from its neighbours.
+    if isinstance(value, np.floating):  # The fewest digits that identify it.
         return next(number for digits in (6, 9, 17) if same(number := float(f"{value:.{digits}g}"), value))
     return value.item()
 
@@ -219,7 +198,7 @@ def same(number, value):
 
 
 def nested(name, values):
-    """An array, or one value of it, as nested lists."""
+    """Returns an array as nested lists."""
     if isinstance(values, np.ndarray) and values.ndim:
         return [nested(name, inner) for inner in values]
     return plain(values[()] if isinstance(values, np.ndarray) else values, name.endswith("_bytes"))
@@ -286,7 +265,7 @@ def predict(models, choice, body):
 
 
 def status(models, name, version=None, label=None):
-    """All versions, unless one is asked for by its number; a label is not looked at."""
+    """Returns the state of one version or of all. The server ignores labels here."""
     versions = models.versions.get(name, {})
     if version is None and not versions:
         raise Refusal(NOT_FOUND, f"Could not find any versions of model {name}")
@@ -316,7 +295,7 @@ def metadata(models, name, version=None, label=None):
 
 
 def answer(models, verb, path, body):
-    """(HTTP code, JSON) for a request."""
+    """Returns (HTTP status code, JSON) for a request."""
     match = {"POST": PREDICT, "GET": STATUS}[verb].fullmatch(path)
     try:
         if match is None:
@@ -338,8 +317,8 @@ def answer(models, verb, path, body):
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"  # Connections are kept.
-    wbufsize = -1  # Head and body leave together.
+    protocol_version = "HTTP/1.1"  # keeps connections open
+    wbufsize = -1  # sends head and body together
 
     def reply(self):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))

@@ -1,15 +1,15 @@
-"""The models of a server double: by name, version and label, found by the rules of TensorFlow Serving's server core."""
+"""Models of a server double by name, version and label, under the rules of TensorFlow Serving's server core."""
 
 import os
 
 import c_api
 
-# Codes of statuses, which are those of gRPC.
+# Status codes of TensorFlow, which gRPC shares.
 INVALID_ARGUMENT, NOT_FOUND, UNIMPLEMENTED = 3, 5, 12
 
 
 class Refusal(Exception):
-    """What the server answers instead of a result: the code of a status, and its message."""
+    """An error response: a status code and a message."""
 
     def __init__(self, code, message):
         super().__init__(message)
@@ -17,10 +17,10 @@ class Refusal(Exception):
 
 
 class ServedModels:
-    """Loads SavedModels, and finds them.
+    """Loads SavedModels and looks them up.
 
     Args:
-        folders: list of `NAME=VERSION_FOLDER`; the name of the folder is the number of the version.
+        folders: list of `NAME=VERSION_FOLDER`; the folder is named after the version.
         labels: list of `NAME:LABEL=VERSION`.
     """
 
@@ -36,7 +36,7 @@ class ServedModels:
             self.labels[tuple(label.split(":"))] = int(version)
 
     def find(self, name, version=None, label=None):
-        """(version, model): the version, the one with the label, or the latest."""
+        """Returns (version, model) for a version or label; by default for the latest version."""
         if label is not None:
             if (name, label) not in self.labels:
                 raise Refusal(INVALID_ARGUMENT, f"Unrecognized servable version label: {label}")

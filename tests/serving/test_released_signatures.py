@@ -1,6 +1,7 @@
-"""Every signature of every released model, in TensorFlow's C++ loader and a process without kerasseq, as in process."""
+"""Every signature of every released model, in TensorFlow's C++ loader without kerasseq, compared with the generator."""
 
 import base64
+import functools
 import json
 import os
 import pathlib
@@ -11,11 +12,13 @@ import numpy as np
 import pytest
 
 import kerasseq
-from kerasseq.exported import versions
+from kerasseq.export.versions import versions
+
+pytestmark = pytest.mark.exports
 
 RELEASES = pathlib.Path(__file__).resolve().parents[2] / "saved_models"
 C_API = pathlib.Path(__file__).parent / "c_api.py"
-SIGNATURES = {"serving_default": None, "greedy": "greedy", "nbest": None, "attention": None}
+SIGNATURES = ["serving_default", "greedy", "nbest", "attention"]
 TOLERANCE = 1e-3
 SHORT = [
     b"The train leaves at seven o'clock.",
@@ -27,18 +30,14 @@ SHORT = [
 LONG = [b"The old man never talks to us. " * 20 + b"Mr. Smith paid $3.5 million! " * 10, b"Thank you."]
 
 
-def greedy_with_rules(generator):
-    return kerasseq.samplers.GreedySampler(**generator.sampler.rules())
-
-
 @pytest.fixture(scope="module", params=["translation_en_fr", "summarization_en"])
 def released(request):
-    """The generator, and a function from a signature and a kind of request to the answer of the fresh process."""
+    """(generator, answer, expected): two functions that return the outputs of a served signature and of `generate`."""
     version = RELEASES / request.param / str(max(versions(RELEASES / request.param)))
+    cases = [(signature, sources) for signature in SIGNATURES for sources in (SHORT, LONG)]
     requests = [
-        {"signature": signature, "inputs": {"text": [base64.b64encode(text).decode() for text in texts]}}
-        for signature in SIGNATURES
-        for texts in (SHORT, LONG)
+        {"signature": signature, "inputs": {"text": [base64.b64encode(text).decode() for text in sources]}}
+        for signature, sources in cases
     ]
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"}
     environment.pop("PYTHONPATH", None)
@@ -47,59 +46,62 @@ def released(request):
     assert run.returncode == 0, run.stderr[-3_000:]
     served = json.loads(run.stdout)
     assert "kerasseq" not in served["imported"] and set(served["signatures"]) >= set(SIGNATURES)
+    generator = kerasseq.TextGenerator.load(version)
 
-    def answer(signature, kind):
-        found = served["answers"][2 * list(SIGNATURES).index(signature) + (kind == "long")]
-        texts = [[decoded(text) for text in np.ravel(row)] for row in found["text"]["values"]]
-        return found, texts, np.array(found["score"]["values"]).reshape(len(texts), -1)
+    def answer(signature, sources):
+        outputs = served["answers"][cases.index((signature, sources))]
+        texts = [[decoded(text) for text in np.ravel(row)] for row in outputs["text"]["values"]]
+        return outputs, texts, np.array(outputs["score"]["values"]).reshape(len(texts), -1)
 
-    return kerasseq.TextGenerator.load(version), answer
+    @functools.cache
+    def expected(is_greedy, is_long, details):
+        constraints = generator.sampler.constraints
+        sampler = kerasseq.search.GreedySampler(constraints=constraints) if is_greedy else None
+        return generator.generate(LONG if is_long else SHORT, sampler, details=details)
+
+    return generator, answer, expected
 
 
 def decoded(text):
     return base64.b64decode(text).decode("utf-8")
 
 
-def near_tie(scores):
+def has_ties(scores):
     return any(first - second <= TOLERANCE for first, second in zip(scores, scores[1:], strict=False))
 
 
 @pytest.mark.parametrize("signature", SIGNATURES)
 def test_short_sources(released, signature):
-    generator, answer = released
-    found, texts, scores = answer(signature, "short")
-    sampler = greedy_with_rules(generator) if signature == "greedy" else None
-    for row, generation in enumerate(generator.generate(SHORT, sampler, details=True)):
-        expected = generation.alternatives if signature == "nbest" else generation.alternatives[:1]
-        found_count = len(expected)
-        np.testing.assert_allclose(scores[row][:found_count], [score for _, score in expected], atol=TOLERANCE)
-        assert (scores[row][found_count:] < -1e8).all()  # A search may find fewer hypotheses than it could.
-        if not near_tie([score for _, score in generation.alternatives]):
-            assert texts[row][:found_count] == [text for text, _ in expected]
+    _, answer, expected = released
+    outputs, texts, scores = answer(signature, SHORT)
+    for row, generation in enumerate(expected(signature == "greedy", is_long=False, details=True)):
+        hypotheses = generation.alternatives if signature == "nbest" else generation.alternatives[:1]
+        found = len(hypotheses)
+        np.testing.assert_allclose(scores[row][:found], [score for _, score in hypotheses], atol=TOLERANCE)
+        assert (scores[row][found:] < -1e8).all()  # A search may find fewer hypotheses than its width.
+        if not has_ties([score for _, score in generation.alternatives]):
+            assert texts[row][:found] == [text for text, _ in hypotheses]
         if signature == "attention":
-            tokens = [
-                [decoded(token) for token in found[side]["values"][row]] for side in ("target_tokens", "source_tokens")
-            ]
             targets, sources = generation.attention.shape
-            assert tokens[0][:targets] == generation.target_tokens and not any(tokens[0][targets:])
-            assert tokens[1][:sources] == generation.source_tokens and not any(tokens[1][sources:])
-            weights = np.array(found["attention"]["values"][row])
+            for side, length in {"target_tokens": targets, "source_tokens": sources}.items():
+                tokens = [decoded(token) for token in outputs[side]["values"][row]]
+                assert tokens[:length] == getattr(generation, side) and not any(tokens[length:])
+            weights = np.array(outputs["attention"]["values"][row])
             np.testing.assert_allclose(weights[:targets, :sources], generation.attention, atol=TOLERANCE)
-            assert found["ignored_tokens"]["values"][row] == generation.ignored_tokens == 0
+            assert outputs["ignored_tokens"]["values"][row] == generation.ignored_tokens == 0
 
 
 @pytest.mark.parametrize("signature", SIGNATURES)
 def test_long_sources(released, signature):
-    """The texts of `generate`, in parts; where the signature has no parts, with the number of what was not read."""
-    generator, answer = released
-    found, texts, _ = answer(signature, "long")
+    """All signatures split long sources, except `attention`, which reports how many tokens it ignores."""
+    generator, answer, expected = released
+    outputs, texts, _ = answer(signature, LONG)
+    best = [row[0] for row in texts]
     if signature == "attention":
-        generations = generator.generate(LONG, details=True)
-        assert [row[0] for row in texts] == [generation.text for generation in generations]
+        assert best == [generation.text for generation in expected(False, is_long=True, details=True)]
         length = int(generator.preprocessor.tokenize(LONG, "source").row_lengths()[0])
-        assert found["ignored_tokens"]["values"] == [length - generator.preprocessor.max_source_length, 0]
-        return
-    sampler = greedy_with_rules(generator) if signature == "greedy" else None
-    expected = generator.generate(LONG, sampler)
-    assert [row[0] for row in texts] == expected
-    assert len(expected[0]) > 3 * len(expected[1])
+        assert outputs["ignored_tokens"]["values"] == [length - generator.preprocessor.max_source_length, 0]
+    else:
+        assert len(best[0]) > 3 * len(best[1])
+        if signature != "greedy":  # The search differs, the split is the same.
+            assert best == expected(False, is_long=True, details=False)

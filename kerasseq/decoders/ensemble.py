@@ -1,0 +1,89 @@
+"""A decoder of decoders."""
+
+import keras
+from keras import ops
+
+from kerasseq.decoders.base import Decoder
+
+
+@keras.saving.register_keras_serializable(package="kerasseq")
+class EnsembleDecoder(Decoder):
+    """Averages the distributions of several decoders: the logits are `log (1/n sum_i softmax(logits_i))`.
+
+    The context is that of `kerasseq.encoders.EnsembleEncoder`: each decoder reads the outputs of its own encoder. The
+    attention weights are the mean of the members' where all have them for memories of the same length, and so is the
+    generation probability.
+
+    Args:
+        decoders: list of `Decoder`s of one vocabulary.
+        average_attention: bool, whether the members attend to memories of the same length.
+        name: str.
+
+    Call arguments and results are those of `Decoder`.
+
+    Source: Sutskever et al. 2014, section 3.6, for ensembles of translation models.
+    """
+
+    def __init__(self, decoders: list[Decoder], average_attention: bool = True, name: str = "decoder", **kwargs):
+        super().__init__(autocast=False, name=name, **kwargs)
+        self.decoders = list(decoders)
+        self.average_attention = average_attention
+        self.vocabulary_size = self.decoders[0].vocabulary_size
+        self.has_attention = average_attention and all(decoder.has_attention for decoder in self.decoders)
+        self.copies = any(decoder.copies for decoder in self.decoders)
+
+    def build(self, decoder_token_ids_shape, context_shape):
+        for decoder, member in zip(self.decoders, member_contexts(context_shape), strict=True):
+            if not decoder.built:
+                decoder.build(decoder_token_ids_shape, member)
+
+    def start(self, context):
+        members = member_contexts(context)
+        pairs = [decoder.start(member) for decoder, member in zip(self.decoders, members, strict=True)]
+        states, constants = zip(*pairs, strict=True)
+        return {"members": list(states)}, {"members": list(constants)}
+
+    def step(self, token_ids, state, constants):
+        members = zip(self.decoders, state["members"], constants["members"], strict=True)
+        outputs = [decoder.step(token_ids, *parts) for decoder, *parts in members]
+        return {**self.mean(outputs), "state": {"members": [output["state"] for output in outputs]}}
+
+    def call(self, decoder_token_ids, context, training=False):
+        members = zip(self.decoders, member_contexts(context), strict=True)
+        return self.mean([decoder(decoder_token_ids, member, training=training) for decoder, member in members])
+
+    def mean(self, outputs):
+        """The results of an ensemble from those of its members."""
+        log_probabilities = ops.stack([ops.log_softmax(output["logits"], axis=-1) for output in outputs])
+        mean = {"logits": ops.logsumexp(log_probabilities, axis=0) - ops.log(float(len(outputs)))}
+        names = ["attention"] if self.has_attention else []
+        if all(decoder.copies for decoder in self.decoders):
+            names.append("generation_probability")
+        for name in names:
+            mean[name] = ops.mean(ops.stack([output[name] for output in outputs]), axis=0)
+        return mean
+
+    def compute_output_spec(self, decoder_token_ids, context, training=False):
+        outputs = super().compute_output_spec(decoder_token_ids, context)
+        if not all(decoder.copies for decoder in self.decoders):
+            outputs.pop("generation_probability", None)
+        return outputs
+
+    def get_config(self):
+        members = []
+        for decoder in self.decoders:
+            config = keras.saving.serialize_keras_object(decoder)
+            config.pop("build_config", None)
+            members.append(config)
+        return {**super().get_config(), "decoders": members, "average_attention": self.average_attention}
+
+    @classmethod
+    def from_config(cls, config):
+        members = [keras.saving.deserialize_keras_object(member) for member in config["decoders"]]
+        return cls(**{**config, "decoders": members})
+
+
+def member_contexts(context):
+    """The context of each member: the inputs of the encoder, which all share, and the outputs of its own encoder."""
+    inputs = {name: value for name, value in context.items() if name.startswith("encoder_")}
+    return [{**inputs, **member} for member in context["members"]]

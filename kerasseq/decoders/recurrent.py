@@ -1,0 +1,184 @@
+"""Recurrent decoders, with and without attention."""
+
+import keras
+from keras import layers, ops
+
+from kerasseq.arguments import check_positive_integer, check_share
+from kerasseq.decoders.base import Decoder
+from kerasseq.decoders.bridge import Bridge
+from kerasseq.decoders.heads import token_embedding, vocabulary_head
+from kerasseq.decoders.placements import Options, get_placement
+from kerasseq.layers.attention import make_attention
+from kerasseq.layers.pointer_generator import PointerGenerator
+
+
+@keras.saving.register_keras_serializable(package="kerasseq")
+class RecurrentDecoder(Decoder):
+    """A stack of recurrent layers that may attend to the memory in every step.
+
+    Placements of the attention:
+
+    - `"after"`: the top layer's state attends, and `h~ = tanh(W_c [c; h] + b)` (Luong et al. 2015, equation 5) is the
+      feature. Training works on whole sequences.
+    - `"input_feeding"`: the same, and h~ is an input of the next step (Luong et al. 2015, section 3.3). Training loops
+      over all layers and the attention.
+    - `"inside"`: the first layer's previous state attends, its cell reads the context, and `tanh(W [h; c; y] + b)` is
+      the feature, with the previous token y (a tanh in place of the maxout of Bahdanau et al. 2015, A.2.2). Training
+      loops over the first layer and the attention.
+
+    Args:
+        vocabulary_size: int, number of target token ids.
+        embedding_dim: int, size of the token embeddings.
+        units: int, size of each state, of the keys and of the attentional hidden state.
+        cell: name of a cell: `"simple_rnn"`, `"lstm"` or `"gru"`.
+        num_layers: int, number of stacked recurrent layers.
+        attention: a name as in `kerasseq.models.AttentionSeq2Seq`. Default: no attention.
+        placement: `"after"`, `"input_feeding"` or `"inside"`. Default: `"inside"` for `"bahdanau"`, `"location"` and
+            `"monotonic"`, else `"after"`.
+        num_heads: int, for `"multi_head"`.
+        bridge: the initial states, see `kerasseq.decoders.Bridge`.
+        residual: bool, whether each layer from the second on adds its input to its output.
+        dropout: float in [0, 1), share of units dropped after the embedding, between layers and before the logits.
+        tie_embeddings: bool, whether the logits share the embedding's matrix; the attentional hidden state then has the
+            size `embedding_dim`, and without attention a dense layer maps the outputs to it where sizes differ.
+        copy: bool, whether source tokens are copied, see `kerasseq.models.PointerGeneratorSeq2Seq`. The logits are then
+            log-probabilities. The generation probability depends on the readout (see above; for input feeding h~) and
+            the previous token, and the attentional hidden state is linear in the readout (See et al. 2017, equations 4
+            and 8).
+        name: str.
+
+    Call arguments and results are those of `Decoder`.
+
+    Raises:
+        ValueError: for an unknown cell, attention, placement or bridge, heads that do not divide the units, `"dot"` with
+            a memory of another size than the states, or copying without attention.
+    """
+
+    def __init__(
+        self,
+        vocabulary_size: int,
+        embedding_dim: int,
+        units: int,
+        cell: str = "lstm",
+        num_layers: int = 1,
+        attention: str | None = None,
+        placement: str | None = None,
+        num_heads: int = 4,
+        bridge: str | None = None,
+        residual: bool = False,
+        dropout: float = 0.0,
+        tie_embeddings: bool = False,
+        copy: bool = False,
+        name: str = "decoder",
+        **kwargs,
+    ):
+        super().__init__(autocast=False, name=name, **kwargs)
+        sizes = {
+            "vocabulary_size": vocabulary_size, "embedding_dim": embedding_dim, "units": units,
+            "num_layers": num_layers, "num_heads": num_heads,
+        }  # fmt: skip
+        for argument, value in sizes.items():
+            check_positive_integer(argument, value)
+        check_share("dropout", dropout)
+        if copy and attention is None:
+            raise ValueError("copy=True copies tokens by attention. Received: attention=None.")
+        self.options = {
+            **sizes, "cell": cell, "attention": attention, "placement": placement, "bridge": bridge,
+            "residual": residual, "dropout": dropout, "tie_embeddings": tie_embeddings, "copy": copy,
+        }  # fmt: skip
+        self.vocabulary_size = vocabulary_size
+        self.has_attention = attention is not None
+        self.has_heads = attention == "multi_head"
+        self.copies = copy
+
+        # === Layers ===
+        self.bridge = Bridge(units, cell, num_layers, bridge, name="bridge")
+        self.embedding = token_embedding(vocabulary_size, embedding_dim, tie_embeddings)
+        self.embedding_dropout = layers.Dropout(dropout, name="embedding_dropout")
+        self.attention = make_attention(attention, units, num_heads) if attention is not None else None
+        options = Options(units, cell, num_layers, residual, dropout, embedding_dim if tie_embeddings else units)
+        make_placement = get_placement(placement, attention)
+        self.placement = make_placement(options, self.attention, "linear" if copy else "tanh", name="placement")
+        projects = attention is None and tie_embeddings and units != embedding_dim
+        self.to_embedding = layers.Dense(embedding_dim, name="to_embedding") if projects else None
+        self.logits = None if tie_embeddings else vocabulary_head(vocabulary_size)
+        self.pointer_generator = PointerGenerator(name="pointer_generator") if copy else None
+
+    def build(self, decoder_token_ids_shape, context_shape):
+        embedding_dim, units = self.options["embedding_dim"], self.options["units"]
+        batch, target = decoder_token_ids_shape
+        memory_shape = tuple(context_shape["memory"])
+        self.bridge.build(context_shape["states"])
+        self.embedding.build((batch, target))
+        constants_shape, readout_dim = {}, units
+        if self.attention is not None:
+            self.attention.build_projections(memory_shape)
+            context_dim = self.attention.context_dim(memory_shape[-1])
+            keys_dim = memory_shape[-1] if self.options["attention"] == "dot" else units
+            constants_shape = {
+                "keys": (*memory_shape[:-1], keys_dim), "values": (*memory_shape[:-1], context_dim),
+            }  # fmt: skip
+            readout_dim = units + context_dim
+        self.placement.build((batch, target, embedding_dim), None, constants_shape)
+        features_dim = self.placement.options.attentional_units if self.attention is not None else units
+        if self.to_embedding is not None:
+            self.to_embedding.build((batch, target, units))
+        if self.logits is not None:
+            self.logits.build((batch, target, features_dim))
+        if self.pointer_generator is not None:
+            if self.options["placement"] == "input_feeding":
+                readout_dim = features_dim
+            self.pointer_generator.build(None, None, (batch, target, readout_dim + embedding_dim), None)
+
+    def start(self, context):
+        states = self.placement.initial_state(self.bridge(context["states"]), context["memory_mask"])
+        constants = {}
+        if self.attention is not None:
+            constants = {**self.attention.prepare(context["memory"]), "memory_mask": context["memory_mask"]}
+        if self.copies:
+            constants["source_token_ids"] = context["encoder_token_ids"]
+        return states, constants
+
+    def run(self, token_ids, state, constants, training=False):
+        """Several steps under teacher forcing: `token_ids (batch, steps)` -> the results of a call, and the state."""
+        embedded = self.embedding_dropout(self.embedding(token_ids), training=training)
+        features, readout, weights, state = self.placement(embedded, state, constants, training=training)
+        if self.to_embedding is not None:
+            features = self.to_embedding(features)
+        if self.logits is not None:
+            logits = self.logits(features)
+        else:  # float32 under mixed precision too
+            logits = ops.cast(self.embedding(features, reverse=True), "float32")
+        outputs = {"logits": logits}
+        if self.has_heads:
+            outputs["attention_heads"] = weights
+        if self.has_attention:
+            outputs["attention"] = ops.mean(weights, axis=1) if self.has_heads else weights
+        if self.copies:
+            features = ops.concatenate([*readout, embedded], axis=-1)
+            outputs["logits"], outputs["generation_probability"] = self.pointer_generator(
+                logits, outputs["attention"], features, constants["source_token_ids"]
+            )
+        return outputs, state
+
+    def step(self, token_ids, state, constants):
+        outputs, state = self.run(token_ids[:, None], state, constants)
+        time_axes = {"attention_heads": 2}
+        outputs = {name: ops.squeeze(value, axis=time_axes.get(name, 1)) for name, value in outputs.items()}
+        return {**outputs, "state": state}
+
+    def call(self, decoder_token_ids, context, training=False):
+        state, constants = self.start(context)
+        outputs, _ = self.run(decoder_token_ids, state, constants, training=training)
+        return outputs
+
+    def compute_output_spec(self, decoder_token_ids, context, training=False):
+        outputs = super().compute_output_spec(decoder_token_ids, context)
+        if self.has_heads:
+            batch, target, source = outputs["attention"].shape
+            shape = (batch, self.options["num_heads"], target, source)
+            outputs["attention_heads"] = keras.KerasTensor(shape, dtype="float32")
+        return outputs
+
+    def get_config(self):
+        return {**super().get_config(), **self.options}

@@ -1,0 +1,18 @@
+"""Encoders: a source becomes a memory, its mask and final states. One file a kind of source."""
+
+from kerasseq.encoders.base import Encoder
+from kerasseq.encoders.ensemble import EnsembleEncoder
+from kerasseq.encoders.frames import FramesEncoder
+from kerasseq.encoders.images import FeatureEncoder, ImageEncoder, ImageFeatures, image_features
+from kerasseq.encoders.recurrent import RecurrentEncoder
+
+__all__ = [
+    "Encoder",
+    "EnsembleEncoder",
+    "FeatureEncoder",
+    "FramesEncoder",
+    "ImageEncoder",
+    "ImageFeatures",
+    "RecurrentEncoder",
+    "image_features",
+]

@@ -1,0 +1,80 @@
+"""The contract of encoders."""
+
+import keras
+
+from kerasseq.types import Tensor
+
+
+class Encoder(keras.Model):
+    """A functional model from a source to a memory.
+
+    Args:
+        inputs: dict of symbolic inputs by name: `encoder_token_ids (batch, source)` for texts.
+        outputs: dict of symbolic outputs: `memory (batch, source, dim)`; `memory_mask (batch, source)`, bool, true for
+            real positions; and `states`, a list with a dict for each layer: the final states by the names that the
+            decoder's cell uses, `{"hidden": (batch, dim)}`, and for LSTMs `"cell"`. An encoder without recurrence
+            gives a summary of the source in place of the hidden state.
+        stride: int, number of source steps for each position of the memory.
+        vocabulary_size: int, number of source token ids. `None` where sources are not tokens.
+        name: str.
+
+    Example:
+
+    >>> import keras, kerasseq
+    >>> ids = keras.Input((None,), dtype="int32", name="encoder_token_ids")
+    >>> memory = keras.layers.Embedding(100, 16)(ids)
+    >>> outputs = {
+    ...     "memory": memory,
+    ...     "memory_mask": kerasseq.layers.PaddingMask()(ids),
+    ...     "states": [{"hidden": keras.layers.GlobalMaxPooling1D()(memory)}],
+    ... }
+    >>> encoder = kerasseq.encoders.Encoder({"encoder_token_ids": ids}, outputs, vocabulary_size=100)
+    >>> decoder = kerasseq.decoders.RecurrentDecoder(120, embedding_dim=16, units=32, attention="luong")
+    >>> model = kerasseq.Seq2Seq(encoder, decoder)
+    >>> model.output.shape
+    (None, None, 120)
+    """
+
+    def __init__(
+        self,
+        inputs: dict[str, Tensor],
+        outputs: dict[str, Tensor],
+        stride: int = 1,
+        vocabulary_size: int | None = None,
+        name: str = "encoder",
+    ):
+        missing = {"memory", "memory_mask", "states"} - set(outputs)
+        if missing:
+            raise ValueError(
+                f"An encoder has the outputs 'memory', 'memory_mask' and 'states'. Missing: {sorted(missing)}. "
+                f"Received: {sorted(outputs)}."
+            )
+        super().__init__(inputs=inputs, outputs=outputs, name=name)
+        self.stride = stride
+        self.vocabulary_size = vocabulary_size
+
+    @property
+    def memory_dim(self) -> int:
+        """The size of a memory vector."""
+        return self.output["memory"].shape[-1]
+
+    def get_config(self):
+        # The encoders of kerasseq serialize the arguments of their constructors; this one only has its graph.
+        graph = keras.Model(self.input, self.output, name=self.name)
+        return {
+            "graph": keras.saving.serialize_keras_object(graph),
+            "stride": self.stride,
+            "vocabulary_size": self.vocabulary_size,
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        if "graph" not in config:
+            return cls(**config)
+        graph = keras.saving.deserialize_keras_object(config["graph"], custom_objects)
+        options = {name: value for name, value in config.items() if name != "graph"}
+        return cls(graph.input, graph.output, **options)
+
+
+keras.saving.register_keras_serializable(package="kerasseq")(Encoder)

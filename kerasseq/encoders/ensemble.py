@@ -1,0 +1,46 @@
+"""An encoder of encoders."""
+
+import keras
+
+from kerasseq.encoders.base import Encoder
+
+
+@keras.saving.register_keras_serializable(package="kerasseq")
+class EnsembleEncoder(Encoder):
+    """Encodes one source with several encoders.
+
+    Args:
+        encoders: list of `Encoder`s with the same inputs.
+        name: str.
+
+    A functional model from the inputs of its members to `members`, a list of their outputs; `memory`, `memory_mask` and
+    `states` are those of the first member. The stride is the smallest of theirs.
+    """
+
+    def __init__(self, encoders: list[Encoder], name: str = "encoder"):
+        inputs = {
+            key: keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=key)
+            for key, tensor in encoders[0].input.items()
+        }
+        # A functional model needs a name of its own for each of its parts.
+        members = [
+            keras.Model(encoder.input, encoder.output, name=f"member_{index}")(inputs)
+            for index, encoder in enumerate(encoders)
+        ]
+        super().__init__(
+            inputs=inputs,
+            outputs={**members[0], "members": members},
+            stride=min(encoder.stride for encoder in encoders),
+            vocabulary_size=encoders[0].vocabulary_size,
+            name=name,
+        )
+        self.encoders = encoders
+
+    def get_config(self):
+        members = [keras.saving.serialize_keras_object(encoder) for encoder in self.encoders]
+        return {"encoders": members, "name": self.name}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        members = [keras.saving.deserialize_keras_object(member, custom_objects) for member in config["encoders"]]
+        return cls(members, name=config["name"])

@@ -1,0 +1,102 @@
+"""`assets.extra/kerasseq.json`: the configuration of an exported generator, its weights, and digests of all files.
+
+Format 2, of kerasseq 0.3:
+
+- `format`: 2.
+- `generator`: the arguments of `TextGenerator`: the serialized `model` (its parts and their arguments), `preprocessor`
+  and `sampler`, and `max_length`, `long_sources` and `name`.
+- `weights`: the name and shape of each weight, in the order of the checkpoint in `variables/`.
+- `files`: the SHA-256 of each file. `digest`: that of the rest of the description.
+"""
+
+import hashlib
+import json
+import os
+from typing import Any
+
+from kerasseq.export.warm_up import WARM_UP_FILE, read_warm_up
+
+FORMAT = 2
+CONFIG_FILE = "kerasseq.json"
+EXTRA = "assets.extra"
+VARIABLES = ("variables.index", "variables.data-00000-of-00001")
+
+
+def digests(folder: str) -> dict[str, str]:
+    """The SHA-256 of each file in a version's folder, by its path there.
+
+    The description, which holds them, has a digest of its own. Warm-up requests are left out: their records have
+    checksums, and users may replace them.
+    """
+    left_out = [os.path.join(EXTRA, name) for name in (CONFIG_FILE, WARM_UP_FILE)]
+    paths = [os.path.join(base, name) for base, _, names in os.walk(folder) for name in names]
+    names = sorted(os.path.relpath(path, folder) for path in paths)
+    return {name: sha256(os.path.join(folder, name)) for name in names if name not in left_out}
+
+
+def sha256(path: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest(description: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
+
+
+def write_description(folder: str, description: dict[str, Any]) -> None:
+    """Writes `kerasseq.json` in one step, with its format and a digest of itself."""
+    path = os.path.join(folder, EXTRA, CONFIG_FILE)
+    description = json.loads(json.dumps({"format": FORMAT, **description}))  # As it will be read: keys are strings.
+    with open(f"{path}.part", "w", encoding="utf-8") as file:
+        json.dump({**description, "digest": digest(description)}, file, separators=(",", ":"))
+    os.replace(f"{path}.part", path)
+
+
+def read_description(folder: str) -> dict[str, Any]:
+    """The description of an export, after checking that all its files are complete and unchanged.
+
+    Raises:
+        ValueError: if the folder is not an export, its format is not that of this release, or a file is missing or
+            damaged.
+    """
+    config_file = os.path.join(folder, EXTRA, CONFIG_FILE)
+    if not os.path.exists(config_file):
+        raise ValueError(
+            f"Expected a version folder written by kerasseq's export, with {EXTRA}/{CONFIG_FILE}, or the folder above "
+            f"it. Received: {folder}, which has none."
+        )
+    try:
+        with open(config_file, encoding="utf-8") as file:
+            description = json.load(file)
+        found = description.get("format", 1)
+    except (ValueError, AttributeError) as error:
+        raise damaged(config_file, error) from error
+    if found != FORMAT:
+        release = "kerasseq 0.2 reads it." if found == 1 else "A later release of kerasseq reads it."
+        raise ValueError(f"{config_file} must have format {FORMAT}. Received: format {found}. {release}")
+    try:
+        written = description.pop("digest")
+        if digest(description) != written:
+            raise ValueError("its digest does not match")
+        files = description["files"]
+        description["generator"]["model"], description["weights"][0]["name"]
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise damaged(config_file, error) from error
+    needed = {*files, *(os.path.join("variables", name) for name in VARIABLES)}
+    if missing := sorted(name for name in needed if not os.path.exists(os.path.join(folder, name))):
+        raise ValueError(
+            f"{folder} is incomplete. Missing: {', '.join(missing)}. Copy the version folder again, with all its files."
+        )
+    if changed := [name for name, value in files.items() if sha256(os.path.join(folder, name)) != value]:
+        raise ValueError(
+            f"{folder} is damaged: {', '.join(changed)} is not what was exported. Copy the version folder again."
+        )
+    if os.path.exists(os.path.join(folder, EXTRA, WARM_UP_FILE)):
+        read_warm_up(os.path.join(folder, EXTRA))
+    return description
+
+
+def damaged(config_file, error):
+    return ValueError(
+        f"{config_file} is damaged: {type(error).__name__}: {error}. Copy the version folder again, or export it again."
+    )

@@ -1,0 +1,68 @@
+"""Loads exported versions."""
+
+import os
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from kerasseq.export.description import EXTRA, read_description
+from kerasseq.export.versions import versions
+from kerasseq.seq2seq import Seq2Seq, weights_by_name
+
+
+def load_parts(path: str) -> dict[str, Any]:
+    """The parts of an exported generator, with the exported weights.
+
+    Args:
+        path: str, a version's folder, or a model's folder, whose highest version is loaded.
+
+    Returns:
+        dict of the arguments of `kerasseq.TextGenerator`.
+
+    Raises:
+        ValueError: if the folder is not an export of kerasseq, its format is not that of this release, a file is
+            missing or damaged, or its weights do not fit its configuration.
+    """
+    if not os.path.exists(os.path.join(path, "saved_model.pb")) and versions(path):
+        path = os.path.join(path, str(max(versions(path))))
+    description = read_description(path)
+    generator = description["generator"]
+    parts = {name: keras.saving.deserialize_keras_object(generator[name]) for name in ("preprocessor", "sampler")}
+    parts["preprocessor"].load_assets(os.path.join(path, EXTRA))
+    model = keras.saving.deserialize_keras_object(generator["model"])
+    load_weights(model, description["weights"], path)
+    return {**generator, **parts, "model": model}
+
+
+def load_weights(model: Seq2Seq, saved: list[dict], path: str) -> None:
+    """Reads the weights of a version into a model, by name."""
+    weights = weights_by_name(model)
+    expected = {name: list(weight.shape) for name, weight in weights.items()}
+    received = {entry["name"]: entry["shape"] for entry in saved}
+    if expected != received:
+        names = sorted({*expected, *received})
+        name = next(name for name in names if expected.get(name) != received.get(name))
+        raise ValueError(
+            f"The weights of {path} are not those of the model it describes. Expected for {name!r}: "
+            f"{expected.get(name, 'no such weight')}. Received: {received.get(name, 'no such weight')}. Export the "
+            "model again."
+        )
+    for entry, value in zip(saved, read_weights(path, len(saved)), strict=True):
+        if list(value.shape) != entry["shape"]:
+            raise ValueError(
+                f"Weight {entry['name']!r} of {path} must have the shape {entry['shape']}. Received: "
+                f"{list(value.shape)}. Copy the version folder again, with all its files."
+            )
+        weights[entry["name"]].assign(value)
+
+
+def read_weights(path, count):
+    """The exported weights of a version folder, a list of arrays."""
+    try:
+        reader = tf.train.load_checkpoint(os.path.join(path, "variables", "variables"))
+        return [reader.get_tensor(f"weights/{index}/.ATTRIBUTES/VARIABLE_VALUE") for index in range(count)]
+    except (tf.errors.OpError, IndexError, ValueError) as error:
+        raise ValueError(
+            f"The weights in {path} are damaged ({error}). Copy the version folder again, with all its files."
+        ) from error

@@ -1,0 +1,72 @@
+"""The signatures of an exported model."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import keras
+import tensorflow as tf
+
+from kerasseq import search
+from kerasseq.types import Tensor
+
+if TYPE_CHECKING:
+    from kerasseq.generator import TextGenerator
+
+
+def signatures(generator: "TextGenerator") -> dict[str, Any]:
+    """The serving functions by name: raw sources `[batch]` to a dict of tensors, batch first; see `export`."""
+    source = generator.preprocessor.source_signature
+    sampler, length = generator.sampler, generator.max_length
+    greedy = search.GreedySampler(sampler.constraints)
+    answers: dict[str, Callable[[Tensor], dict]] = {
+        "serving_default": lambda raw: best(generator.decode(raw, sampler, length)),
+        "greedy": lambda raw: best(generator.decode(raw, greedy, length)),
+        "nbest": lambda raw: generator.decode(raw, sampler, length, num_hypotheses=sampler.rows_per_sequence),
+    }
+    if generator.model.decoder.has_attention:
+        answers["attention"] = lambda raw: best(generator.decode_with_details(raw, sampler, length))
+
+    def trace(answer):
+        serve = tf.function(lambda **inputs: answer(inputs[source.name]))
+        return serve.get_concrete_function(**{source.name: source})
+
+    with without_cudnn(generator.model):
+        return {name: trace(answer) for name, answer in progress(answers, "trace")}
+
+
+def progress(by_signature: dict[str, Any], task: str) -> Any:
+    """The items of a dict by signature, with a progress bar if they take long."""
+    import tqdm  # Deferred: only long work shows progress.
+
+    return tqdm.tqdm(by_signature.items(), desc=task, unit="signature", delay=2)
+
+
+def best(outputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Outputs with the best hypothesis alone: `text` and `score`, `[batch]`."""
+    return {**outputs, "text": outputs["text"][:, 0], "score": outputs["score"][:, 0]}
+
+
+@contextlib.contextmanager
+def without_cudnn(model: keras.Model) -> Iterator[None]:
+    """Makes Keras layers in a model trace graphs that run everywhere, on machines with a GPU too.
+
+    Keras chooses cuDNN's kernels while it traces, if it sees a GPU. A CPU server has none.
+    """
+    chosen = {layer: layer.use_cudnn for layer in inner_layers(model) if hasattr(layer, "use_cudnn")}
+    try:
+        for layer in chosen:
+            layer.use_cudnn = False
+        yield
+    finally:
+        for layer, use_cudnn in chosen.items():
+            layer.use_cudnn = use_cudnn
+
+
+def inner_layers(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
+    """A layer and all layers in it: those of models and those that wrappers hold."""
+    wrapped = [getattr(layer, name, None) for name in ("layer", "forward_layer", "backward_layer", "cell")]
+    for inner in [*getattr(layer, "layers", []), *wrapped]:
+        if isinstance(inner, keras.layers.Layer):
+            yield from inner_layers(inner)
+    yield layer

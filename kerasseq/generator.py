@@ -1,0 +1,441 @@
+"""From raw sources to texts: a model, its preprocessor and a sampler in one compiled graph."""
+
+import collections.abc
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kerasseq import export, search
+from kerasseq.arguments import check_positive_integer
+from kerasseq.compatibility import check_model, check_sampler
+from kerasseq.evaluation.arguments import sources_and_targets
+from kerasseq.evaluation.texts import check_scorable, score_texts
+from kerasseq.generation import DECODER_DETAILS, describe
+from kerasseq.preprocessing import Preprocessor
+from kerasseq.preprocessing.vocabulary import END_ID, START_ID
+from kerasseq.search.request import IMPOSSIBLE
+from kerasseq.seq2seq import Seq2Seq
+from kerasseq.types import Pair, Tensor
+
+GRAPHS_KEPT = 8  # compiled for different samplers and lengths
+LONG_SOURCES = ("split", "cut", "sentences")
+# Rows that go through the model together, where long sources are split into more parts than there are sources.
+PARTS_AT_ONCE = 64
+FORMAT = 2  # of the configuration in .keras files
+
+
+@keras.saving.register_keras_serializable(package="kerasseq")
+class TextGenerator(keras.Model):
+    """Generates texts from raw sources with an encoder-decoder model.
+
+    Args:
+        model: a `kerasseq.Seq2Seq`, as `kerasseq.models` builds it.
+        preprocessor: the `kerasseq.preprocessing.Preprocessor` of the training data, such as `TextPreprocessor`.
+        sampler: `"greedy"`, `"beam"`, a `kerasseq.search` object, or a `keras_hub.samplers` object for random sampling.
+        max_length: int, the most tokens of an output, END included, or of each part's output where a long source is
+            split. Default: the preprocessor's `max_target_length`.
+        long_sources: how to treat sources that are longer than the model reads. `"split"`: a preprocessor that can, as
+            `TextPreprocessor`, splits them into sentences, and the outputs are joined by spaces; the score is the sum
+            of theirs. `"sentences"`: the same for all sources of several sentences, long or not, which suits a model
+            trained on single sentences. `"cut"`: tokens beyond the limit are ignored, which suits documents that begin
+            with the essence.
+        name: str.
+
+    Raises:
+        ValueError: if the model does not fit the preprocessor or the sampler, or `long_sources` is unknown.
+        RuntimeError: on another backend than TensorFlow.
+
+    Example:
+
+    ```python
+    translator = kerasseq.TextGenerator(model, preprocessor, sampler="beam")
+    translator.generate(["How are you?"])
+    translator.save("fra.keras")
+    translator.export("saved_models/translation_en_fr")
+    ```
+    """
+
+    def __init__(
+        self,
+        model: Seq2Seq,
+        preprocessor: Preprocessor,
+        sampler: Any = "beam",
+        max_length: int | None = None,
+        long_sources: str = "split",
+        name: str = "text_generator",
+    ):
+        super().__init__(name=name)
+        if keras.config.backend() != "tensorflow":
+            raise RuntimeError(
+                "TextGenerator runs on the TensorFlow backend of Keras. Received: the backend "
+                f"{keras.config.backend()!r}. Save the model with model.save('model.keras'), and load it in a process "
+                "with KERAS_BACKEND=tensorflow."
+            )
+        check_model(model, preprocessor)
+        if max_length is not None:
+            check_positive_integer("max_length", max_length)
+        if long_sources not in LONG_SOURCES:
+            raise ValueError(
+                f"long_sources must be one of {', '.join(map(repr, LONG_SOURCES))}. Received: "
+                f"long_sources={long_sources!r}."
+            )
+        self.model = model
+        self.preprocessor = preprocessor
+        self.sampler = search.get(sampler)
+        check_sampler(self.sampler, model, preprocessor)
+        self.max_length = max_length or preprocessor.max_target_length
+        self.long_sources = long_sources
+        self.built = True
+        self._compiled = {}
+
+    def call(self, inputs, training=False):
+        """Teacher-forced logits of the model."""
+        return self.model(inputs, training=training)
+
+    # === Generation ===
+
+    def generate(
+        self,
+        sources: Any,
+        sampler: Any = None,
+        max_length: int | None = None,
+        batch_size: int = 64,
+        details: bool = False,
+        prefixes: str | Sequence[str] | None = None,
+    ) -> Any:
+        """Generates a text for every source.
+
+        Sources of similar length are batched; results are in the order of the sources. One compiled graph encodes,
+        decodes and detokenizes a batch.
+
+        Args:
+            sources: list of raw sources, for text: list of str; or a single one.
+            sampler: as in the constructor. Default: the generator's own.
+            max_length: int, the most tokens of an output. Default: the generator's own.
+            batch_size: int, sources decoded together; where long ones are split, at least 64 parts.
+            details: bool, whether to return `Generation` objects with scores, n-best lists and attention. They describe
+                one pass over a source, so long sources are cut.
+            prefixes: list of str, the beginning of each output, or a single str for all of them; "" for none. A prefix
+                is tokenized by itself, so it should end where a word ends.
+
+        Returns:
+            list of str, or of `Generation` with `details=True`; for a single source its only element.
+
+        Raises:
+            ValueError: if the preprocessor refuses a source, a number is not positive, a prefix leaves no room within
+                `max_length`, or the sampler does not fit the model.
+        """
+        if isinstance(sources, (str, bytes)):
+            return self.generate(
+                [sources],
+                sampler=sampler,
+                max_length=max_length,
+                batch_size=batch_size,
+                details=details,
+                prefixes=prefixes,
+            )[0]
+        import tqdm  # Deferred: only long work shows progress.
+
+        if not isinstance(sources, collections.abc.Iterable):
+            raise ValueError(
+                "sources must be a list of raw sources, or a single one: texts, or the contents of files, as "
+                f"pathlib.Path.read_bytes returns them. Received: {sources!r}."
+            )
+        sources = list(sources)
+        max_length = self.max_length if max_length is None else max_length
+        check_positive_integer("max_length", max_length)
+        check_positive_integer("batch_size", batch_size)
+        sampler = self.sampler if sampler is None else search.get(sampler)
+        check_sampler(sampler, self.model, self.preprocessor)
+        inputs = [self.preprocessor.raw_batch(sources, self.splits and not details)]
+        if prefixes is not None:
+            inputs.append(self._prefix_ids(prefixes, len(sources), max_length))
+        run = self.compiled_decode(sampler, max_length, details, prefixed=prefixes is not None)
+        order = np.argsort([-len(source) for source in sources], kind="stable")
+        results: list[Any] = [None] * len(sources)
+        with tqdm.tqdm(total=len(sources), desc="generate", unit="source", delay=2) as progress:
+            for start in range(0, len(order), batch_size):
+                rows = order[start : start + batch_size]
+                outputs = run(*(tf.gather(tensor, rows) for tensor in inputs))
+                outputs = keras.tree.map_structure(lambda tensor: tensor.numpy(), outputs)
+                for position, row in enumerate(rows):
+                    result = {name: value[position] for name, value in outputs.items()}
+                    results[row] = describe(result) if details else result["text"][0].decode("utf-8")
+                progress.update(len(rows))
+        return results
+
+    def evaluate_text(
+        self,
+        pairs: Sequence[Pair],
+        metrics: Sequence[str] = ("bleu", "chrf"),
+        sampler: Any = None,
+        max_length: int | None = None,
+        batch_size: int = 64,
+        resamples: int = 1_000,
+    ) -> dict[str, Any]:
+        """Generates from the sources of pairs, and scores the outputs against the targets.
+
+        Args:
+            pairs: list of (raw source, target), the target a str, or a list of str where there are several references.
+            metrics: list of names, see `kerasseq.evaluation.score_texts`.
+            sampler, max_length, batch_size: as in `generate`.
+            resamples: int, of the pairs, for 95 % confidence intervals; 0 for none.
+
+        Returns:
+            dict by the names of the metrics: of `"bleu"` and `"chrf"` each a dict of `score`, `signature` and
+            `intervals`.
+
+        Raises:
+            ValueError: as `generate` and `score_texts`, before anything is generated, and if there are no pairs.
+
+        Example:
+
+        ```python
+        translator.evaluate_text(test)["bleu"]["intervals"]["score"]
+        ```
+        """
+        sources, targets = sources_and_targets(pairs)
+        metrics = check_scorable(targets, metrics, resamples)
+        outputs = self.generate(sources, sampler=sampler, max_length=max_length, batch_size=batch_size)
+        return score_texts(outputs, targets, metrics, resamples)
+
+    def _prefix_ids(self, prefixes, count, max_length):
+        """Token ids `(count, prefix)` of forced starts, checked."""
+        if isinstance(prefixes, (str, bytes)):
+            prefixes = [prefixes] * count
+        if not isinstance(prefixes, collections.abc.Sequence) or len(prefixes) != count:
+            number = f"{len(prefixes)} for {count} sources" if hasattr(prefixes, "__len__") else repr(prefixes)
+            raise ValueError(
+                f"prefixes must be a list with a string for each source, or a single string. Received: {number}."
+            )
+        for index, prefix in enumerate(prefixes):
+            if not isinstance(prefix, (str, bytes)):
+                raise ValueError(f"prefixes must be strings, '' for none. Received at index {index}: {prefix!r}.")
+        prefix_ids = self.preprocessor.encode_prefix(prefixes)
+        if prefix_ids.shape[1] >= max_length:
+            raise ValueError(
+                f"The longest of the prefixes has {prefix_ids.shape[1]} tokens, which leaves no room within "
+                f"max_length={max_length}, END included. Shorten it, or raise max_length."
+            )
+        return prefix_ids
+
+    def compiled_decode(
+        self, sampler: search.Sampler, max_length: int, details: bool = False, prefixed: bool = False
+    ) -> Any:
+        """`decode`, or `decode_with_details`, as a compiled function of a batch of raw sources, and of prefix ids."""
+        configuration = repr(keras.saving.serialize_keras_object(sampler))
+        # A graph holds on to the tokenizers it was traced with.
+        tokenizers = tuple(self.preprocessor.tokenizers)
+        key = (
+            type(sampler), configuration, sampler.random_state, self.model, tokenizers, max_length, self.long_sources,
+            details, prefixed,
+        )  # fmt: skip
+        if key not in self._compiled:
+            if len(self._compiled) >= GRAPHS_KEPT:
+                self._compiled.pop(next(iter(self._compiled)))
+            decode = self.decode_with_details if details else self.decode
+            function = tf.function(lambda raw, *prefix_ids: decode(raw, sampler, max_length, *prefix_ids))
+            signature = [self.preprocessor.source_signature]
+            if prefixed:
+                signature.append(tf.TensorSpec([None, None], tf.int32, name="prefix_ids"))
+            self._compiled[key] = function.get_concrete_function(*signature)
+        return self._compiled[key]
+
+    # === In the graph ===
+
+    @property
+    def splits(self) -> bool:
+        """Whether long sources, or those of several sentences, are split."""
+        return self.long_sources != "cut" and self.preprocessor.splits_sources
+
+    def decode(
+        self,
+        raw: Tensor,
+        sampler: search.Sampler,
+        max_length: int,
+        prefix_ids: Tensor | None = None,
+        num_hypotheses: int = 1,
+    ) -> dict[str, Tensor]:
+        """Raw sources to texts, to be called in a `tf.function`.
+
+        Args:
+            raw: tensor of raw sources, as the preprocessor's `source_signature` says.
+            sampler: a `kerasseq.search` object.
+            max_length: int, the most tokens of an output, or of each part's output.
+            prefix_ids: int32 `(batch, prefix)`, the first tokens of an output, 0 behind them. Default: none.
+            num_hypotheses: int, at most the sampler's `rows_per_sequence`.
+
+        Returns:
+            dict of `text`, string, and `score`, float32, `(batch, num_hypotheses)`, the best first; and the
+            preprocessor's remarks on the sources, `(batch,)`: where long texts are cut, `ignored_tokens`, int32, the
+            number of tokens that were not read; for sounds and images `problem`, string, empty if there is none. The
+            hypotheses of a source in parts join those of the same rank.
+        """
+        if not self.splits:
+            outputs = self._decode_rows(
+                self.preprocessor.encode_source(raw), sampler, max_length, num_hypotheses, prefix_ids
+            )
+            return {**outputs, **self.preprocessor.remarks(raw)}
+        encoder_inputs, owners = self.preprocessor.encode_parts(raw, self.long_sources == "sentences")
+        inputs = {"encoder_inputs": encoder_inputs}
+        if prefix_ids is not None:  # A prefix begins the first part's output.
+            first = tf.concat([[-1], owners[:-1]], axis=0)[: tf.shape(owners)[0]] != owners
+            inputs["prefix_ids"] = tf.where(first[:, tf.newaxis], tf.gather(prefix_ids, owners), 0)
+        batch_size, parts = tf.shape(raw)[0], tf.shape(owners)[0]
+        group = tf.maximum(batch_size, PARTS_AT_ONCE)
+        groups = tf.maximum(-(-parts // group), 1)
+
+        def body(index, texts, scores):
+            rows = keras.tree.map_structure(lambda tensor: tensor[index * group : (index + 1) * group], inputs)
+            outputs = self._decode_rows(
+                rows["encoder_inputs"], sampler, max_length, num_hypotheses, rows.get("prefix_ids")
+            )
+            return index + 1, texts.write(index, outputs["text"]), scores.write(index, outputs["score"])
+
+        def array(dtype):
+            return tf.TensorArray(dtype, groups, infer_shape=False, element_shape=[None, num_hypotheses])
+
+        _, texts, scores = tf.while_loop(
+            lambda index, *_: index < groups, body, (0, array(tf.string), array(tf.float32)), parallel_iterations=1
+        )
+        texts, scores = texts.concat(), scores.concat()
+        # Where a part has fewer hypotheses than others, its best one fills the missing ranks.
+        number = tf.gather(tf.math.unsorted_segment_sum(tf.ones_like(owners), owners, batch_size), owners)
+        lacks = (scores < IMPOSSIBLE / 2) & (number > 1)[:, tf.newaxis]
+        texts, scores = tf.where(lacks, texts[:, :1], texts), tf.where(lacks, scores[:, :1], scores)
+        texts = self.preprocessor.join_parts(texts, owners, batch_size)
+        return {"text": texts, "score": tf.math.unsorted_segment_sum(scores, owners, batch_size)}
+
+    def _decode_rows(self, encoder_inputs, sampler, max_length, num_hypotheses, prefix_ids):
+        """Texts and scores `(rows, num_hypotheses)` of encoder inputs."""
+        _, outputs = self._search(encoder_inputs, sampler, max_length, num_hypotheses, prefix_ids)
+        return {"text": self._texts(outputs["token_ids"]), "score": outputs["scores"]}
+
+    def decode_with_details(
+        self, raw: Tensor, sampler: search.Sampler, max_length: int, prefix_ids: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """As `decode` where long sources are cut, with all hypotheses, and tokens and attention of the best one.
+
+        Returns:
+            dict of `text`, string, and `score`, float32, `(batch, hypotheses)`, the best first; `source_tokens`, string
+            `(batch, source)`, and `target_tokens`, string `(batch, target)`, both with empty strings for padding; as
+            far as the model has them, `attention`, float32 `(batch, target, source)`, `attention_heads`, `(batch,
+            heads, target, source)`, and `generation_probability`, `(batch, target)`; and the preprocessor's remarks, as
+            in `decode`.
+        """
+        encoder_inputs = self.preprocessor.encode_source(raw)
+        context, outputs = self._search(encoder_inputs, sampler, max_length, None, prefix_ids)
+        best = outputs["token_ids"][:, 0]
+        positions = tf.range(1, tf.shape(best)[1] + 1)
+        # Decoders need at least one step.
+        best = best[:, : tf.maximum(tf.reduce_max(tf.where(best != 0, positions, 0)), 1)]  # (batch, target)
+        details = {
+            "text": self._texts(outputs["token_ids"]),
+            "score": outputs["scores"],
+            "source_tokens": self.preprocessor.source_tokens(context, self.model.encoder.stride),
+            "target_tokens": self.preprocessor.target_tokens(best),
+            **self.preprocessor.remarks(raw),
+        }
+        # Teacher forcing on the finished hypothesis computes its attention, whatever the search.
+        if self.model.decoder.has_attention:
+            start = tf.fill([tf.shape(best)[0], 1], START_ID)
+            outputs = self.model.decoder(tf.concat([start, best], axis=1)[:, :-1], context, training=False)
+            details |= {name: outputs[name] for name in DECODER_DETAILS if name in outputs}
+        return details
+
+    def _search(self, encoder_inputs, sampler, max_length, num_hypotheses, prefix_ids):
+        """The context of the decoder, and the result of the search."""
+        context = self.model.encode(encoder_inputs)
+        compares_words = any(constraint.joint_vocabulary for constraint in sampler.constraints)
+        request = search.Request(
+            batch_size=tf.shape(context["memory_mask"])[0],
+            max_length=max_length,
+            start_id=START_ID,
+            end_id=END_ID,
+            max_source_length=self.preprocessor.max_source_length,
+            word_pieces=self.preprocessor.word_pieces() if compares_words else None,
+            constraints=() if prefix_ids is None else (search.Prefix(),),
+            prefix_ids=prefix_ids,
+        )
+        return context, search.decode(self.model, context, sampler, request, num_hypotheses)
+
+    def _texts(self, token_ids):
+        """Texts `(batch, hypotheses)` of ids `(batch, hypotheses, length)`, without bytes that form no character."""
+        shape = tf.shape(token_ids)
+        texts = self.preprocessor.decode(tf.reshape(token_ids, [-1, shape[2]]))
+        texts = tf.strings.regex_replace(texts, "\ufffd", "")
+        return tf.reshape(texts, shape[:2])
+
+    # === Saving ===
+
+    def get_config(self):
+        return {
+            "format": FORMAT,
+            "name": self.name,
+            "model": keras.saving.serialize_keras_object(self.model),
+            "preprocessor": keras.saving.serialize_keras_object(self.preprocessor),
+            "sampler": keras.saving.serialize_keras_object(self.sampler),
+            "max_length": self.max_length,
+            "long_sources": self.long_sources,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        if config.get("format") != FORMAT:
+            raise ValueError(
+                f"Expected a file of format {FORMAT}, as this release of kerasseq writes. Received: format "
+                f"{config.get('format', 1)}. kerasseq 0.2 reads format 1; a higher format needs a later release."
+            )
+        names = ("model", "preprocessor", "sampler")
+        parts = {name: keras.saving.deserialize_keras_object(config[name]) for name in names}
+        options = {name: value for name, value in config.items() if name != "format"}
+        return cls(**{**options, **parts})
+
+    def export(self, model_folder: str | os.PathLike, version: int | None = None, verify: bool = True) -> str:
+        """Writes a SavedModel that TensorFlow Serving loads: raw sources in, texts out.
+
+        See `kerasseq.export.export`.
+
+        Args:
+            model_folder: path of the model's folder; versions are numbered folders in it.
+            version: int. Default: the next free one.
+            verify: bool, whether to load the SavedModel and to compare its answers with those of the generator.
+
+        Returns:
+            path of the version's folder.
+        """
+        return export.export(self, model_folder, version, verify)
+
+    @staticmethod
+    def load(path: str | os.PathLike) -> "TextGenerator":
+        """Loads a generator that `save` or `export` wrote.
+
+        Args:
+            path: a `.keras` file, a version folder written by `export`, or a model's folder, whose highest version is
+                loaded.
+
+        Returns:
+            a `TextGenerator`; its `model` can be trained further and saved or exported again.
+
+        Raises:
+            ValueError: if there is no such file, or it is not a `TextGenerator`.
+        """
+        path = os.fspath(path)
+        if os.path.isdir(path):
+            return TextGenerator(**export.load_parts(path))
+        if not os.path.exists(path):
+            raise ValueError(
+                "Expected a .keras file written by TextGenerator.save, or a folder written by TextGenerator.export. "
+                f"Received: {path}, which does not exist. Check the path; relative ones start at {os.getcwd()}."
+            )
+        generator = keras.models.load_model(path)
+        if not isinstance(generator, TextGenerator):
+            raise ValueError(
+                f"Expected a TextGenerator in {path}. Received: a {type(generator).__name__}. Load a plain model with "
+                "keras.models.load_model(path) and give it to TextGenerator with its preprocessor."
+            )
+        return generator

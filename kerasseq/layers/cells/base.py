@@ -1,0 +1,102 @@
+"""The contract of recurrent cells."""
+
+from collections.abc import Callable
+
+import keras
+from keras import ops
+
+from kerasseq.arguments import check_positive_integer
+from kerasseq.types import State, Tensor
+
+
+class Cell(keras.layers.Layer):
+    """One step of a recurrence: its weights, its initial state and its update.
+
+    A cell reads its inputs through one matrix product, `inputs @ kernel + bias`, which `kerasseq.layers.Recurrent`
+    computes for all steps at once. A subclass defines `step`, sets `num_gates` and `state_names` where they differ, and
+    adds the weights of its recurrence in `build`. It may replace `scan` if there is a faster way through a sequence
+    than a loop over `step`.
+
+    Args:
+        units: int, size of each state.
+
+    Attributes:
+        num_gates: int, number of blocks of `units` columns in the kernel.
+        state_names: tuple of str, the states, each `(batch, units)`. The first one is the output of the cell.
+    """
+
+    num_gates = 1
+    state_names: tuple[str, ...] = ("hidden",)
+
+    def __init__(self, units: int, **kwargs):
+        super().__init__(**kwargs)
+        check_positive_integer("units", units)
+        self.units = units
+
+    @property
+    def width(self) -> int:
+        """Number of columns of the kernel, `num_gates * units`."""
+        return self.num_gates * self.units
+
+    def build(self, inputs_shape):
+        self.kernel = self.add_weight(shape=(inputs_shape[-1], self.width), name="kernel")
+        self.bias = self.add_weight(shape=(self.width,), initializer="zeros", name="bias")
+
+    def project(self, inputs: Tensor) -> Tensor:
+        """Projects inputs: `(..., features)` -> `(..., width)`."""
+        return ops.matmul(inputs, self.kernel) + self.bias
+
+    def project_part(self, part: Tensor, first: int) -> Tensor:
+        """Projects the features from `first` on, without the bias: `(..., size)` -> `(..., width)`.
+
+        The projections of all parts and the bias add up to `project` of their concatenation.
+        """
+        kernel = ops.convert_to_tensor(self.kernel)
+        return ops.matmul(part, kernel[first : first + part.shape[-1]])
+
+    def step(self, projected: Tensor, state: State) -> State:
+        """One step: projected inputs `(batch, width)` and the state -> the next state."""
+        raise NotImplementedError
+
+    def initial_state(self, batch_size: Tensor) -> State:
+        """All-zero initial state."""
+        return {name: ops.zeros((batch_size, self.units), dtype=self.compute_dtype) for name in self.state_names}
+
+    def scan(
+        self, projected: Tensor, mask: Tensor, state: State, reverse: bool = False, training: bool | None = None
+    ) -> State:
+        """Runs the cell over time.
+
+        Args:
+            projected: float `(time, batch, width)`, projected inputs.
+            mask: float `(time, batch, 1)`, 1 for real steps and 0 for steps that carry the state through.
+            state: dict of float `(batch, units)`, the initial state.
+            reverse: bool, whether to run from the last step to the first.
+            training: bool, whether gradients are needed.
+
+        Returns:
+            dict of float `(time, batch, units)`, the state after every step.
+        """
+        return scan_steps(self.step, projected, mask, state, reverse)
+
+    def call(self, inputs, state):
+        """One step from unprojected inputs `(batch, features)`."""
+        return self.step(self.project(inputs), state)
+
+    def get_config(self):
+        return {**super().get_config(), "units": self.units}
+
+
+def scan_steps(
+    step: Callable[[Tensor, State], State], projected: Tensor, mask: Tensor, state: State, reverse: bool
+) -> State:
+    """Loops over time with `keras.ops.scan`, and carries the state through masked steps; see `Cell.scan`."""
+
+    # keras.ops.scan takes one sequence of unknown length, so the mask rides along with the inputs.
+    def scan_step(state, inputs):
+        projected, real = inputs[:, :-1], inputs[:, -1:]
+        after = step(projected, state)
+        after = {name: ops.where(real > 0, after[name], state[name]) for name in state}
+        return after, after
+
+    return ops.scan(scan_step, state, ops.concatenate([projected, mask], axis=-1), reverse=reverse)[1]

@@ -1,0 +1,79 @@
+"""Checks of pairs and data set options, and what becomes of pairs that are too long."""
+
+import logging
+import numbers
+import reprlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from kerasseq.arguments import check_positive_integer
+from kerasseq.preprocessing.batching import EpochShuffle
+from kerasseq.preprocessing.vocabulary import END_ID
+
+logger = logging.getLogger(__name__)
+
+TOO_LONG = ("drop", "truncate", "error")
+
+
+def check_pairs(pairs: Sequence[Any], source_type: type = str) -> None:
+    """Raises a `ValueError` unless `pairs` is a non-empty list of pairs of a source and a str."""
+    if len(pairs) == 0:
+        raise ValueError("pairs must hold at least one (source, target) pair. Received: an empty list.")
+    for index, pair in enumerate(pairs):
+        is_pair = isinstance(pair, (tuple, list)) and len(pair) == 2
+        if not is_pair or not isinstance(pair[0], source_type) or not isinstance(pair[1], str):
+            sides = "two strings" if source_type is str else f"{source_type.__name__} and a string"
+            raise ValueError(
+                f"pairs must be a list of (source, target) tuples of {sides}, such as list(zip(sources, targets, "
+                f"strict=True)). Received at index {index}: {reprlib.repr(pair)}."
+            )
+
+
+def check_length(name: str, value: Any) -> None:
+    """Raises a `ValueError` for a maximum length without room for END and a token."""
+    if not isinstance(value, numbers.Integral) or value < 2:
+        raise ValueError(f"{name} must be an integer of at least 2, END included. Received: {name}={value!r}.")
+
+
+def data_set_options(
+    batch_size: int, shuffle: Any, too_long: str | None, pad_to_multiple: int | None
+) -> tuple[str, int]:
+    """Checks the options of a data set, and returns `too_long` and `pad_to_multiple` with their defaults filled in."""
+    if not isinstance(shuffle, (bool, EpochShuffle)):
+        raise ValueError(f"shuffle must be True, False or an EpochShuffle. Received: shuffle={shuffle!r}.")
+    if too_long is None:
+        too_long = "drop" if shuffle else "truncate"
+    if too_long not in TOO_LONG:
+        raise ValueError(f"too_long must be one of {', '.join(map(repr, TOO_LONG))}. Received: {too_long!r}.")
+    check_positive_integer("batch_size", batch_size)
+    if pad_to_multiple is None:
+        pad_to_multiple = 4 if shuffle else 1
+    check_positive_integer("pad_to_multiple", pad_to_multiple)
+    return too_long, pad_to_multiple
+
+
+def truncated(ids: np.ndarray, limit: int) -> np.ndarray:
+    """Ids that end in END, at most `limit` of them; truncated ids end in END as well."""
+    return ids if len(ids) <= limit else np.append(ids[: limit - 1], END_ID)
+
+
+def kept_pairs(fits: Sequence[bool], limits: str, too_long: str) -> list[int]:
+    """Decides which pairs to keep, and warns about those that are too long.
+
+    Args:
+        fits: list of bool, whether each pair is within the limits.
+        limits: str, the limits in words.
+        too_long: `"drop"`, `"truncate"` or `"error"`.
+
+    Returns:
+        list of int, the indices of the pairs to keep.
+    """
+    number_too_long = len(fits) - sum(fits)
+    if number_too_long:
+        message = f"{number_too_long} of {len(fits)} pairs are longer than {limits}"
+        if too_long == "error" or (too_long == "drop" and not any(fits)):
+            raise ValueError(f"{message}. Raise the limits of the preprocessor, or pass too_long='truncate'.")
+        logger.warning("%s: %s.", message, {"drop": "dropped", "truncate": "truncated"}[too_long])
+    return [index for index, fit in enumerate(fits) if fit or too_long == "truncate"]

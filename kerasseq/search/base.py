@@ -1,0 +1,134 @@
+"""The contract of samplers: one loop in the graph over the steps of a decoder."""
+
+import typing
+from collections.abc import Callable, Sequence
+
+import keras
+from keras import ops
+
+from kerasseq.search.constraints import Constraint, check_constraints
+from kerasseq.search.request import IMPOSSIBLE, Hypotheses, Request
+from kerasseq.types import State, Tensor
+
+
+class Sampler:
+    """A decoding strategy. Subclasses define the loop, `__call__`.
+
+    Constraints mask tokens without renormalizing: the scores of the remaining tokens are those of the model.
+
+    Args:
+        constraints: list of `kerasseq.search.Constraint`, such as `[NoRepeatNGram(3), LengthLimits(min_length=5)]`.
+
+    Raises:
+        ValueError: for anything else in the list, or two constraints of one kind.
+
+    Call arguments:
+        step: function of `token_ids (rows,)` and a state, a nest of tensors `(rows, ...)`, where rows is `batch_size *
+            rows_per_sequence`. It returns a dict with `logits (rows, vocabulary)`, the next `state`, and for scorers of
+            attention `attention (rows, source)`; see `kerasseq.decoders.Decoder.step`.
+        state: the initial state.
+        request: the `kerasseq.search.Request`: sizes, special ids and the source.
+        num_hypotheses: int, number of hypotheses to return for each sequence, at most `rows_per_sequence`.
+
+    Returns:
+        dict of `token_ids`, int32 `(batch, num_hypotheses, max_length)`, best hypothesis first, with zeros behind END;
+        and `scores`, float32 `(batch, num_hypotheses)`: for greedy and random search the natural logarithm of the
+        sequence's probability.
+
+    Attributes:
+        rows_per_sequence: int, hypotheses that go through the model at a time for each sequence.
+        scorers: tuple of `kerasseq.search.Scorer`.
+        random_state: the object that holds the state of the random numbers; `None` for a deterministic search.
+    """
+
+    rows_per_sequence = 1
+    scorers: tuple = ()
+    random_state: object = None
+
+    def __init__(self, constraints: Sequence[Constraint] = ()):
+        self.constraints = check_constraints(constraints)
+
+    def __call__(
+        self, step: Callable, state: State, request: Request, num_hypotheses: int | None = None
+    ) -> dict[str, Tensor]:
+        raise NotImplementedError
+
+    def get_config(self):
+        constraints = [keras.saving.serialize_keras_object(constraint) for constraint in self.constraints]
+        return {"constraints": constraints} if constraints else {}
+
+    @classmethod
+    def from_config(cls, config):
+        lists = {
+            name: [keras.saving.deserialize_keras_object(entry) for entry in config[name]]
+            for name in ("constraints", "scorers")
+            if name in config
+        }
+        return cls(**{**config, **lists})
+
+
+class Constrained(typing.NamedTuple):
+    """The constraints of one search, with their limits and what they compute once.
+
+    Attributes:
+        constraints: by priority.
+        constants: of each constraint.
+        shortest, longest: int32 `(rows, 1)`, the fewest and the most tokens of a hypothesis, END included.
+        end_id: int.
+    """
+
+    constraints: list
+    constants: list
+    shortest: Tensor
+    longest: Tensor
+    end_id: int
+
+    @classmethod
+    def start(cls, constraints: Sequence[Constraint], request: Request) -> tuple["Constrained", list[State]]:
+        """The constraints of a search over the rows of a request, and their initial states."""
+        constraints = sorted([*constraints, *request.constraints], key=lambda constraint: constraint.priority)
+        shortest = ops.full((request.batch_size, 1), 1, dtype="int32")
+        longest = room = None
+        for constraint in constraints:
+            fewest, most = constraint.limits(request)
+            shortest = shortest if fewest is None else ops.maximum(shortest, fewest)
+            if most is not None:
+                longest = most if longest is None else ops.minimum(longest, most)
+            if (needed := constraint.room(request)) is not None:
+                room = needed if room is None else ops.maximum(room, needed)
+        limit = ops.full((request.batch_size, 1), request.max_length, dtype="int32")
+        if longest is None:
+            longest = limit
+        else:
+            longest = ops.minimum(limit, ops.maximum(longest, 1 if room is None else room))
+        suppressed_ids = tuple(token for constraint in constraints for token in constraint.suppressed_ids)
+        request = request._replace(suppressed_ids=suppressed_ids)
+        started = [constraint.start(request) for constraint in constraints]
+        states, constants = [state for state, _ in started], [constant for _, constant in started]
+        return cls(constraints, constants, ops.minimum(shortest, longest), longest, request.end_id), states
+
+    def mask(self, logits: Tensor, token_ids: Tensor, index: Tensor, states: list[State]) -> Tensor:
+        """Sets the logits of tokens that must not follow to `IMPOSSIBLE`.
+
+        Args:
+            logits: float32 `(rows, vocabulary)`.
+            token_ids: int32 `(rows, max_length)`, the tokens so far.
+            index: int scalar, their number.
+            states: of the constraints.
+        """
+        hypotheses = Hypotheses(token_ids, index, self.shortest, self.longest, self.end_id, logits.shape[-1])
+        allowed, masks = None, []
+        for constraint, state, constants in zip(self.constraints, states, self.constants, strict=True):
+            masks.append(constraint.mask(hypotheses, state, constants))
+            if masks[-1] is not None:
+                allowed = masks[-1] if allowed is None else constraint.narrow(allowed, masks[-1])
+        for constraint, mask, constants in zip(self.constraints, masks, self.constants, strict=True):
+            allowed = constraint.override(allowed, mask, hypotheses, constants)
+        return logits if allowed is None else ops.where(allowed, logits, IMPOSSIBLE)
+
+    def follow(self, token_ids: Tensor, states: list[State]) -> list[State]:
+        """The states after the next tokens, int32 `(rows,)`."""
+        return [
+            constraint.follow(token_ids, state, constants)
+            for constraint, state, constants in zip(self.constraints, states, self.constants, strict=True)
+        ]

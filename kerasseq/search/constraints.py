@@ -1,0 +1,267 @@
+"""Constraints: which tokens may follow a partial hypothesis."""
+
+import numbers
+from collections.abc import Iterable, Sequence
+
+import keras
+import numpy as np
+from keras import ops
+
+from kerasseq.arguments import check_number, check_positive_integer
+from kerasseq.search.request import Hypotheses, Request
+from kerasseq.types import State, Tensor
+
+
+class Constraint:
+    """Masks tokens in a search. Subclasses define `mask`, and what else they need.
+
+    The masks of all constraints are combined by `narrow`, in the order of `priority`; then each constraint may
+    `override` the result.
+
+    Attributes:
+        priority: int, constraints of lower priority are applied first.
+        suppressed_ids: tuple of int, tokens that the constraint never allows.
+        joint_vocabulary: bool, whether it compares token ids of source and target.
+    """
+
+    priority = 2
+    suppressed_ids: tuple[int, ...] = ()
+    joint_vocabulary = False
+
+    def limits(self, request: Request) -> tuple[Tensor | None, Tensor | None]:
+        """The fewest and the most tokens of each hypothesis, END included, int32 `(rows, 1)`; `None` for no limit."""
+        return None, None
+
+    def room(self, request: Request) -> Tensor | None:
+        """The number of tokens that every limit must leave room for, int32 `(rows, 1)`."""
+        return None
+
+    def start(self, request: Request) -> tuple[State, State]:
+        """The initial state, a nested dict of tensors `(rows, ...)`, and the constants."""
+        return {}, {}
+
+    def mask(self, hypotheses: Hypotheses, state: State, constants: State) -> Tensor | None:
+        """The tokens that may follow, bool `(rows, vocabulary)`, or broadcastable to it; `None` for all of them."""
+        return None
+
+    def follow(self, token_ids: Tensor, state: State, constants: State) -> State:
+        """The state after the tokens, int32 `(rows,)`."""
+        return state
+
+    def narrow(self, allowed: Tensor, mask: Tensor) -> Tensor:
+        """Combines the mask with that of the constraints before it."""
+        return allowed & mask
+
+    def override(
+        self, allowed: Tensor | None, mask: Tensor | None, hypotheses: Hypotheses, constants: State
+    ) -> Tensor | None:
+        """The last word on the combined mask, for constraints that allow a token whatever the others say."""
+        return allowed
+
+    def get_config(self) -> dict:
+        return {}
+
+    @classmethod
+    def from_config(cls, config: dict):
+        return cls(**config)
+
+
+def register(cls):
+    return keras.saving.register_keras_serializable(package="kerasseq")(cls)
+
+
+@register
+class LengthLimits(Constraint):
+    """The fewest and the most tokens of an output.
+
+    Lengths count tokens, END included; the length of a source counts the real positions of the memory, which for text
+    are its tokens, END included.
+
+    Args:
+        min_length: int, the fewest tokens.
+        min_length_ratio: float of at least 0, the fewest tokens relative to the length of the source, rounded up.
+        max_length_ratio: float above 0, the most tokens relative to the length of the source, rounded down, but at
+            least 1, or as many as a prefix and END need, and at most the `max_length` of the call. It takes precedence
+            over a minimum. Default: none.
+
+    Raises:
+        ValueError: for a value outside these ranges.
+    """
+
+    def __init__(self, min_length: int = 1, min_length_ratio: float = 0.0, max_length_ratio: float | None = None):
+        check_positive_integer("min_length", min_length)
+        check_number("min_length_ratio", min_length_ratio)
+        if max_length_ratio is not None and not check_number("max_length_ratio", max_length_ratio) > 0:
+            raise ValueError(f"max_length_ratio must be above 0. Received: max_length_ratio={max_length_ratio!r}.")
+        if max_length_ratio is not None and min_length_ratio > max_length_ratio:
+            raise ValueError(
+                "min_length_ratio must be at most max_length_ratio. Received: "
+                f"min_length_ratio={min_length_ratio!r}, max_length_ratio={max_length_ratio!r}."
+            )
+        self.min_length = min_length
+        self.min_length_ratio = min_length_ratio
+        self.max_length_ratio = max_length_ratio
+
+    def limits(self, request):
+        fewest = ops.full((request.batch_size, 1), self.min_length, dtype="int32")
+        if not self.min_length_ratio and self.max_length_ratio is None:
+            return fewest, None
+        if request.source_mask is None:
+            raise ValueError(
+                "min_length_ratio and max_length_ratio need the source_mask of the request, bool (batch, source). "
+                "Received: source_mask=None."
+            )
+        source_length = ops.sum(ops.cast(request.source_mask, "float32"), axis=-1, keepdims=True)  # (rows, 1)
+        # The small term absorbs rounding: in floating point, 0.1 * 30 is above 3.
+        fewest = ops.maximum(fewest, whole(ops.ceil(self.min_length_ratio * source_length - 1e-4)))
+        if self.max_length_ratio is None:
+            return fewest, None
+        return fewest, whole(ops.floor(self.max_length_ratio * source_length + 1e-4))
+
+    def mask(self, hypotheses, state, constants):
+        if self.min_length == 1 and not self.min_length_ratio:
+            return None
+        vocabulary = ops.arange(hypotheses.vocabulary_size, dtype="int32")
+        return (hypotheses.index + 1 >= hypotheses.shortest) | (vocabulary != hypotheses.end_id)
+
+    def get_config(self):
+        return {
+            "min_length": self.min_length,
+            "min_length_ratio": self.min_length_ratio,
+            "max_length_ratio": self.max_length_ratio,
+        }
+
+
+@register
+class NoRepeatNGram(Constraint):
+    """Blocks repeated n-grams: a sequence of `size` tokens appears only once in an output (Paulus et al. 2018).
+
+    It yields where constraints of higher precedence leave nothing but repetitions: under `SourceWords`, a word that has
+    begun is completed.
+
+    Args:
+        size: int, the n of the n-grams.
+
+    Raises:
+        ValueError: if `size` is not a positive integer.
+    """
+
+    priority = 1
+
+    def __init__(self, size: int):
+        check_positive_integer("size", size)
+        self.size = size
+
+    def mask(self, hypotheses, state, constants):
+        return ~repeated_ngrams(hypotheses.token_ids, hypotheses.index, self.size, hypotheses.vocabulary_size)
+
+    def narrow(self, allowed, mask):
+        # END is never a repetition, so there is always something left unless another constraint forbids it.
+        narrowed = allowed & mask
+        return ops.where(ops.any(narrowed, axis=-1, keepdims=True), narrowed, allowed)
+
+    def get_config(self):
+        return {"size": self.size}
+
+
+@register
+class SuppressTokens(Constraint):
+    """Tokens that never appear in an output.
+
+    Args:
+        token_ids: list of int.
+
+    Raises:
+        ValueError: unless all are integers of at least 0.
+    """
+
+    def __init__(self, token_ids: Iterable[int]):
+        self.suppressed_ids = check_ids(token_ids)
+
+    def mask(self, hypotheses, state, constants):
+        allowed = np.ones(hypotheses.vocabulary_size, bool)
+        allowed[[token for token in self.suppressed_ids if token < hypotheses.vocabulary_size]] = False
+        return ops.convert_to_tensor(allowed)[None]
+
+    def get_config(self):
+        return {"token_ids": list(self.suppressed_ids)}
+
+
+class Prefix(Constraint):
+    """Outputs begin with the `prefix_ids` of the request. Their log-probabilities count in the scores.
+
+    Other constraints do not apply to the tokens of a prefix.
+    """
+
+    priority = 3
+
+    def room(self, request):
+        return 1 + ops.sum(ops.cast(request.prefix_ids > 0, "int32"), axis=-1, keepdims=True)
+
+    def start(self, request):
+        # One more column, to read where the prefix is over.
+        return {}, {"prefix_ids": ops.pad(ops.cast(request.prefix_ids, "int32"), ((0, 0), (0, 1)))}
+
+    def override(self, allowed, mask, hypotheses, constants):
+        prefix_ids = constants["prefix_ids"]
+        column = ops.minimum(hypotheses.index, ops.shape(prefix_ids)[1] - 1)
+        forced = ops.take(prefix_ids, ops.reshape(column, (1,)), axis=1)  # (rows, 1)
+        vocabulary = ops.arange(hypotheses.vocabulary_size, dtype="int32")
+        others = ops.ones_like(forced, dtype="bool") if allowed is None else allowed
+        return ops.where(forced > 0, vocabulary == forced, others)
+
+
+def whole(lengths):
+    """Float lengths as int32, clipped where int32 would overflow."""
+    return ops.cast(ops.minimum(lengths, 2.0**30), "int32")
+
+
+def repeated_ngrams(token_ids: Tensor, index: Tensor, size: int, vocabulary_size: int) -> Tensor:
+    """Marks the tokens that would complete an n-gram for the second time.
+
+    Args:
+        token_ids: int32 `(rows, max_length)`, the tokens so far.
+        index: int scalar, their number.
+        size: int, the n of the n-grams.
+        vocabulary_size: int.
+
+    Returns:
+        bool `(rows, vocabulary_size)`.
+    """
+    rows, length = ops.shape(token_ids)
+    starts = ops.arange(length, dtype="int32")
+    same = ops.broadcast_to(starts + size - 1 < index, (rows, length))  # n-grams that are complete by now
+    for offset in range(size - 1):
+        earlier = ops.take(token_ids, ops.minimum(starts + offset, length - 1), axis=1)  # (rows, max_length)
+        latest = ops.take(token_ids, ops.reshape(ops.maximum(index - size + 1 + offset, 0), (1,)), axis=1)  # (rows, 1)
+        same = same & (earlier == latest)
+    following = ops.take(token_ids, ops.minimum(starts + size - 1, length - 1), axis=1)
+    row_indices = ops.broadcast_to(ops.arange(rows, dtype="int32")[:, None], (rows, length))
+    indices = ops.reshape(ops.stack([row_indices, following], axis=-1), (-1, 2))
+    counts = ops.scatter(indices, ops.reshape(ops.cast(same, "int32"), (-1,)), (rows, vocabulary_size))
+    return counts > 0
+
+
+def check_constraints(constraints: Sequence[Constraint]) -> tuple[Constraint, ...]:
+    """The constraints as a tuple; raises a `ValueError` for anything else, or two of one kind."""
+    if not isinstance(constraints, (list, tuple)) or not all(isinstance(entry, Constraint) for entry in constraints):
+        raise ValueError(
+            "constraints must be a list of constraints of kerasseq.search, such as [NoRepeatNGram(3)]. Received: "
+            f"constraints={constraints!r}."
+        )
+    kinds = [type(constraint).__name__ for constraint in constraints]
+    if len(set(kinds)) < len(kinds):
+        raise ValueError(f"constraints must hold at most one of each kind. Received: {', '.join(kinds)}.")
+    return tuple(constraints)
+
+
+def check_ids(token_ids):
+    """The ids as a tuple; raises a `ValueError` unless all are integers of at least 0."""
+    try:
+        ids = tuple(token_ids)
+    except TypeError:
+        ids = (None,)
+    for token_id in ids:
+        if not isinstance(token_id, numbers.Integral) or isinstance(token_id, bool) or token_id < 0:
+            raise ValueError(f"token_ids must be a list of token ids, 0 or more. Received: token_ids={token_ids!r}.")
+    return tuple(int(token_id) for token_id in ids)

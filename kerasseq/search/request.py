@@ -1,0 +1,77 @@
+"""What a search is asked for, and how far it is."""
+
+import typing
+
+import keras
+from keras import ops
+
+from kerasseq.types import Tensor
+
+# The log-probability of a masked token: finite, so that no sum or quotient of it is NaN.
+IMPOSSIBLE = -1e9
+
+
+class Request(typing.NamedTuple):
+    """The sequences that a search decodes.
+
+    Attributes:
+        batch_size: int scalar, number of sequences, or of rows after `repeat`.
+        max_length: int scalar, the most tokens of a hypothesis, END included.
+        start_id: int, the token before the first.
+        end_id: int, the token that ends a hypothesis.
+        source_mask: bool `(batch, source)`, true for real positions of the memory. Required by lengths relative to the
+            source and by scorers of attention.
+        source_token_ids: int32 `(batch, source)`, for sources of tokens.
+        max_source_length: int, the length to which longer sources were truncated; `None` where they are not.
+        word_pieces: dict of arrays that describes the vocabulary, see
+            `kerasseq.preprocessing.Preprocessor.word_pieces`, for `SourceWords`.
+        constraints: tuple of constraints of this request, beside those of the sampler.
+        prefix_ids: int32 `(batch, prefix)`, 0 behind the prefix, for `Prefix`.
+        suppressed_ids: tuple of int, tokens that the constraints never allow. Filled in by the search.
+    """
+
+    batch_size: Tensor
+    max_length: Tensor
+    start_id: int = 2
+    end_id: int = 3
+    source_mask: Tensor | None = None
+    source_token_ids: Tensor | None = None
+    max_source_length: int | None = None
+    word_pieces: dict | None = None
+    constraints: tuple = ()
+    prefix_ids: Tensor | None = None
+    suppressed_ids: tuple = ()
+
+    def repeat(self, times: int) -> "Request":
+        """The request for `times` rows a sequence."""
+        if times == 1:
+            return self
+        tensors = {
+            name: None if getattr(self, name) is None else repeat_rows(getattr(self, name), times)
+            for name in ("source_mask", "source_token_ids", "prefix_ids")
+        }
+        return self._replace(batch_size=self.batch_size * times, **tensors)
+
+
+class Hypotheses(typing.NamedTuple):
+    """The partial hypotheses of a step.
+
+    Attributes:
+        token_ids: int32 `(rows, max_length)`, the tokens so far.
+        index: int scalar, their number.
+        shortest, longest: int32 `(rows, 1)`, the fewest and the most tokens, END included.
+        end_id: int.
+        vocabulary_size: int.
+    """
+
+    token_ids: Tensor
+    index: Tensor
+    shortest: Tensor
+    longest: Tensor
+    end_id: int
+    vocabulary_size: int
+
+
+def repeat_rows(nest, times: int):
+    """Repeats each row of a nest of tensors: `(batch, ...)` -> `(batch * times, ...)`."""
+    return nest if times == 1 else keras.tree.map_structure(lambda tensor: ops.repeat(tensor, times, axis=0), nest)

@@ -1,0 +1,90 @@
+"""Scorers: what counts in the score of a hypothesis beside its log-probability."""
+
+from collections.abc import Sequence
+
+import keras
+from keras import ops
+
+from kerasseq.arguments import check_number
+from kerasseq.search.request import Request
+from kerasseq.types import State, Tensor
+
+# A position with less attention counts as this share: the logarithm of 0 would exclude the hypothesis.
+LEAST_COVERAGE = 1e-6
+
+
+class Scorer:
+    """Adds to the score of a hypothesis that ends. Subclasses define `start`, `follow` and `score`.
+
+    A score must not be above 0: a search stops as soon as no partial hypothesis can be better than the finished ones.
+
+    Attributes:
+        needs_attention: bool, whether `follow` reads the `attention` of a step.
+    """
+
+    needs_attention = False
+
+    def start(self, request: Request) -> tuple[State, State]:
+        """The initial state, a nested dict of tensors `(rows, ...)`, and the constants."""
+        raise NotImplementedError
+
+    def follow(self, outputs: dict[str, Tensor], state: State, constants: State) -> State:
+        """The state after a step of the decoder that returned `outputs`."""
+        raise NotImplementedError
+
+    def score(self, state: State, constants: State) -> Tensor:
+        """The amount added to the score of each row if it ends now, float32 `(rows,)`."""
+        raise NotImplementedError
+
+    def get_config(self) -> dict:
+        return {}
+
+    @classmethod
+    def from_config(cls, config: dict):
+        return cls(**config)
+
+
+@keras.saving.register_keras_serializable(package="kerasseq")
+class Coverage(Scorer):
+    """The coverage penalty of Wu et al. 2016, equation 14: `weight * sum_i log(min(sum_j a_ij, 1))`.
+
+    The sums run over real source positions i and steps j with attention weights a, so it needs a model with attention.
+
+    Args:
+        weight: float of at least 0.
+    """
+
+    needs_attention = True
+
+    def __init__(self, weight: float):
+        self.weight = check_number("weight", weight)
+
+    def start(self, request):
+        if request.source_mask is None:
+            raise ValueError(
+                "Coverage needs the source_mask of the request, bool (batch, source). Received: source_mask=None."
+            )
+        coverage = ops.zeros(ops.shape(request.source_mask), dtype="float32")
+        return {"coverage": coverage}, {"source_mask": request.source_mask}
+
+    def follow(self, outputs, state, constants):
+        if "attention" not in outputs:
+            raise ValueError("Coverage needs `attention` among the results of a step. Received: none.")
+        return {"coverage": state["coverage"] + ops.cast(outputs["attention"], "float32")}
+
+    def score(self, state, constants):
+        logarithms = ops.log(ops.clip(state["coverage"], LEAST_COVERAGE, 1.0))
+        return self.weight * ops.sum(ops.where(constants["source_mask"], logarithms, 0.0), axis=-1)
+
+    def get_config(self):
+        return {"weight": self.weight}
+
+
+def check_scorers(scorers: Sequence[Scorer]) -> tuple[Scorer, ...]:
+    """The scorers as a tuple; raises a `ValueError` for anything else."""
+    if not isinstance(scorers, (list, tuple)) or not all(isinstance(entry, Scorer) for entry in scorers):
+        raise ValueError(
+            "scorers must be a list of scorers of kerasseq.search, such as [Coverage(0.02)]. Received: "
+            f"scorers={scorers!r}."
+        )
+    return tuple(scorers)

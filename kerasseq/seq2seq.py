@@ -1,0 +1,185 @@
+"""The encoder-decoder model."""
+
+import keras
+
+from kerasseq.decoders.base import Decoder
+from kerasseq.encoders.base import Encoder
+from kerasseq.layers.losses import AuxiliaryLoss
+from kerasseq.types import Context, State, Tensor
+
+
+@keras.saving.register_keras_serializable(package="kerasseq")
+class Seq2Seq(keras.Model):
+    """A functional model of an encoder and a decoder.
+
+    `fit` and `predict` run the decoder under teacher forcing, from the encoder's inputs and `decoder_token_ids (batch,
+    target)` to logits `(batch, target, vocabulary)`. A search runs it step by step:
+
+    ```python
+    context = model.encode(inputs)
+    state, constants = model.start(context)
+    outputs = model.step(token_ids, state, constants)
+    ```
+
+    Args:
+        encoder: a `kerasseq.encoders.Encoder`.
+        decoder: a `kerasseq.decoders.Decoder`.
+        losses: list of layers of `kerasseq.layers` that add a loss to the model, such as `CoverageLoss()`.
+        name: str.
+
+    Attributes:
+        encoder, decoder, auxiliary_losses: the parts, to open, to freeze, or to build another model of.
+
+    Raises:
+        ValueError: if a part is no encoder, decoder or loss, or a loss needs a tensor that the parts do not provide.
+
+    Example:
+
+    >>> import keras, kerasseq
+    >>> encoder = kerasseq.encoders.RecurrentEncoder(100, 16, 32, num_layers=3, bidirectional=True, pyramidal=True)
+    >>> decoder = kerasseq.decoders.RecurrentDecoder(120, embedding_dim=16, units=48, attention="luong")
+    >>> model = kerasseq.Seq2Seq(encoder, decoder)
+    >>> ids = keras.ops.ones((2, 7), dtype="int32")
+    >>> keras.ops.shape(model({"encoder_token_ids": ids, "decoder_token_ids": ids[:, :5]}))
+    (2, 5, 120)
+    """
+
+    def __init__(
+        self, encoder: Encoder, decoder: Decoder, losses: list[AuxiliaryLoss] | tuple = (), name: str = "seq2seq"
+    ):
+        for argument, value, kind in (("encoder", encoder, Encoder), ("decoder", decoder, Decoder)):
+            if not isinstance(value, kind):
+                raise ValueError(
+                    f"{argument} must be a kerasseq.{argument}s.{kind.__name__}. Received: {argument}={value!r}."
+                )
+        inputs = {
+            key: keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=key) for key, tensor in encoder.input.items()
+        }
+        decoder_token_ids = keras.Input((None,), dtype="int32", name="decoder_token_ids")
+        context = {**inputs, **encoder(inputs)}
+        outputs = decoder(decoder_token_ids, context)
+        logits = outputs["logits"]
+        available = {**context, **outputs, "decoder_token_ids": decoder_token_ids}
+        for loss in losses:
+            logits = loss(logits, select(loss, available))
+        super().__init__(inputs={**inputs, "decoder_token_ids": decoder_token_ids}, outputs=logits, name=name)
+        self.encoder = encoder
+        self.decoder = decoder
+        self.auxiliary_losses = list(losses)
+
+    # === Step by step ===
+
+    def encode(self, inputs: dict[str, Tensor], training: bool = False) -> Context:
+        """Encodes a source, once a sentence.
+
+        Args:
+            inputs: dict of the encoder's inputs; others are ignored.
+            training: bool.
+
+        Returns:
+            the context of the decoder: a dict with the inputs and outputs of the encoder.
+        """
+        # A functional model binds a dict by the order of its keys, so it must be called with exactly its own.
+        missing = sorted(set(self.encoder.input) - set(inputs))
+        if missing:
+            raise ValueError(
+                f"The encoder reads {sorted(self.encoder.input)}. Missing: {missing}. Received: {sorted(inputs)}."
+            )
+        inputs = {name: inputs[name] for name in self.encoder.input}
+        return {**inputs, **self.encoder(inputs, training=training)}
+
+    def start(self, context: Context) -> tuple[State, State]:
+        """The decoder's initial state and constants; see `kerasseq.decoders.Decoder.start`."""
+        return self.decoder.start(context)
+
+    def step(self, token_ids: Tensor, state: State, constants: State) -> dict[str, Tensor]:
+        """One step of the decoder; see `kerasseq.decoders.Decoder.step`."""
+        return self.decoder.step(token_ids, state, constants)
+
+    # === Under teacher forcing ===
+
+    def decoder_outputs(self, inputs: dict[str, Tensor], training: bool = False) -> dict[str, Tensor]:
+        """All results of the decoder under teacher forcing, such as the attention weights.
+
+        Args:
+            inputs: dict of the model's inputs.
+            training: bool.
+
+        Returns:
+            the dict that the decoder returns, see `kerasseq.decoders.Decoder`.
+
+        Example:
+
+        >>> import keras, kerasseq
+        >>> model = kerasseq.models.AttentionSeq2Seq(100, 120, units=32, embedding_dim=16)
+        >>> ids = keras.ops.ones((2, 7), dtype="int32")
+        >>> outputs = model.decoder_outputs({"encoder_token_ids": ids, "decoder_token_ids": ids[:, :5]})
+        >>> keras.ops.shape(outputs["attention"])
+        (2, 5, 7)
+        """
+        return self.decoder(inputs["decoder_token_ids"], self.encode(inputs, training), training=training)
+
+    # === Saving ===
+
+    def get_config(self):
+        return {
+            "encoder": serialized(self.encoder),
+            "decoder": serialized(self.decoder),
+            "losses": [serialized(loss) for loss in self.auxiliary_losses],
+            "frozen": [name for name, weight in weights_by_name(self).items() if not weight.trainable],
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        encoder, decoder, *losses = (
+            keras.saving.deserialize_keras_object(part, custom_objects)
+            for part in (config["encoder"], config["decoder"], *config["losses"])
+        )
+        model = cls(encoder, decoder, losses, name=config["name"])
+        weights = weights_by_name(model)
+        for name in config["frozen"]:
+            weights[name].trainable = False
+        return model
+
+
+def serialized(layer: keras.layers.Layer) -> dict:
+    """The configuration of a part, without shapes: the model builds it."""
+    config = keras.saving.serialize_keras_object(layer)
+    config.pop("build_config", None)
+    return config
+
+
+def select(loss: AuxiliaryLoss, available: Context) -> Context:
+    """The tensors that a loss requires."""
+    if not isinstance(loss, AuxiliaryLoss):
+        raise ValueError(
+            f"losses must be layers such as kerasseq.layers.CoverageLoss(). Received: {loss!r}."
+        )
+    missing = sorted(set(loss.required) - set(available))
+    if missing:
+        raise ValueError(
+            f"{type(loss).__name__} needs {missing}, which this encoder and decoder do not provide. Available: "
+            f"{sorted(available)}."
+        )
+    return {name: available[name] for name in loss.required}
+
+
+def weights_by_name(model: Seq2Seq) -> dict[str, Tensor]:
+    """The weights of a model by names that do not depend on how it was built, in the order of `model.weights`.
+
+    A name is the part and the path within it; where members of an ensemble share a name, a number is added.
+    """
+    parts = {id(weight): "encoder" for weight in model.encoder.weights}
+    parts |= {id(weight): "decoder" for weight in model.decoder.weights}
+    weights: dict[str, Tensor] = {}
+    for weight in model.weights:
+        part = parts.get(id(weight), "losses")
+        # A member of an ensemble is built inside another decoder after loading, and alone before.
+        path = weight.path.rpartition("decoder/")[2] if part == "decoder" else weight.path
+        name, number = f"{part}/{path}", 1
+        while name in weights:
+            number += 1
+            name = f"{part}/{path}#{number}"
+        weights[name] = weight
+    return weights
