@@ -18,7 +18,7 @@ BATCH_SIZE = 16
 EPOCHS = 120
 PEAK_LEARNING_RATE = 2e-3
 SPEC_AUGMENT = {"frequency_masks": 2, "frequency_width": 8, "time_masks": 2, "time_share": 0.08}
-SAMPLERS = {"greedy": "greedy", "beam 5": "beam", "beam 10": kerasseq.samplers.BeamSampler(10, 1.0)}
+SAMPLERS = {"greedy": "greedy", "beam 5": "beam", "beam 10": kerasseq.search.BeamSampler(10, 1.0)}
 VARIANTS = {
     "attention, CTC loss": {"ctc_loss": 1.0},
     "attention": {},

@@ -70,7 +70,9 @@ def main():
             sources = tf.constant(token_ids(batch_size, source_length))
             loops = {
                 name: timing.step_loop(
-                    timing.decoder_step(model), timing.decoder_context(model, sources), decoding_steps
+                    timing.decoder_step(model),
+                    *model.start(model.encode({"encoder_token_ids": sources})),
+                    decoding_steps,
                 )
                 for name, model in models.items()
             }

@@ -51,10 +51,10 @@ def main():
     # === Models ===
     model = kerasseq.models.AttentionSeq2Seq(vocabulary_size, vocabulary_size, "lstm", embedding_dim=size, units=size)
     _, encoder, decoder = keras_example(vocabulary_size, vocabulary_size, size, size, attention=True)
-    for logits in (model.get_layer("decoder").get_layer("logits"), decoder.layers[-1]):
+    for logits in (model.decoder.logits, decoder.layers[-1]):
         logits.bias.assign(np.where(np.arange(vocabulary_size) == END_ID, -1e9, 0.0))
     generator = kerasseq.TextGenerator(model, preprocessor, max_length=steps)
-    beam = kerasseq.samplers.BeamSampler(BEAM_WIDTH)
+    beam = kerasseq.search.BeamSampler(BEAM_WIDTH)
     compiled = [tf.function(part, reduce_retracing=True) for part in (encoder, decoder)]
 
     # === Speed ===

@@ -16,6 +16,7 @@ import keras
 import timing
 
 import kerasseq
+from kerasseq.search import BeamSampler, GreedySampler, NoRepeatNGram
 
 SEED = 1
 BATCH_SIZE = 32
@@ -33,17 +34,17 @@ LANGUAGE_MODEL = {"epochs": 1, "batch_size": 16, "learning_rate": 2e-3, "dropout
 PASSAGE_WORDS = 40  # of an email that the language model reads at a time, about
 CUTS = (25, 50, 100, 200, 400, 800)
 SAMPLERS = {
-    "greedy": kerasseq.samplers.GreedySampler(),
-    "beam 5, length_penalty=0.6": kerasseq.samplers.BeamSampler(5, 0.6, no_repeat_ngram_size=3),
-    "beam 5, length_penalty=1.0": kerasseq.samplers.BeamSampler(5, 1.0, no_repeat_ngram_size=3),
-    "beam 5, normalization='length'": kerasseq.samplers.BeamSampler(5, normalization="length", no_repeat_ngram_size=3),
+    "greedy": GreedySampler(),
+    "beam 5, length_penalty=0.6": BeamSampler(5, 0.6, constraints=[NoRepeatNGram(3)]),
+    "beam 5, length_penalty=1.0": BeamSampler(5, 1.0, constraints=[NoRepeatNGram(3)]),
+    "beam 5, normalization='length'": BeamSampler(5, normalization="length", constraints=[NoRepeatNGram(3)]),
 }
 
 
 def build_pointer_generator(vocabulary_size, dropout=DROPOUT):
     model = kerasseq.models.PointerGeneratorSeq2Seq(vocabulary_size, dropout=dropout, **SIZES)
     # It begins by copying: what copies learns to look, what generates learns the training subjects by heart.
-    model.get_layer("decoder").get_layer("pointer_generator").bias.assign([-2.0])
+    model.decoder.pointer_generator.bias.assign([-2.0])
     return model, kerasseq.losses.MaskedCrossentropy()
 
 
@@ -118,10 +119,9 @@ def train_language_model(work, preprocessor, train, validation, epochs):
         verbose=2,
         callbacks=[shuffle, keras.callbacks.BackupAndRestore(work / "backup")],
     )
-    encoder = model.get_layer("encoder")
-    encoder.save(work / "unfinished.keras")
+    model.encoder.save(work / "unfinished.keras")
     os.replace(work / "unfinished.keras", finished)
-    return encoder
+    return model.encoder
 
 
 def train_model(build, work, preprocessor, encoder, train, validation, epochs):
@@ -135,8 +135,8 @@ def train_model(build, work, preprocessor, encoder, train, validation, epochs):
     batches = preprocessor.dataset(train, BATCH_SIZE, shuffle=shuffle, too_long="truncate", pad_to_multiple=8)
     model, loss = build(preprocessor.source_vocabulary_size)
     for name in ("embedding", "forward_0", "backward_0"):
-        model.get_layer("encoder").get_layer(name).set_weights(encoder.get_layer(name).get_weights())
-    model.get_layer("decoder").get_layer("embedding").set_weights(encoder.get_layer("embedding").get_weights())
+        model.encoder.get_layer(name).set_weights(encoder.get_layer(name).get_weights())
+    model.decoder.embedding.set_weights(encoder.get_layer("embedding").get_weights())
     model.compile(adam(epochs * len(batches), PEAK_LEARNING_RATE), loss)
     model.fit(
         batches,

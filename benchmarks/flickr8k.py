@@ -14,6 +14,7 @@ import timing
 from fitting import fit
 
 import kerasseq
+from kerasseq.search import BeamSampler, NoRepeatNGram
 
 SEED = 1
 BATCH_SIZE = 64
@@ -24,8 +25,8 @@ VOCABULARY_SIZE = 4_000
 IMAGE_SIZE = 160
 SAMPLERS = {
     "greedy": "greedy",
-    "beam 5": kerasseq.samplers.BeamSampler(5, length_penalty=1.0),
-    "beam 5, no repeated pair": kerasseq.samplers.BeamSampler(5, length_penalty=1.0, no_repeat_ngram_size=2),
+    "beam 5": BeamSampler(5, length_penalty=1.0),
+    "beam 5, no repeated pair": BeamSampler(5, length_penalty=1.0, constraints=[NoRepeatNGram(2)]),
 }
 
 

@@ -193,7 +193,7 @@ def tune(arguments, name, work, data, recipe, minutes_before=0.0, baseline=None)
     if baseline is not None:
         result["p"] = p_value(outputs, baseline, [target for _, target in validation])
     samplers = {
-        f"beam {BEAM_WIDTH}, length penalty {penalty}": kerasseq.samplers.BeamSampler(BEAM_WIDTH, penalty)
+        f"beam {BEAM_WIDTH}, length penalty {penalty}": kerasseq.search.BeamSampler(BEAM_WIDTH, penalty)
         for penalty in LENGTH_PENALTIES
     }
     for search, sampler in samplers.items():

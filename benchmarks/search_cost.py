@@ -1,4 +1,4 @@
-"""What each option of the search costs: time of `generate` relative to greedy search without options.
+"""What each option of the search costs: time of `generate` relative to greedy search without constraints.
 
 An untrained `AttentionSeq2Seq` (GRU, Luong) with 6,000 subwords, embeddings and units of 256. END is ruled out by its
 bias, so every side decodes the same 20 tokens. Sources are Multi30k test sentences of middle length; raw strings in,
@@ -15,15 +15,18 @@ import timing
 
 import kerasseq
 from kerasseq.preprocessing.vocabulary import END_ID
-from kerasseq.samplers import BeamSampler, GreedySampler
+from kerasseq.search import BeamSampler, Coverage, GreedySampler, LengthLimits, NoRepeatNGram, SuppressTokens
 
 BASELINE = "greedy"
+CONSTRAINTS = {
+    "LengthLimits(min_length=10)": LengthLimits(min_length=10),
+    "LengthLimits, relative to the source": LengthLimits(min_length_ratio=0.5, max_length_ratio=10.0),
+    "SuppressTokens": SuppressTokens([1, 2]),
+    "NoRepeatNGram(3)": NoRepeatNGram(3),
+}
 SAMPLERS = {
     BASELINE: GreedySampler(),
-    "greedy, min_length=10": GreedySampler(min_length=10),
-    "greedy, lengths relative to the source": GreedySampler(min_length_ratio=0.5, max_length_ratio=10.0),
-    "greedy, suppressed_ids": GreedySampler(suppressed_ids=(1, 2)),
-    "greedy, no_repeat_ngram_size=3": GreedySampler(no_repeat_ngram_size=3),
+    **{f"greedy, {name}": GreedySampler([constraint]) for name, constraint in CONSTRAINTS.items()},
     "greedy, prefix": GreedySampler(),
     "sampling, top-k": keras_hub.samplers.TopKSampler(k=5, seed=1),
     "sampling, top-p": keras_hub.samplers.TopPSampler(p=0.9, k=50, seed=1),
@@ -32,11 +35,8 @@ SAMPLERS = {
     "beam 5": BeamSampler(5),
     "beam 10": BeamSampler(10),
     "beam 5, normalization='length'": BeamSampler(5, normalization="length"),
-    "beam 5, coverage_penalty=0.2": BeamSampler(5, coverage_penalty=0.2),
-    "beam 5, min_length=10": BeamSampler(5, min_length=10),
-    "beam 5, lengths relative to the source": BeamSampler(5, min_length_ratio=0.5, max_length_ratio=10.0),
-    "beam 5, suppressed_ids": BeamSampler(5, suppressed_ids=(1, 2)),
-    "beam 5, no_repeat_ngram_size=3": BeamSampler(5, no_repeat_ngram_size=3),
+    "beam 5, Coverage(0.2)": BeamSampler(5, scorers=[Coverage(0.2)]),
+    **{f"beam 5, {name}": BeamSampler(5, constraints=[constraint]) for name, constraint in CONSTRAINTS.items()},
     "beam 5, prefix": BeamSampler(5),
 }
 ENSEMBLES = {"ensemble of 2, greedy": GreedySampler(), "ensemble of 2, beam 5": BeamSampler(5)}
@@ -57,8 +57,7 @@ def main():
         model = kerasseq.models.AttentionSeq2Seq(
             vocabulary_size, vocabulary_size, cell="gru", embedding_dim=size, units=size
         )
-        logits = model.get_layer("decoder").get_layer("logits")
-        logits.bias.assign(np.where(np.arange(vocabulary_size) == END_ID, -1e4, 0.0))
+        model.decoder.logits.bias.assign(np.where(np.arange(vocabulary_size) == END_ID, -1e4, 0.0))
         members.append(model)
     ensemble = kerasseq.models.Ensemble(members)
     # A generator a side, for each keeps only its latest graphs.

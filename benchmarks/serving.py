@@ -29,7 +29,7 @@ import timing
 import tqdm
 
 import kerasseq
-from kerasseq.exported import versions
+from kerasseq.export import versions
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 TRANSLATOR = ROOT / "saved_models" / "translation_en_fr"
@@ -173,7 +173,7 @@ def main():
     generator = kerasseq.TextGenerator.load(TRANSLATOR)
     sources, twelve = validation_sources(generator.preprocessor)
     with tempfile.TemporaryDirectory() as folder:
-        generator.sampler = kerasseq.samplers.BeamSampler(4, generator.sampler.length_penalty)
+        generator.sampler = kerasseq.search.BeamSampler(4, generator.sampler.length_penalty)
         beam_4 = c_api.ServedModel(generator.export(folder))
         version = TRANSLATOR / str(max(versions(TRANSLATOR)))
         released = c_api.ServedModel(version)

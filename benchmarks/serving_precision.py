@@ -17,7 +17,7 @@ import timing
 from serving import TRANSLATOR
 
 import kerasseq
-from kerasseq.exported import versions
+from kerasseq.export import versions
 
 MODES = {"float32": None, "bfloat16 products": "auto_mixed_precision_onednn_bfloat16"}
 

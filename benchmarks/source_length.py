@@ -17,6 +17,7 @@ import tensorflow as tf
 import timing
 
 import kerasseq
+from kerasseq import search
 
 BATCH_SIZE = 16
 TARGET_LENGTH = 20
@@ -94,18 +95,13 @@ def main():
 
 def decoding(model, encoder_token_ids):
     """A function without arguments that encodes the batch and decodes it, always to the same length."""
-    sampler = kerasseq.samplers.GreedySampler(min_length=TARGET_LENGTH)
+    sampler = search.GreedySampler(constraints=[search.LengthLimits(min_length=TARGET_LENGTH)])
 
     @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)])
     def decode(token_ids):
-        context = timing.decoder_context(model, token_ids)
-        decoder = model.get_layer("decoder")
-
-        def step(tokens, states):
-            outputs = decoder({**context, "states": states, "decoder_token_ids": tokens}, training=False)
-            return {"logits": outputs["logits"][:, 0], "states": outputs["states"]}
-
-        return sampler(step, context["states"], tf.shape(token_ids)[0], 2, 3, TARGET_LENGTH)["token_ids"]
+        context = model.encode({"encoder_token_ids": token_ids})
+        request = search.Request(batch_size=tf.shape(token_ids)[0], max_length=TARGET_LENGTH)
+        return search.decode(model, context, sampler, request)["token_ids"]
 
     return lambda: decode(encoder_token_ids).numpy()
 

@@ -15,7 +15,6 @@ import keras
 import tensorflow as tf
 
 import kerasseq
-from kerasseq.joining import select_inputs
 
 RESULTS = pathlib.Path(__file__).parent / "results"
 
@@ -96,33 +95,24 @@ def make_dataset(batches, length=None):
     return dataset.apply(tf.data.experimental.assert_cardinality(len(batches))).prefetch(2).with_options(options)
 
 
-def decoder_context(model, encoder_token_ids):
-    """What the decoder takes besides token ids, for these sources: a dict of tensors and the list `states`."""
-    context = {"encoder_token_ids": encoder_token_ids}
-    for name in ("encoder", "bridge"):
-        part = model.get_layer(name)
-        context.update(part(select_inputs(part, context), training=False))
-    return {name: context[name] for name in model.get_layer("decoder").input if name != "decoder_token_ids"}
-
-
 def decoder_step(model):
-    """One step of the model's decoder, in the form that `step_loop` takes."""
-    decoder = model.get_layer("decoder")
+    """One step of the model, in the form that `step_loop` takes."""
 
-    def step(token_ids, context):
-        outputs = decoder({**context, "decoder_token_ids": token_ids}, training=False)
-        return outputs["logits"][:, 0], outputs["states"]
+    def step(token_ids, state, constants):
+        outputs = model.step(token_ids, state, constants)
+        return outputs["logits"], outputs["state"]
 
     return step
 
 
-def step_loop(step, context, steps):
+def step_loop(step, state, constants, steps):
     """Compiles a loop of decoding steps, with batch and source length unknown to the graph, as in `TextGenerator`.
 
     Args:
-        step: function of token ids `(batch, 1)` and a dict of tensors with the list `states`, that returns scores
-            `(batch, any)` and the next states.
-        context: the dict for the first step.
+        step: function of token ids `(batch,)`, a state and constants that returns scores `(batch, any)` and the next
+            state.
+        state: the state before the first step, a nested dict of tensors `(batch, ...)`; see `Seq2Seq.start`.
+        constants: the same, of tensors that all steps read.
         steps: int.
 
     Returns:
@@ -133,18 +123,18 @@ def step_loop(step, context, steps):
         last = tensor.shape[-1] if tensor.dtype.is_floating else None
         return tf.TensorSpec([None] * (len(tensor.shape) - 1) + [last], tensor.dtype)
 
-    @tf.function(input_signature=[keras.tree.map_structure(unknown_lengths, context)])
-    def loop(context):
-        def body(index, token_ids, states):
-            scores, states = step(token_ids, {**context, "states": states})
+    @tf.function(input_signature=keras.tree.map_structure(unknown_lengths, [state, constants]))
+    def loop(state, constants):
+        def body(index, token_ids, state):
+            scores, state = step(token_ids, state, constants)
             # The next token hangs on the scores, as in greedy search, but without the cost of an argmax.
-            return index + 1, tf.where(scores[:, :1] > 0, 4, 5), states
+            return index + 1, tf.where(scores[:, 0] > 0, 4, 5), state
 
-        batch_size = tf.shape(context["states"][0])[0]
-        start = (tf.constant(0), tf.fill([batch_size, 1], 4), context["states"])
+        batch_size = tf.shape(keras.tree.flatten(state)[0])[0]
+        start = (tf.constant(0), tf.fill([batch_size], 4), state)
         return tf.while_loop(lambda index, *_: index < steps, body, start)[1]
 
-    return lambda: loop(context).numpy()
+    return lambda: loop(state, constants).numpy()
 
 
 # === Reporting ===

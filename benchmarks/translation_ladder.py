@@ -27,7 +27,7 @@ VOCABULARY_SIZE = 6_000
 SIZES = {"units": 256, "embedding_dim": 256}
 EPOCHS = 10
 PEAK_LEARNING_RATE = 2e-3
-BEAM = kerasseq.samplers.BeamSampler(5, length_penalty=1.0)
+BEAM = kerasseq.search.BeamSampler(5, length_penalty=1.0)
 
 # What a rung changes of the one below: its builder, the options of that, of the data set and of `fit`, or the search.
 LADDER = {

@@ -1,9 +1,9 @@
 #!/bin/bash
-# Succeeds if the server answers for each label in models.config. Usage: ready.sh [models.config] [port]
+# Succeeds if the server has loaded the version behind each label in models.config.
+# Usage: ready.sh [models.config] [port]
 #
-# The server listens as soon as every model has one version, which need not be the one that a label points to, and the
-# status of a model has the code 200 in whatever state it is. Metadata are given for loaded versions alone.
-# Its image has bash, but no curl.
+# Requests metadata, which exist only for loaded versions. The server listens once every model has any version, and the
+# status of a model has status code 200 in all states. The image has bash, but no curl.
 config=${1:-/models/models.config}
 port=${2:-8501}
 

@@ -119,17 +119,26 @@ kerasseq.plotting.plot_diagram(
 )  # fmt: skip
 
 # %% [markdown]
-# The model is a plain `keras.Model` of three parts: `"encoder"`, `"decoder"` and, between them, a `"bridge"`, which
-# here hands the context over as it is.
+# The model is a `keras.Model` of two parts, `model.encoder` and `model.decoder`. The decoder starts from the context as
+# it is.
 
 # %%
 model = kerasseq.models.VanillaSeq2Seq(
     preprocessor.source_vocabulary_size, preprocessor.target_vocabulary_size, embedding_dim=64, units=UNITS
 )
-encoder, decoder = model.get_layer("encoder"), model.get_layer("decoder")
-for part in (encoder, decoder):
-    for weight in part.weights:
-        print(f"{part.name}/{weight.path:32} {tuple(weight.shape)}")
+encoder, decoder = model.encoder, model.decoder
+embedding, forward = encoder.get_layer("embedding"), encoder.get_layer("forward_0")
+recurrent = decoder.placement.stack.recurrent[0]
+layers = {
+    "encoder, embedding": embedding,
+    "encoder, recurrent": forward,
+    "decoder, embedding": decoder.embedding,
+    "decoder, recurrent": recurrent,
+    "decoder, logits": decoder.logits,
+}
+for name, layer in layers.items():
+    for weight in layer.weights:
+        print(f"{name:19} {weight.name:17} {tuple(weight.shape)}")
 
 # %% [markdown]
 # ## One step by hand
@@ -139,14 +148,14 @@ for part in (encoder, decoder):
 
 
 # %%
-def numbers(part, name):
+def numbers(layer):
     """The weights of a layer as NumPy arrays."""
-    return [keras.ops.convert_to_numpy(weight) for weight in part.get_layer(name).weights]
+    return [keras.ops.convert_to_numpy(weight) for weight in layer.weights]
 
 
 def encoder_step(token_id, h):
     """One token and the state before it, `(units,)`, to the state behind it, `(units,)`."""
-    (table,), (W, U, b) = numbers(encoder, "embedding"), numbers(encoder, "forward_0")
+    (table,), (W, U, b) = numbers(embedding), numbers(forward)
     return np.tanh(table[token_id] @ W + h @ U + b)
 
 
@@ -163,7 +172,7 @@ for j, token_id in enumerate(ids["encoder_token_ids"].numpy()[0]):
 # %%
 def decoder_step(token_id, s):
     """The last token and the state before it to the state behind it, `(units,)`, and logits `(vocabulary,)`."""
-    (table,), (W, U, b), (V, a) = (numbers(decoder, name) for name in ("embedding", "recurrent_0", "logits"))
+    (table,), (W, U, b), (V, a) = numbers(decoder.embedding), numbers(recurrent), numbers(decoder.logits)
     s = np.tanh(table[token_id] @ W + s @ U + b)
     return s, s @ V + a
 
@@ -267,7 +276,9 @@ months = {
 directions = []
 for names in months.values():
     dates = [f"{day} {month} {year}" for month in names for day in (4, 13, 22) for year in (1957, 1986, 2013, 2038)]
-    contexts = keras.ops.convert_to_numpy(encoder(preprocessor.encode_source(dates))["states"][0])  # (144, units)
+    contexts = keras.ops.convert_to_numpy(
+        encoder(preprocessor.encode_source(dates))["states"][0]["hidden"]
+    )  # (144, units)
     means = contexts.reshape(12, -1, UNITS).mean(axis=1)  # (months, units): what does not depend on day and year
     means -= means.mean(axis=0)
     directions.append(means / np.linalg.norm(means, axis=1, keepdims=True))

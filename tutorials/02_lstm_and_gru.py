@@ -87,12 +87,12 @@ print(preprocessor.encode_source([train[0][0]])["encoder_token_ids"].numpy(), "(
 # %%
 def reach(layer, sequence):
     """Norms of d(last states) / d(input), `(time,)`, the last input first, for a sequence `(time, features)`."""
-    num_states = len(layer.zero_states(1))
+    num_states = len(layer.cell.state_names)
     batch = tf.repeat(sequence[None], num_states * layer.units, axis=0)  # (states, time, features)
     with tf.GradientTape() as tape:
         tape.watch(batch)
-        _, states = layer(batch)
-        asked = tf.linalg.trace(tf.concat(states, axis=-1))
+        _, state = layer(batch)
+        asked = tf.linalg.trace(tf.concat(list(state.values()), axis=-1))
     return np.linalg.norm(tape.gradient(asked, batch), axis=(0, 2))[::-1]
 
 
@@ -200,10 +200,12 @@ for x in noise[0]:
     i, f, g, o = lstm_gates(fresh["lstm"], x, h)
     m = f * m + i * g
     h = o * np.tanh(m)
-_, (keras_h, keras_m) = fresh["lstm"](noise[:1])
-print(f"after {len(noise[0])} steps, largest difference to Keras: h {np.abs(h - keras_h[0]).max():.1e}, ", end="")
-print(f"m {np.abs(m - keras_m[0]).max():.1e}")
-print("forget gates at the beginning, with inputs of 0:", sigmoid(fresh["lstm"].bias.numpy()[UNITS : UNITS + 3]))
+_, state = fresh["lstm"](noise[:1])
+print(
+    f"after {len(noise[0])} steps, largest difference to Keras: h {np.abs(h - state['hidden'][0]).max():.1e}, ", end=""
+)
+print(f"m {np.abs(m - state['cell'][0]).max():.1e}")
+print("forget gates at the beginning, with inputs of 0:", sigmoid(fresh["lstm"].cell.bias.numpy()[UNITS : UNITS + 3]))
 
 # %% [markdown]
 # The bias of the forget gates begins at 1, so that they are open by $\sigma(1) = 0.73$ (Jozefowicz et al. 2015). With
@@ -230,8 +232,7 @@ probes = preprocessor.encode_source(test[MAX_LENGTH][:20])["encoder_token_ids"][
 
 def encoder_reach(model):
     """How far the encoder of a model reaches, `(MAX_LENGTH,)`."""
-    encoder = model.get_layer("encoder")
-    return mean_reach(encoder.get_layer("forward_0"), encoder.get_layer("embedding")(probes))
+    return mean_reach(model.encoder.get_layer("forward_0"), model.encoder.get_layer("embedding")(probes))
 
 
 for cell, (builder, learning_rate) in builders.items():
@@ -312,7 +313,7 @@ plt.show()
 # the mean over all places of these rows, in order of size. (The encoder calls the states of all steps its memory.)
 
 # %%
-encoder = models["lstm"].get_layer("encoder")
+encoder = models["lstm"].encoder
 embedded = keras.ops.convert_to_numpy(encoder.get_layer("embedding")(probes))  # (20, MAX_LENGTH, 32)
 states = keras.ops.convert_to_numpy(encoder({"encoder_token_ids": probes})["memory"])  # (20, MAX_LENGTH, units)
 _, forget, _, _ = lstm_gates(encoder.get_layer("forward_0"), embedded[:, 1:], states[:, :-1])

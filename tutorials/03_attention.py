@@ -128,10 +128,10 @@ kerasseq.plotting.plot_diagram(
 # %% [markdown]
 # ## One step by hand
 #
-# A kerasseq model has three parts. The encoder gives the memory. The **bridge** computes, once a source, the start
-# state $s_0$ and the **keys** $h_j U$ or $h_j W$, which serve all target positions. The decoder does the rest. We build
-# both models, take their weights, and compute the first step in NumPy. The third model is for later: it has no
-# attention.
+# A kerasseq model has two parts. The encoder gives the memory (`model.encode`). The decoder computes, once a source,
+# its initial state $s_0$ and the **keys** $h_j U$ or $h_j W$, which serve all target positions (`model.start`), and
+# then goes step by step (`model.step`). We build both models, take their weights, and compute the first step in NumPy.
+# The third model is for later: it has no attention.
 
 # %%
 sizes = {"source_vocabulary_size": preprocessor.source_vocabulary_size, "embedding_dim": 32, "units": UNITS}
@@ -142,17 +142,16 @@ models = {
     "Luong": kerasseq.models.AttentionSeq2Seq(**sizes, cell="gru", attention="luong"),
 }
 START = kerasseq.preprocessing.vocabulary.START_ID
-start = keras.ops.array([[START]], "int32")  # (1, 1): the decoder first reads START.
+start = keras.ops.array([START], "int32")  # (1,): the decoder first reads START.
 
 
 def first_step(model):
-    """Memory and keys of our source, the state before its first step, and all that the decoder gives for that step."""
-    encoder, bridge = model.get_layer("encoder"), model.get_layer("bridge")
-    encoded = encoder({"encoder_token_ids": ids})
-    bridged = bridge({"memory": encoded["memory"], "states": encoded["states"]})
-    outputs = kerasseq.joining.decoder_outputs(model)({"encoder_token_ids": ids, "decoder_token_ids": start})
-    memory, keys_kernel = encoded["memory"][0].numpy(), bridge.get_layer("attention_keys").kernel.numpy()
-    return memory, keys_kernel, bridged["states"][0][0].numpy(), outputs
+    """The memory of our source, what makes keys of it, the state before the first step, and all that the step gives."""
+    context = model.encode({"encoder_token_ids": ids})
+    state, constants = model.start(context)
+    outputs = model.step(start, state, constants)
+    memory, keys_kernel = context["memory"][0].numpy(), model.decoder.attention.keys.kernel.numpy()
+    return memory, keys_kernel, state["layers"][0]["hidden"][0].numpy(), outputs
 
 
 def softmax(scores):
@@ -162,20 +161,19 @@ def softmax(scores):
 
 # %%
 memory, U, state, outputs = first_step(models["Bahdanau"])  # (source, 2 * units), (2 * units, units), (units,)
-decoder = models["Bahdanau"].get_layer("decoder")
-recurrent = decoder.get_layer("recurrent_0")  # a kerasseq.layers.RecurrentAttention: attention in the loop of a cell
-W, v = recurrent.attention.query_kernel.numpy(), recurrent.attention.score_vector.numpy()  # (units, units), (units,)
+decoder = models["Bahdanau"].decoder
+W, v = decoder.attention.query_kernel.numpy(), decoder.attention.score_vector.numpy()  # (units, units), (units,)
 
 weights = softmax(np.tanh(state @ W + memory @ U) @ v)  # (source,)
 context = weights @ memory  # (2 * units,)
 print("by hand: ", weights.round(4))
-print("kerasseq:", outputs["attention"][0, 0].numpy().round(4))
-np.testing.assert_allclose(weights, outputs["attention"][0, 0], atol=1e-5)
+print("kerasseq:", outputs["attention"][0].numpy().round(4))
+np.testing.assert_allclose(weights, outputs["attention"][0], atol=1e-5)
 
-y = decoder.get_layer("embedding")(start)[0, 0].numpy()  # (embedding_dim,)
-cell = recurrent.recurrent
-(after,) = cell.step(cell.project(np.concatenate([y, context])[None]), [state[None]])  # (1, units)
-np.testing.assert_allclose(after, outputs["states"][0], atol=1e-5)
+y = decoder.embedding(start)[0].numpy()  # (embedding_dim,)
+cell = decoder.placement.inside.recurrent.cell  # a GRU, in a kerasseq.layers.RecurrentAttention
+after = cell(np.concatenate([y, context])[None], {"hidden": state[None]})  # {"hidden": (1, units)}
+np.testing.assert_allclose(after["hidden"], outputs["state"]["layers"][0]["hidden"], atol=1e-5)
 
 # %% [markdown]
 # Weights and next state are the model's, or the last lines would have failed. Nine weights for nine tokens, that add up
@@ -184,16 +182,16 @@ np.testing.assert_allclose(after, outputs["states"][0], atol=1e-5)
 
 # %%
 memory, W, _, outputs = first_step(models["Luong"])
-decoder = models["Luong"].get_layer("decoder")
-state = outputs["states"][0][0].numpy()  # (units,), after the step
+decoder = models["Luong"].decoder
+state = outputs["state"]["layers"][0]["hidden"][0].numpy()  # (units,), after the step
 
 weights = softmax(memory @ W @ state)  # (source,)
 context = weights @ memory
-dense, last = decoder.get_layer("attentional"), decoder.get_layer("logits")
+dense, last = decoder.placement.attentional, decoder.logits
 attentional = np.tanh(np.concatenate([context, state]) @ dense.kernel.numpy() + dense.bias.numpy())  # (units,)
 logits = attentional @ last.kernel.numpy() + last.bias.numpy()  # (vocabulary,)
-np.testing.assert_allclose(weights, outputs["attention"][0, 0], atol=1e-5)
-np.testing.assert_allclose(logits, outputs["logits"][0, 0], atol=1e-4)
+np.testing.assert_allclose(weights, outputs["attention"][0], atol=1e-5)
+np.testing.assert_allclose(logits, outputs["logits"][0], atol=1e-4)
 print(len(weights), "weights and", len(logits), "logits: the same")
 
 # %% [markdown]
@@ -225,10 +223,9 @@ for name, model in models.items():
     print(name)
     callbacks = []
     if name in seen:
-        watched = kerasseq.joining.decoder_outputs(model)
 
-        def look(epoch=None, logs=None, watched=watched, kept=seen[name]):
-            kept.append(watched(inputs)["attention"][0].numpy())
+        def look(epoch=None, logs=None, model=model, kept=seen[name]):
+            kept.append(model.decoder_outputs(inputs)["attention"][0].numpy())
 
         look()
         callbacks.append(keras.callbacks.LambdaCallback(on_epoch_end=look))

@@ -120,7 +120,7 @@ preprocessor = kerasseq.preprocessing.TextPreprocessor.from_pairs(
 )
 for name, tokenizer in zip(("English", "French"), preprocessor.tokenizers, strict=True):
     pieces = tokenizer.id_to_string(range(260, 290)).numpy()  # before them: 4 special tokens, and 256 bytes
-    print(f"{name}, {int(tokenizer.vocab_size()):,}:", *(piece.decode() for piece in pieces))
+    print(f"{name}, {tokenizer.vocabulary_size:,}:", *(piece.decode() for piece in pieces))
 
 # %% [markdown]
 # `▁` stands for the space before a word, so pieces can be joined again without guessing. Here is how words are cut. A
@@ -250,12 +250,12 @@ kerasseq.plotting.plot_history(history, title="Learning to translate")
 # best **hypotheses**, outputs as far as they are written, at a time. Wider is slower; is it better?
 
 # %%
-translator = kerasseq.TextGenerator(model, preprocessor, sampler=kerasseq.samplers.BeamSampler(4))
+translator = kerasseq.TextGenerator(model, preprocessor, sampler=kerasseq.search.BeamSampler(4))
 sources, references = zip(*validation_scored, strict=True)
 greedy = None
 print("width   BLEU   seconds   other than greedy")
 for width in (1, 2, 4, 8):
-    sampler = kerasseq.samplers.BeamSampler(width)
+    sampler = kerasseq.search.BeamSampler(width)
     translator.generate(sources[:2], sampler=sampler)  # The first call builds the graph.
     begin = time.perf_counter()
     outputs = translator.generate(sources, sampler=sampler)
@@ -291,7 +291,7 @@ for text, score in generation.alternatives:
 by_penalty = {}
 print("alpha   BLEU   words to those of the references")
 for alpha in (0.0, 1.0, 2.0):
-    outputs = translator.generate(sources, sampler=kerasseq.samplers.BeamSampler(4, length_penalty=alpha))
+    outputs = translator.generate(sources, sampler=kerasseq.search.BeamSampler(4, length_penalty=alpha))
     by_penalty[alpha] = outputs
     ratio = sum(len(text.split()) for text in outputs)
     ratio /= sum(np.mean([len(text.split()) for text in texts]) for texts in references)
@@ -375,14 +375,15 @@ plt.show()
 
 # %% [markdown]
 # Rare words go with bad translations. (The groups may differ in other ways too, as in length: a hint, not a proof.)
-# What to do about the bad ones (none of it is tried here):
+# What to do about the bad ones (none of it is tried here; the samplers and their options are those of
+# `kerasseq.search`):
 #
 # | what is seen | what helps |
 # |---|---|
 # | rare words | more pairs: `NUM_PAIRS`, `MAX_WORDS` |
 # | training much better than validation | `dropout=0.3`, `dataset(..., subword_sampling=0.3)` |
-# | something left out | `BeamSampler(4, coverage_penalty=0.02)`; a larger length penalty, if it was below 1 |
-# | something said twice | `BeamSampler(4, no_repeat_ngram_size=3)` |
+# | something left out | `BeamSampler(4, scorers=[Coverage(0.02)])`; a larger length penalty, if it was below 1 |
+# | something said twice | `BeamSampler(4, constraints=[NoRepeatNGram(3)])` |
 # | all kinds, a little | an ensemble: `kerasseq.models.Ensemble([model, other])` |
 # | "tu" where it should be "vous" | say so with data: fine-tune |
 #

@@ -215,7 +215,7 @@ def fit(model, epochs, learning_rate):
 sizes = {"cell": "gru", "units": UNITS, "embedding_dim": 96, "attention": "coverage", "tie_embeddings": True}
 plain = kerasseq.models.AttentionSeq2Seq(vocabulary_size, vocabulary_size, dropout=0.2, **sizes)
 copying = kerasseq.models.PointerGeneratorSeq2Seq(vocabulary_size, dropout=0.2, **sizes)
-copying.get_layer("decoder").get_layer("pointer_generator").bias.assign([-2.0])
+copying.decoder.pointer_generator.bias.assign([-2.0])
 print(f"{plain.count_params():,} parameters, with copying {copying.count_params():,}")
 
 # %%
@@ -311,8 +311,8 @@ print(*(f"{kind}: {np.mean(values or [0]):.3f}" for kind, values in kinds.items(
 # ## Say nothing twice
 #
 # How often does a sequence of three tokens return in an output? There are two cures. One is learned: train on for
-# `COVERAGE_EPOCHS` with the coverage loss; to be fair, a copy of the model trains on without it. The other is a rule of
-# the search, which forbids the token that would complete a trigram for the second time.
+# `COVERAGE_EPOCHS` with the coverage loss; to be fair, a copy of the model trains on without it. The other is a
+# constraint of the search, which forbids the token that would complete a trigram for the second time.
 
 
 # %%
@@ -320,13 +320,13 @@ def repeated(tokens):
     return sum(count - 1 for count in Counter(zip(tokens, tokens[1:], tokens[2:], strict=False)).values())
 
 
-rule = kerasseq.samplers.GreedySampler(no_repeat_ngram_size=3)
+constrained = kerasseq.search.GreedySampler(constraints=[kerasseq.search.NoRepeatNGram(3)])
 counts, trained = {}, copying.get_weights()
 for weight in (0.0, 1.0):
     copying.set_weights(trained)
     copying.get_layer("coverage_loss").weight = weight
     fit(copying, COVERAGE_EPOCHS, 3e-4)
-    for name, sampler in (("", None), (", no trigram twice", rule)):
+    for name, sampler in (("", None), (", no trigram twice", constrained)):
         name = ("coverage loss" if weight else "no coverage loss") + name
         generations = generator.generate(sources, sampler, details=True)
         outputs[name] = [generation.text for generation in generations]
@@ -338,10 +338,10 @@ for name, count in counts.items():
 report({name: outputs[name] for name in counts})
 
 # %% [markdown]
-# The rule cures the symptom, always, and would spoil what rightly comes twice. The loss is meant to change where the
-# model looks. Here it changes too little to tell from chance, for in one sentence there is little to repeat; the paper
-# summarizes articles in several sentences, where repetition is the first thing one sees. (The validation loss of the
-# second run contains the coverage loss. Compare the perplexities.)
+# The constraint cures the symptom, always, and would spoil what rightly comes twice. The loss is meant to change where
+# the model looks. Here it changes too little to tell from chance, for in one sentence there is little to repeat; the
+# paper summarizes articles in several sentences, where repetition is the first thing one sees. (The validation loss of
+# the second run contains the coverage loss. Compare the perplexities.)
 #
 # ## What ROUGE misses
 #
@@ -408,10 +408,11 @@ for row in [*lost[:3], *np.argsort(overlap)[:3]]:
 #
 # **Solutions**
 #
-# 1. `copying.get_layer("decoder").get_layer("pointer_generator").bias.assign([-20.0])`, and generate; then `[20.0]`.
+# 1. `copying.decoder.pointer_generator.bias.assign([-20.0])`, and generate; then `[20.0]`.
 #    Who only copies has one full stop, at the end of the source, and runs on to it. Who only generates babbles: this
 #    softmax has learned no more than what copying left over.
-# 2. `generator.generate(sources, kerasseq.samplers.GreedySampler(source_words_only=True))`. "New" is 0 by construction.
-#    ROUGE moves far less: another whole word stands where a broken one was, and it need not be the right one.
+# 2. `generator.generate(sources, kerasseq.search.GreedySampler(constraints=[kerasseq.search.SourceWords()]))`. "New" is
+#    0 by construction. ROUGE moves far less: another whole word stands where a broken one was, and it need not be the
+#    right one.
 # 3. `NUM_TRAIN = 4_000`, and twice the `EPOCHS` for as many steps. Look at the perplexities: to point is one skill for
 #    all names, to spell is one for each.

@@ -97,7 +97,7 @@ first = model.fit(batches, validation_data=validation_batches, epochs=EPOCHS, sh
 # %%
 temporary = tempfile.TemporaryDirectory()  # Gone in the end. A server needs a folder that stays.
 models = pathlib.Path(temporary.name)
-generator = kerasseq.TextGenerator(model, preprocessor, sampler=kerasseq.samplers.BeamSampler(4))
+generator = kerasseq.TextGenerator(model, preprocessor, sampler=kerasseq.search.BeamSampler(4))
 version = pathlib.Path(generator.export(models / "dates"))
 print("exported:", version.relative_to(models))
 
@@ -430,7 +430,7 @@ for text, answer, score in zip(strange, outputs["text"].numpy(), outputs["score"
 # **Solutions**
 #
 # 1. None: the server then takes the highest version that it has loaded, tried or not. So name one, always.
-# 2. `generator.sampler = kerasseq.samplers.BeamSampler(width)`, `generator.export(models / f"beam_{width}")`,
+# 2. `generator.sampler = kerasseq.search.BeamSampler(width)`, `generator.export(models / f"beam_{width}")`,
 #    `tf.saved_model.load` of that, and `milliseconds(loaded.signatures["serving_default"], 1)`, for each width.
 # 3. 32 requests of up to 32 dates, one after the other, under one deadline. A request of 1,000 is more than
 #    `max_batch_size`, so the server refuses it with 400. Larger batches may still do more dates a second, but every

@@ -15,7 +15,7 @@
 # A picture goes in, a sentence comes out: "a large blue square above a small red circle".
 #
 # This is *Show, Attend and Tell* (Xu et al. 2015). A convolutional network makes a grid of features of the picture; the
-# grid is the memory; and for each word the decoder weighs the places of the grid.
+# grid is the memory; and for each word the decoder weighs the regions of the grid.
 
 # %% tags=["parameters"]
 NUM_SCENES = 16_000
@@ -61,12 +61,12 @@ plt.show()
 # |---|---|---|
 # | input | pixels from 0 to 255 | `(batch, 48, 48, 3)` |
 # | backbone | a grid of features | `(batch, 6, 6, 64)` |
-# | memory | the places of the grid, row by row | `(batch, 36, 64)` |
-# | bridge | the decoder's first state, from the mean of all places | `(batch, units)` |
+# | memory | the regions of the grid, row by row | `(batch, 36, 64)` |
+# | bridge, in the decoder | its initial state, from the mean of all regions | `(batch, units)` |
 # | attention | where to look for the next token | `(batch, tokens, 36)` |
 # | GRU decoder | the next token | `(batch, tokens, vocabulary)` |
 #
-# The score of place $j$ for token $i$ is $e_{ij} = \tanh(s_{i-1} W + h_j U)\,v$, the weights are
+# The score of region $j$ for token $i$ is $e_{ij} = \tanh(s_{i-1} W + h_j U)\,v$, the weights are
 # $a_i = \mathrm{softmax}(e_i)$, and the decoder reads the context $c_i = \sum_j a_{ij} h_j$.
 
 # %%
@@ -129,9 +129,9 @@ print(f"{exact:.1f}% of {len(test)} descriptions are right to the last word")
 print(kerasseq.evaluation.caption_bleu(texts, descriptions))
 
 # %% [markdown]
-# Where it looked: bright places had the most attention for a word. Do not expect it to stand exactly on the shape:
-# mostly it is near the one that is named, and sometimes in a corner. Each place of the grid has seen its neighbourhood
-# through four convolutions and, through the normalizations, something of the whole picture. So a place beside a shape
+# Where it looked: bright regions had the most attention for a word. Do not expect it to stand exactly on the shape:
+# mostly it is near the one that is named, and sometimes in a corner. Each region of the grid has seen its neighbourhood
+# through four convolutions and, through the normalizations, something of the whole picture. So a region beside a shape
 # knows as well what it is, and the model is paid for words, not for pictures of its attention. The words between, "to
 # the left of", can be written from what the state remembers.
 
@@ -179,15 +179,15 @@ for row in wrong:
 #
 # ## Exercises
 #
-# 1. `attention="luong"` stands after the recurrence, and trains faster. Does it look at the same places?
+# 1. `attention="luong"` stands after the recurrence, and trains faster. Does it look at the same regions?
 # 2. Give the model a picture without any shape: `np.full((48, 48, 3), 255, "uint8")`, encoded by `tf.io.encode_png` of
 #    TensorFlow. What does it say, and why?
-# 3. Make the pictures 96 pixels wide. Which mistakes go away? (The grid then has 12 x 12 places, and an epoch takes
+# 3. Make the pictures 96 pixels wide. Which mistakes go away? (The grid then has 12 x 12 regions, and an epoch takes
 #    about four times as long.)
 #
 # **Solutions**
 #
-# 1. Pass `attention="luong"` to `CaptioningSeq2Seq`. Its places are chosen *after* the state has read the last token;
+# 1. Pass `attention="luong"` to `CaptioningSeq2Seq`. Its regions are chosen *after* the state has read the last token;
 #    Bahdanau's are chosen before that, by the state of the step before.
 # 2. `import numpy as np`, `import tensorflow as tf`, then
 #    `captioner.generate(tf.io.encode_png(np.full((48, 48, 3), 255, "uint8")).numpy())`: a description like any other.

@@ -4,26 +4,42 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from kerasseq.layers.cells import CELLS, Cell
+
 
 @pytest.fixture(scope="session")
-def central_differences():
-    """Gradients of a float64 function of arrays, one number moved at a time."""
+def random():
+    """Normal numbers of a shape, the same ones in every call."""
 
-    def differences(function, arrays, epsilon=1e-5):
-        gradients = []
-        for index, array in enumerate(arrays):
-            gradient = np.zeros_like(array)
-            for position in np.ndindex(array.shape):
-                sides = []
-                for sign in (1, -1):
-                    moved = [other.copy() for other in arrays]
-                    moved[index][position] += sign * epsilon
-                    sides.append(function(*moved))
-                gradient[position] = (sides[0] - sides[1]) / (2 * epsilon)
-            gradients.append(gradient)
-        return gradients
+    def random(*shape, seed=0):
+        return np.random.default_rng([seed, *shape]).normal(size=shape)
 
-    return differences
+    return random
+
+
+@pytest.fixture(scope="session")
+def randomize(random):
+    """Gives random values to all weights of a layer, biases included."""
+
+    def randomize(layer, scale=1.0):
+        for index, weight in enumerate(layer.weights):
+            weight.assign(scale * random(*weight.shape, seed=20 + index))
+        return layer
+
+    return randomize
+
+
+@pytest.fixture(scope="module")
+def decaying_average():
+    """Adds to the table of cells one that defines nothing but `step`: `h_t = (h_{t-1} + W x_t + b) / 2`."""
+
+    class DecayingAverage(Cell):
+        def step(self, projected, state):
+            return {"hidden": 0.5 * (state["hidden"] + projected)}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(CELLS, "decaying_average", DecayingAverage)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -37,28 +53,74 @@ def assert_close():
     return compare
 
 
-@pytest.fixture(scope="session")
-def count_loops():
-    """Number of While operations in the graph of a function with an input signature."""
-
-    def count(function):
-        definition = function.get_concrete_function().graph.as_graph_def()
-        nodes = [*definition.node, *(node for part in definition.library.function for node in part.node_def)]
-        return sum("While" in node.op for node in nodes)
-
-    return count
+# === Gradients ===
 
 
 @pytest.fixture(scope="session")
-def weighted_gradients():
-    """Gradients of a weighted sum of all results of `run(*inputs)`, by inputs and by weights."""
+def weighted_sum(random):
+    """A sum of all results, each number with a random weight, of tensors or arrays."""
 
-    def gradients(run, inputs, weights, weighting):
-        inputs = [tf.constant(array, "float32") for array in inputs]
+    def total(results):
+        sums = []
+        for index, result in enumerate(tf.nest.flatten(results)):
+            weighted = result * random(*result.shape, seed=60 + index).astype(result.dtype.name)
+            sums.append(tf.reduce_sum(weighted) if tf.is_tensor(result) else weighted.sum())
+        return sum(sums)
+
+    return total
+
+
+@pytest.fixture(scope="session")
+def gradients(weighted_sum):
+    """The gradients of the weighted sum of `run(*inputs)` by the inputs, which may be nested, and by weights."""
+
+    def gradients(run, inputs, weights=(), dtype="float32"):
+        inputs = tf.nest.map_structure(lambda array: tf.constant(array, dtype), inputs)
+        flat = tf.nest.flatten(inputs)
         with tf.GradientTape() as tape:
-            tape.watch(inputs)
-            results = tf.nest.flatten(run(*inputs))
-            value = sum(tf.reduce_sum(result * w) for result, w in zip(results, weighting, strict=True))
-        return tape.gradient(value, [*inputs, *(weight.value for weight in weights)])
+            tape.watch(flat)
+            total = weighted_sum(run(*inputs))
+        return tape.gradient(total, [*flat, *(weight.value for weight in weights)])
 
     return gradients
+
+
+@pytest.fixture(scope="session")
+def central_differences(weighted_sum):
+    """The same gradients for a float64 function of arrays, one number moved at a time."""
+
+    def differences(function, arrays, epsilon=1e-5):
+        gradients = []
+        for index, array in enumerate(arrays):
+            gradient = np.zeros_like(array)
+            for position in np.ndindex(array.shape):
+                sides = []
+                for sign in (1, -1):
+                    moved = [*arrays[:index], array.copy(), *arrays[index + 1 :]]
+                    moved[index][position] += sign * epsilon
+                    sides.append(weighted_sum(function(*moved)))
+                gradient[position] = (sides[0] - sides[1]) / (2 * epsilon)
+            gradients.append(gradient)
+        return gradients
+
+    return differences
+
+
+# === Graphs ===
+
+
+@pytest.fixture(scope="session")
+def graph_nodes():
+    """The nodes in the graph of a function with an input signature, those of its loops included."""
+
+    def nodes(function):
+        definition = function.get_concrete_function().graph.as_graph_def()
+        return [*definition.node, *(node for part in definition.library.function for node in part.node_def)]
+
+    return nodes
+
+
+@pytest.fixture(scope="session")
+def count_loops(graph_nodes):
+    """The number of loops in such a graph."""
+    return lambda function: sum("While" in node.op for node in graph_nodes(function))
