@@ -1,7 +1,9 @@
 """What the README and the model cards say of the released models is what the models and their metrics say."""
 
 import ast
+import hashlib
 import json
+import os
 import pathlib
 import re
 
@@ -100,7 +102,7 @@ def test_the_summarization_numbers_are_those_of_the_metrics(summarizer, summariz
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert f"{metrics['test']['pointer-generator']['token_f1']:.3f}" in readme
     assert summarizer.model.count_params() == metrics["parameters"]
-    assert summarizer.sampler.source_words_only
+    assert any(isinstance(constraint, kerasseq.search.SourceWords) for constraint in summarizer.sampler.constraints)
 
 
 def test_the_summarizer_invents_nothing(summarizer):
@@ -117,3 +119,32 @@ def test_the_summarizer_invents_nothing(summarizer):
 def test_a_release_has_at_most_40_mb(folder):
     (version,) = [path for path in folder.iterdir() if path.name.isdecimal()]
     assert sum(path.stat().st_size for path in version.rglob("*") if path.is_file()) <= 40e6
+
+
+# === Outputs never change by accident ===
+
+# The first 32 bits of the SHA-256 of each output, written when the models were released.
+OUTPUTS = json.loads((ROOT / "tests" / "released_outputs.json").read_text(encoding="utf-8"))
+
+
+def validation_sources(name):
+    """500 distinct sources of the validation split."""
+    if name == "translation_en_fr":
+        _, validation, _ = kerasseq.datasets.load_anki("fra")
+        distinct = list(dict.fromkeys(source for source, _ in validation))
+        return distinct[:: len(distinct) // 500][:500]
+    _, validation, _ = kerasseq.datasets.load_sentence_compression()
+    return [source for source, _ in validation][::2][:500]
+
+
+@pytest.mark.exports
+@pytest.mark.skipif("KERASSEQ_DATA_DIR" not in os.environ, reason="needs the mirror of the data sets")
+@pytest.mark.parametrize("sampler", ["own", "greedy"])
+@pytest.mark.parametrize("name", ["translation_en_fr", "summarization_en"])
+def test_outputs_are_those_of_the_release(request, name, sampler):
+    generator = request.getfixturevalue({"translation_en_fr": "translator", "summarization_en": "summarizer"}[name])
+    constraints = generator.sampler.constraints
+    chosen = None if sampler == "own" else kerasseq.search.GreedySampler(constraints)
+    outputs = generator.generate(validation_sources(name), sampler=chosen)
+    digests = [hashlib.sha256(output.encode()).hexdigest()[:8] for output in outputs]
+    assert digests == OUTPUTS[f"{name} {sampler}"].split()

@@ -78,17 +78,10 @@ class Placement(layers.Layer):
         super().__init__(autocast=False, **kwargs)
         self.options = options
         self.attention = attention
-        self.attentional = layers.Dense(options.attentional_units, activation=activation, name="attentional")
-        self.attentional_dropout = layers.Dropout(options.dropout, name="attentional_dropout")
 
     def initial_state(self, states: list[State], memory_mask: Tensor) -> State:
         """The state before the first step, from the initial state of each layer's cell."""
         return {"layers": states, "attention": self.attention.initial_state(memory_mask)}
-
-    def attentional_state(self, parts: list[Tensor], training: bool) -> Tensor:
-        """`W [...] + b` of the concatenated parts, with activation and dropout."""
-        features = self.attentional(ops.concatenate(parts, axis=-1))
-        return self.attentional_dropout(features, training=training)
 
 
 class WithoutAttention(Placement):
@@ -109,7 +102,21 @@ class WithoutAttention(Placement):
         return Result(outputs, [outputs], None, {"layers": states})
 
 
-class AttentionAfter(Placement):
+class AttentionalPlacement(Placement):
+    """The attentional hidden state is not an input of the next step, so it is computed for all steps at once."""
+
+    def __init__(self, options: Options, attention: Attention, activation: str = "tanh", **kwargs):
+        super().__init__(options, attention, activation, **kwargs)
+        self.attentional = layers.Dense(options.attentional_units, activation=activation, name="attentional")
+        self.attentional_dropout = layers.Dropout(options.dropout, name="attentional_dropout")
+
+    def attentional_state(self, parts: list[Tensor], training: bool) -> Tensor:
+        """`W [...] + b` of the concatenated parts, with activation and dropout."""
+        features = self.attentional(ops.concatenate(parts, axis=-1))
+        return self.attentional_dropout(features, training=training)
+
+
+class AttentionAfter(AttentionalPlacement):
     """The top layer's state attends, and `h~ = tanh(W_c [c; h] + b)` (Luong et al. 2015, equation 5) is the feature."""
 
     def __init__(self, options: Options, attention: Attention, activation: str = "tanh", **kwargs):
@@ -131,7 +138,7 @@ class AttentionAfter(Placement):
         return Result(features, [context, outputs], weights, {"layers": states, "attention": alignment})
 
 
-class AttentionInside(Placement):
+class AttentionInside(AttentionalPlacement):
     """The first layer's previous state attends, and its cell reads the context.
 
     The feature is `tanh(W [h; c; y] + b)`, with the previous token (a tanh in place of the maxout of Bahdanau et al.

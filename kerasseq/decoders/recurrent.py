@@ -10,6 +10,7 @@ from kerasseq.decoders.heads import token_embedding, vocabulary_head
 from kerasseq.decoders.placements import Options, get_placement
 from kerasseq.layers.attention import make_attention
 from kerasseq.layers.pointer_generator import PointerGenerator
+from kerasseq.precision import default_dtype_policy
 
 
 @keras.saving.register_keras_serializable(package="kerasseq")
@@ -92,17 +93,18 @@ class RecurrentDecoder(Decoder):
         self.copies = copy
 
         # === Layers ===
-        self.bridge = Bridge(units, cell, num_layers, bridge, name="bridge")
-        self.embedding = token_embedding(vocabulary_size, embedding_dim, tie_embeddings)
-        self.embedding_dropout = layers.Dropout(dropout, name="embedding_dropout")
-        self.attention = make_attention(attention, units, num_heads) if attention is not None else None
-        options = Options(units, cell, num_layers, residual, dropout, embedding_dim if tie_embeddings else units)
-        make_placement = get_placement(placement, attention)
-        self.placement = make_placement(options, self.attention, "linear" if copy else "tanh", name="placement")
-        projects = attention is None and tie_embeddings and units != embedding_dim
-        self.to_embedding = layers.Dense(embedding_dim, name="to_embedding") if projects else None
-        self.logits = None if tie_embeddings else vocabulary_head(vocabulary_size)
-        self.pointer_generator = PointerGenerator(name="pointer_generator") if copy else None
+        with default_dtype_policy(self.dtype_policy):
+            self.bridge = Bridge(units, cell, num_layers, bridge, name="bridge")
+            self.embedding = token_embedding(vocabulary_size, embedding_dim, tie_embeddings)
+            self.embedding_dropout = layers.Dropout(dropout, name="embedding_dropout")
+            self.attention = make_attention(attention, units, num_heads) if attention is not None else None
+            options = Options(units, cell, num_layers, residual, dropout, embedding_dim if tie_embeddings else units)
+            make_placement = get_placement(placement, attention)
+            self.placement = make_placement(options, self.attention, "linear" if copy else "tanh", name="placement")
+            projects = attention is None and tie_embeddings and units != embedding_dim
+            self.to_embedding = layers.Dense(embedding_dim, name="to_embedding") if projects else None
+            self.logits = None if tie_embeddings else vocabulary_head(vocabulary_size)
+            self.pointer_generator = PointerGenerator(name="pointer_generator") if copy else None
 
     def build(self, decoder_token_ids_shape, context_shape):
         embedding_dim, units = self.options["embedding_dim"], self.options["units"]

@@ -2,6 +2,7 @@
 
 import keras
 
+from kerasseq.precision import default_dtype_policy
 from kerasseq.types import Tensor
 
 
@@ -58,23 +59,28 @@ class Encoder(keras.Model):
         """The size of a memory vector."""
         return self.output["memory"].shape[-1]
 
-    def get_config(self):
-        # The encoders of kerasseq serialize the arguments of their constructors; this one only has its graph.
+    def get_arguments(self) -> dict:
+        """The arguments of the constructor, without the name: what a subclass is rebuilt from."""
+        # Without arguments to rebuild it from, the graph is all there is.
         graph = keras.Model(self.input, self.output, name=self.name)
-        return {
-            "graph": keras.saving.serialize_keras_object(graph),
-            "stride": self.stride,
-            "vocabulary_size": self.vocabulary_size,
-            "name": self.name,
+        return {"graph": graph, "stride": self.stride, "vocabulary_size": self.vocabulary_size}
+
+    def get_config(self):
+        arguments = {
+            name: keras.saving.serialize_keras_object(value) for name, value in self.get_arguments().items()
         }
+        return {**arguments, "name": self.name, "dtype": self.dtype_policy.name}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        if "graph" not in config:
-            return cls(**config)
-        graph = keras.saving.deserialize_keras_object(config["graph"], custom_objects)
-        options = {name: value for name, value in config.items() if name != "graph"}
-        return cls(graph.input, graph.output, **options)
+        with default_dtype_policy(config.get("dtype")):
+            options = {
+                name: keras.saving.deserialize_keras_object(value, custom_objects)
+                for name, value in config.items()
+                if name != "dtype"
+            }
+            graph = options.pop("graph", None)
+            return cls(**options) if graph is None else cls(graph.input, graph.output, **options)
 
 
 keras.saving.register_keras_serializable(package="kerasseq")(Encoder)

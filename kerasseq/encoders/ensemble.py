@@ -36,11 +36,5 @@ class EnsembleEncoder(Encoder):
         )
         self.encoders = encoders
 
-    def get_config(self):
-        members = [keras.saving.serialize_keras_object(encoder) for encoder in self.encoders]
-        return {"encoders": members, "name": self.name}
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        members = [keras.saving.deserialize_keras_object(member, custom_objects) for member in config["encoders"]]
-        return cls(members, name=config["name"])
+    def get_arguments(self):
+        return {"encoders": self.encoders}

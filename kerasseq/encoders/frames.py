@@ -83,8 +83,8 @@ class FramesEncoder(Encoder):
             **options,
         }  # fmt: skip
 
-    def get_config(self):
-        return {**self.options, "name": self.name}
+    def get_arguments(self):
+        return self.options
 
 
 def check_options(subsampling, spec_augment):

@@ -115,8 +115,8 @@ class FeatureEncoder(Encoder):
         super().__init__(inputs={"encoder_features": features}, outputs=outputs, name=name)
         self.feature_shape = (rows, columns, channels)
 
-    def get_config(self):
-        return {"feature_shape": list(self.feature_shape), "name": self.name}
+    def get_arguments(self):
+        return {"feature_shape": list(self.feature_shape)}
 
 
 @keras.saving.register_keras_serializable(package="kerasseq")
@@ -161,20 +161,8 @@ class ImageEncoder(Encoder):
         self.extractor = extractor
         self.feature_encoder = feature_encoder
 
-    def get_config(self):
-        return {
-            "extractor": keras.saving.serialize_keras_object(self.extractor),
-            "feature_encoder": keras.saving.serialize_keras_object(self.feature_encoder),
-            "name": self.name,
-        }
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        parts = {
-            part: keras.saving.deserialize_keras_object(config[part], custom_objects)
-            for part in ("extractor", "feature_encoder")
-        }
-        return cls(**{**config, **parts})
+    def get_arguments(self):
+        return {"extractor": self.extractor, "feature_encoder": self.feature_encoder}
 
 
 def image_shape(backbone, image_size):

@@ -71,8 +71,8 @@ class RecurrentEncoder(Encoder):
         )
         self.options = {"vocabulary_size": vocabulary_size, "embedding_dim": embedding_dim, **options}
 
-    def get_config(self):
-        return {**self.options, "name": self.name}
+    def get_arguments(self):
+        return self.options
 
 
 def recurrent_stack(

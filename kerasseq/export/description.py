@@ -65,12 +65,8 @@ def read_description(folder: str) -> dict[str, Any]:
             f"Expected a version folder written by kerasseq's export, with {EXTRA}/{CONFIG_FILE}, or the folder above "
             f"it. Received: {folder}, which has none."
         )
-    try:
-        with open(config_file, encoding="utf-8") as file:
-            description = json.load(file)
-        found = description.get("format", 1)
-    except (ValueError, AttributeError) as error:
-        raise damaged(config_file, error) from error
+    description = read_json(config_file)
+    found = description.get("format", 1)
     if found != FORMAT:
         release = "kerasseq 0.2 reads it." if found == 1 else "A later release of kerasseq reads it."
         raise ValueError(f"{config_file} must have format {FORMAT}. Received: format {found}. {release}")
@@ -94,6 +90,23 @@ def read_description(folder: str) -> dict[str, Any]:
     if os.path.exists(os.path.join(folder, EXTRA, WARM_UP_FILE)):
         read_warm_up(os.path.join(folder, EXTRA))
     return description
+
+
+def read_format(folder: str) -> int | None:
+    """The format of an export, or `None` for a folder that is not an export of kerasseq."""
+    config_file = os.path.join(folder, EXTRA, CONFIG_FILE)
+    return read_json(config_file).get("format", 1) if os.path.exists(config_file) else None
+
+
+def read_json(config_file: str) -> dict[str, Any]:
+    """The content of `kerasseq.json`, or a `ValueError` if it is damaged."""
+    try:
+        with open(config_file, encoding="utf-8") as file:
+            description = json.load(file)
+        description.items()
+        return description
+    except (ValueError, AttributeError) as error:
+        raise damaged(config_file, error) from error
 
 
 def damaged(config_file, error):

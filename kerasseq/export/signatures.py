@@ -2,19 +2,17 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from kerasseq import search
+from kerasseq.export.exportable import Exportable
 from kerasseq.types import Tensor
 
-if TYPE_CHECKING:
-    from kerasseq.generator import TextGenerator
 
-
-def signatures(generator: "TextGenerator") -> dict[str, Any]:
+def signatures(generator: Exportable) -> dict[str, Any]:
     """The serving functions by name: raw sources `[batch]` to a dict of tensors, batch first; see `export`."""
     source = generator.preprocessor.source_signature
     sampler, length = generator.sampler, generator.max_length

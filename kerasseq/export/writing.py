@@ -1,7 +1,6 @@
 """Writes SavedModels for TensorFlow Serving."""
 
 import os
-from typing import TYPE_CHECKING
 
 import keras
 import tensorflow as tf
@@ -9,6 +8,7 @@ import tensorflow as tf
 from kerasseq.arguments import check_positive_integer
 from kerasseq.export.checks import check_answers
 from kerasseq.export.description import EXTRA, digests, write_description
+from kerasseq.export.exportable import Exportable
 from kerasseq.export.folders import temporary_folder
 from kerasseq.export.graphs import without_onednn_batch_products
 from kerasseq.export.servable import unservable
@@ -17,14 +17,11 @@ from kerasseq.export.versions import next_version, versions
 from kerasseq.export.warm_up import write_warm_up
 from kerasseq.seq2seq import weights_by_name
 
-if TYPE_CHECKING:
-    from kerasseq.generator import TextGenerator
-
 FINGERPRINT = "fingerprint.pb"
 
 
 def export(
-    generator: "TextGenerator", model_folder: str | os.PathLike, version: int | None = None, verify: bool = True
+    generator: Exportable, model_folder: str | os.PathLike, version: int | None = None, verify: bool = True
 ) -> str:
     """Writes a `TextGenerator` as a SavedModel: raw sources in, texts out.
 
@@ -96,7 +93,7 @@ def check_deterministic(generator):
         )
 
 
-def write(generator: "TextGenerator", folder: str, model_name: str, verify: bool) -> None:
+def write(generator: Exportable, folder: str, model_name: str, verify: bool) -> None:
     """Writes a complete version to a new folder; see `export`."""
     module = tf.Module()
     # Raw variables: a tf.Module that tracks a Keras model loads in Python, but not in the C++ server.

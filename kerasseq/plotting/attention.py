@@ -182,7 +182,7 @@ def check_generations(generations: Sequence[Any], heads: bool, copies: bool) -> 
     """Raises a `ValueError` unless every generation has the requested weights, in the shape of its tokens."""
     if heads and copies:
         raise ValueError(
-            "plot_attention shows either heads or copies. Received: heads=True, copies=True. Set one of them to False."
+            "plot_attention shows either heads or copies. Received: heads=True, copies=True. Choose one."
         )
     if not generations:
         raise ValueError("plot_attention needs at least one Generation. Received: an empty list.")

@@ -4,7 +4,6 @@ import numbers
 from collections.abc import Iterable, Sequence
 
 import keras
-import numpy as np
 from keras import ops
 
 from kerasseq.arguments import check_number, check_positive_integer
@@ -179,9 +178,9 @@ class SuppressTokens(Constraint):
         self.suppressed_ids = check_ids(token_ids)
 
     def mask(self, hypotheses, state, constants):
-        allowed = np.ones(hypotheses.vocabulary_size, bool)
-        allowed[[token for token in self.suppressed_ids if token < hypotheses.vocabulary_size]] = False
-        return ops.convert_to_tensor(allowed)[None]
+        vocabulary = ops.arange(hypotheses.vocabulary_size, dtype="int32")
+        token_ids = ops.array(self.suppressed_ids, dtype="int32")
+        return ops.all(vocabulary[:, None] != token_ids, axis=-1)[None]
 
     def get_config(self):
         return {"token_ids": list(self.suppressed_ids)}

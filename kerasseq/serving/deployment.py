@@ -9,7 +9,7 @@ from typing import Any
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
-from kerasseq.export.description import CONFIG_FILE, EXTRA, read_description
+from kerasseq.export.description import FORMAT, read_description, read_format
 from kerasseq.export.versions import versions
 from kerasseq.serving.deployment_files import deployment_files
 
@@ -251,7 +251,8 @@ def check_exports(entries: Any, models_folder: str) -> None:
     for entry in entries:
         for version in sorted(set(entry.version_labels.values())):
             folder = os.path.join(models_folder, entry.name, str(version))
-            if os.path.exists(os.path.join(folder, EXTRA, CONFIG_FILE)):
+            # Servers run exports of every release; only those of this format can be checked.
+            if read_format(folder) == FORMAT:
                 read_description(folder)
 
 
