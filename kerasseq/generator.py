@@ -15,16 +15,13 @@ from kerasseq.compatibility import check_model, check_sampler
 from kerasseq.evaluation.arguments import sources_and_targets
 from kerasseq.evaluation.texts import check_scorable, score_texts
 from kerasseq.generation import DECODER_DETAILS, describe
+from kerasseq.long_sources import LONG_SOURCES, decode_parts
 from kerasseq.preprocessing import Preprocessor
 from kerasseq.preprocessing.vocabulary import END_ID, START_ID
-from kerasseq.search.request import IMPOSSIBLE
 from kerasseq.seq2seq import Seq2Seq
 from kerasseq.types import Pair, Tensor
 
 GRAPHS_KEPT = 8  # compiled for different samplers and lengths
-LONG_SOURCES = ("split", "cut", "sentences")
-# Rows that go through the model together, where long sources are split into more parts than there are sources.
-PARTS_AT_ONCE = 64
 FORMAT = 2  # of the configuration in .keras files
 
 
@@ -129,23 +126,15 @@ class TextGenerator(keras.Model):
             ValueError: if the preprocessor refuses a source, a number is not positive, a prefix leaves no room within
                 `max_length`, or the sampler does not fit the model.
         """
-        if isinstance(sources, (str, bytes)):
-            return self.generate(
-                [sources],
-                sampler=sampler,
-                max_length=max_length,
-                batch_size=batch_size,
-                details=details,
-                prefixes=prefixes,
-            )[0]
         import tqdm  # Deferred: only long work shows progress.
 
+        single = isinstance(sources, (str, bytes))
         if not isinstance(sources, collections.abc.Iterable):
             raise ValueError(
                 "sources must be a list of raw sources, or a single one: texts, or the contents of files, as "
                 f"pathlib.Path.read_bytes returns them. Received: {sources!r}."
             )
-        sources = list(sources)
+        sources = [sources] if single else list(sources)
         max_length = self.max_length if max_length is None else max_length
         check_positive_integer("max_length", max_length)
         check_positive_integer("batch_size", batch_size)
@@ -166,7 +155,7 @@ class TextGenerator(keras.Model):
                     result = {name: value[position] for name, value in outputs.items()}
                     results[row] = describe(result) if details else result["text"][0].decode("utf-8")
                 progress.update(len(rows))
-        return results
+        return results[0] if single else results
 
     def evaluate_text(
         self,
@@ -203,7 +192,7 @@ class TextGenerator(keras.Model):
         outputs = self.generate(sources, sampler=sampler, max_length=max_length, batch_size=batch_size)
         return score_texts(outputs, targets, metrics, resamples)
 
-    def _prefix_ids(self, prefixes, count, max_length):
+    def _prefix_ids(self, prefixes: str | Sequence[str], count: int, max_length: int) -> Tensor:
         """Token ids `(count, prefix)` of forced starts, checked."""
         if isinstance(prefixes, (str, bytes)):
             prefixes = [prefixes] * count
@@ -234,16 +223,18 @@ class TextGenerator(keras.Model):
             type(sampler), configuration, sampler.random_state, self.model, tokenizers, max_length, self.long_sources,
             details, prefixed,
         )  # fmt: skip
-        if key not in self._compiled:
-            if len(self._compiled) >= GRAPHS_KEPT:
-                self._compiled.pop(next(iter(self._compiled)))
+        graph = self._compiled.pop(key, None)
+        if graph is None:
             decode = self.decode_with_details if details else self.decode
             function = tf.function(lambda raw, *prefix_ids: decode(raw, sampler, max_length, *prefix_ids))
             signature = [self.preprocessor.source_signature]
             if prefixed:
                 signature.append(tf.TensorSpec([None, None], tf.int32, name="prefix_ids"))
-            self._compiled[key] = function.get_concrete_function(*signature)
-        return self._compiled[key]
+            graph = function.get_concrete_function(*signature)
+        self._compiled[key] = graph  # The latest last: the one that was used longest ago is dropped.
+        if len(self._compiled) > GRAPHS_KEPT:
+            self._compiled.pop(next(iter(self._compiled)))
+        return graph
 
     # === In the graph ===
 
@@ -275,45 +266,16 @@ class TextGenerator(keras.Model):
             number of tokens that were not read; for sounds and images `problem`, string, empty if there is none. The
             hypotheses of a source in parts join those of the same rank.
         """
+
+        def decode_rows(encoder_inputs, prefix_ids):
+            _, outputs = self._search(encoder_inputs, sampler, max_length, num_hypotheses, prefix_ids)
+            return {"text": self._texts(outputs["token_ids"]), "score": outputs["scores"]}
+
         if not self.splits:
-            outputs = self._decode_rows(
-                self.preprocessor.encode_source(raw), sampler, max_length, num_hypotheses, prefix_ids
-            )
+            outputs = decode_rows(self.preprocessor.encode_source(raw), prefix_ids)
             return {**outputs, **self.preprocessor.remarks(raw)}
-        encoder_inputs, owners = self.preprocessor.encode_parts(raw, self.long_sources == "sentences")
-        inputs = {"encoder_inputs": encoder_inputs}
-        if prefix_ids is not None:  # A prefix begins the first part's output.
-            first = tf.concat([[-1], owners[:-1]], axis=0)[: tf.shape(owners)[0]] != owners
-            inputs["prefix_ids"] = tf.where(first[:, tf.newaxis], tf.gather(prefix_ids, owners), 0)
-        batch_size, parts = tf.shape(raw)[0], tf.shape(owners)[0]
-        group = tf.maximum(batch_size, PARTS_AT_ONCE)
-        groups = tf.maximum(-(-parts // group), 1)
-
-        def body(index, texts, scores):
-            rows = keras.tree.map_structure(lambda tensor: tensor[index * group : (index + 1) * group], inputs)
-            outputs = self._decode_rows(
-                rows["encoder_inputs"], sampler, max_length, num_hypotheses, rows.get("prefix_ids")
-            )
-            return index + 1, texts.write(index, outputs["text"]), scores.write(index, outputs["score"])
-
-        def array(dtype):
-            return tf.TensorArray(dtype, groups, infer_shape=False, element_shape=[None, num_hypotheses])
-
-        _, texts, scores = tf.while_loop(
-            lambda index, *_: index < groups, body, (0, array(tf.string), array(tf.float32)), parallel_iterations=1
-        )
-        texts, scores = texts.concat(), scores.concat()
-        # Where a part has fewer hypotheses than others, its best one fills the missing ranks.
-        number = tf.gather(tf.math.unsorted_segment_sum(tf.ones_like(owners), owners, batch_size), owners)
-        lacks = (scores < IMPOSSIBLE / 2) & (number > 1)[:, tf.newaxis]
-        texts, scores = tf.where(lacks, texts[:, :1], texts), tf.where(lacks, scores[:, :1], scores)
-        texts = self.preprocessor.join_parts(texts, owners, batch_size)
-        return {"text": texts, "score": tf.math.unsorted_segment_sum(scores, owners, batch_size)}
-
-    def _decode_rows(self, encoder_inputs, sampler, max_length, num_hypotheses, prefix_ids):
-        """Texts and scores `(rows, num_hypotheses)` of encoder inputs."""
-        _, outputs = self._search(encoder_inputs, sampler, max_length, num_hypotheses, prefix_ids)
-        return {"text": self._texts(outputs["token_ids"]), "score": outputs["scores"]}
+        every_sentence = self.long_sources == "sentences"
+        return decode_parts(decode_rows, raw, self.preprocessor, every_sentence, num_hypotheses, prefix_ids)
 
     def decode_with_details(
         self, raw: Tensor, sampler: search.Sampler, max_length: int, prefix_ids: Tensor | None = None

@@ -153,9 +153,7 @@ def serialized(layer: keras.layers.Layer) -> dict:
 def select(loss: AuxiliaryLoss, available: Context) -> Context:
     """The tensors that a loss requires."""
     if not isinstance(loss, AuxiliaryLoss):
-        raise ValueError(
-            f"losses must be layers such as kerasseq.layers.CoverageLoss(). Received: {loss!r}."
-        )
+        raise ValueError(f"losses must be layers such as kerasseq.layers.CoverageLoss(). Received: {loss!r}.")
     missing = sorted(set(loss.required) - set(available))
     if missing:
         raise ValueError(

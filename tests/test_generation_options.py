@@ -1,4 +1,4 @@
-"""What `generate` is asked for: forced prefixes, rules, coverage, heads; and batches that change nothing."""
+"""Options of `generate`: prefixes, constraints, scorers; heads, pyramids, and batches that change nothing."""
 
 import pathlib
 
@@ -7,7 +7,8 @@ import pytest
 import tensorflow as tf
 
 import kerasseq
-from kerasseq import TextGenerator, samplers
+from kerasseq import TextGenerator
+from kerasseq.search import BeamSampler, Coverage, GreedySampler, LengthLimits, NoRepeatNGram, SuppressTokens
 
 START, END = 2, 3
 SOURCES = ["one two three", "four", "four three two one", "two two", "three one two four", "three four"]
@@ -15,19 +16,14 @@ RELEASED = pathlib.Path(__file__).resolve().parent.parent / "saved_models" / "tr
 
 
 def ids_of(generation, generator):
-    tokenizer = generator.preprocessor.tokenizers[-1]
+    tokenizer = generator.preprocessor.target_tokenizer
     return [int(tokenizer.string_to_id(token)) if token else 0 for token in generation.target_tokens]
 
 
 def teacher_forced(generator, source, ids):
     """Log-probabilities of the target tokens, and their attention."""
-    model = generator.model
-    context = dict(generator.preprocessor.encode_source([source]))
-    context |= model.get_layer("encoder")(context)
-    bridge, decoder = model.get_layer("bridge"), model.get_layer("decoder")
-    context |= bridge({name: context[name] for name in bridge.input})
-    context["decoder_token_ids"] = tf.constant([[START, *ids[:-1]]])
-    outputs = decoder({name: context[name] for name in decoder.input})
+    inputs = dict(generator.preprocessor.encode_source([source]))
+    outputs = generator.model.decoder_outputs({**inputs, "decoder_token_ids": tf.constant([[START, *ids[:-1]]])})
     logits = outputs["logits"][0].numpy().astype("float64")
     log_probabilities = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
     return log_probabilities[np.arange(len(ids)), ids], outputs["attention"][0].numpy().astype("float64")
@@ -36,18 +32,18 @@ def teacher_forced(generator, source, ids):
 # === Prefixes ===
 
 
-@pytest.mark.parametrize("sampler", ["greedy", "beam"])
+@pytest.mark.parametrize("sampler", ["greedy", None])
 def test_outputs_begin_with_their_prefixes(generator, sampler):
     prefixes = ["zwei", "", "eins zwei", "drei", "", "eins"]
     free = generator.generate(SOURCES, sampler, details=True)
     forced = generator.generate(SOURCES, sampler, details=True, prefixes=prefixes, batch_size=4)
-    tokenizer = generator.preprocessor.tokenizers[-1]
+    tokenizer = generator.preprocessor.target_tokenizer
     for source, prefix, one, other in zip(SOURCES, prefixes, free, forced, strict=True):
         if not prefix:
             assert (one.text, pytest.approx(one.score, abs=1e-3)) == (other.text, other.score)
             continue
         assert other.text.startswith(prefix)
-        prefix_ids = tokenizer.tokenize(prefix).numpy().tolist()
+        prefix_ids = tokenizer.tokenize([prefix]).to_list()[0]
         ids = ids_of(other, generator)
         assert ids[: len(prefix_ids)] == prefix_ids
         # Forced tokens have the probability that the model gives them.
@@ -59,57 +55,56 @@ def test_outputs_begin_with_their_prefixes(generator, sampler):
 def test_one_prefix_for_all_and_for_one(generator):
     assert all(text.startswith("vier") for text in generator.generate(SOURCES, prefixes="vier"))
     assert generator.generate("one", prefixes="vier").startswith("vier")
+    assert generator.generate("one", prefixes=["vier"]) == generator.generate("one", prefixes="vier")
     assert generator.generate(SOURCES, prefixes="") == generator.generate(SOURCES)
     assert generator.generate([], prefixes="vier") == []
 
 
-def test_bad_prefixes(generator):
-    with pytest.raises(ValueError, match="a string for each source, or a single string. Received: 1 for 2 sources"):
-        generator.generate(["one", "two"], prefixes=["eins"])
-    with pytest.raises(ValueError, match="a string for each source, or a single string. Received: 5"):
-        generator.generate(["one", "two"], prefixes=5)
-    with pytest.raises(ValueError, match="must be strings, '' for none. Received at index 1: None"):
-        generator.generate(["one", "two"], prefixes=["eins", None])
-    with pytest.raises(ValueError, match=r"The longest of the prefixes has \d+ tokens, .* max_length=3, END included"):
-        generator.generate("one", prefixes="eins zwei drei vier", max_length=3)
+@pytest.mark.parametrize(
+    ("prefixes", "message"),
+    [
+        (["eins"], "a string for each source, or a single string. Received: 1 for 2 sources"),
+        (5, "a string for each source, or a single string. Received: 5"),
+        (["eins", None], "must be strings, '' for none. Received at index 1: None"),
+        ("eins zwei drei vier", r"The longest of the prefixes has \d+ tokens, .* max_length=3, END included"),
+    ],
+)
+def test_bad_prefixes(generator, prefixes, message):
+    with pytest.raises(ValueError, match=message):
+        generator.generate(["one", "two"], prefixes=prefixes, max_length=3)
 
 
-# === Rules ===
+# === Constraints and scorers ===
 
 
-@pytest.mark.parametrize("make", [samplers.GreedySampler, samplers.BeamSampler])
-def test_rules_hold(generator, make):
-    def lengths(**rules):
-        return [len(g.target_tokens) for g in generator.generate(SOURCES, make(**rules), details=True)]
-
-    free = lengths()
-    source_lengths = [len(g.source_tokens) for g in generator.generate(SOURCES, details=True)]
-    assert min(lengths(min_length=8)) >= 8 > min(free)
-    assert all(n >= 1.5 * source for n, source in zip(lengths(min_length_ratio=1.5), source_lengths, strict=True))
-    assert all(n <= 0.5 * source for n, source in zip(lengths(max_length_ratio=0.5), source_lengths, strict=True))
-    for generation in generator.generate(SOURCES, make(no_repeat_ngram_size=1, min_length=6), details=True):
-        assert len(set(generation.target_tokens)) == len(generation.target_tokens) >= 6
-    best = ids_of(generator.generate("four", details=True), generator)[0]
-    for generation in generator.generate(SOURCES, make(suppressed_ids=[best]), details=True):
+def test_constraints_hold(generator):
+    source_lengths = [len(generation.source_tokens) for generation in generator.generate(SOURCES, details=True)]
+    best = ids_of(generator.generate("four", "greedy", details=True), generator)[0]
+    limits = LengthLimits(min_length=8, min_length_ratio=1.5)
+    long = generator.generate(SOURCES, GreedySampler([limits, SuppressTokens([best])]), details=True)
+    for generation, source_length in zip(long, source_lengths, strict=True):
+        assert len(generation.target_tokens) >= max(8, 1.5 * source_length)
         assert best not in ids_of(generation, generator)
+    sampler = BeamSampler(3, constraints=[LengthLimits(max_length_ratio=0.5), NoRepeatNGram(1)])
+    short = generator.generate(SOURCES, sampler, details=True)
+    for generation, source_length in zip(short, source_lengths, strict=True):
+        assert len(set(generation.target_tokens)) == len(generation.target_tokens) <= max(1, 0.5 * source_length)
 
 
-def test_bytes_that_make_no_character_are_left_out(generator):
-    """A model that can say nothing but the first byte of four, and one word."""
-    tokenizer = generator.preprocessor.tokenizers[-1]
-    byte, word = (int(tokenizer.string_to_id(token)) for token in ("<0xF0>", "▁eins"))
-    size = generator.model.get_layer("decoder").output["logits"].shape[-1]
-    for allowed, text in (([byte], ""), ([byte, word], "eins")):
-        suppressed = [token for token in range(1, size) if token not in (END, *allowed)]
-        sampler = samplers.GreedySampler(min_length=len(allowed) + 1, no_repeat_ngram_size=1, suppressed_ids=suppressed)
-        generation = generator.generate("four", sampler, max_length=len(allowed) + 1, details=True)
-        assert generation.target_tokens.count("<0xF0>") == 1
-        assert generation.text.strip() == text
+def test_bytes_that_form_no_character_are_left_out(generator):
+    """The only tokens allowed are the first byte of four, and one word."""
+    tokenizer = generator.preprocessor.target_tokenizer
+    allowed = [END, *(int(tokenizer.string_to_id(token)) for token in ("<0xF0>", "▁eins"))]
+    suppressed = [token for token in range(1, generator.model.decoder.vocabulary_size) if token not in allowed]
+    sampler = GreedySampler([LengthLimits(min_length=3), NoRepeatNGram(1), SuppressTokens(suppressed)])
+    generation = generator.generate("four", sampler, max_length=3, details=True)
+    assert generation.target_tokens.count("<0xF0>") == 1
+    assert generation.text.strip() == "eins"
 
 
-def test_coverage_penalty(generator):
+def test_coverage(generator):
     """Scores are `log p / lp + beta sum_i log min(sum_j a_ij, 1)`, with the attention of teacher forcing."""
-    sampler = samplers.BeamSampler(3, length_penalty=0.8, coverage_penalty=0.3)
+    sampler = BeamSampler(3, length_penalty=0.8, scorers=[Coverage(0.3)])
     for source, generation in zip(SOURCES, generator.generate(SOURCES, sampler, details=True), strict=True):
         ids = ids_of(generation, generator)
         log_probabilities, attention = teacher_forced(generator, source, ids)
@@ -118,18 +113,18 @@ def test_coverage_penalty(generator):
         assert generation.score == pytest.approx(log_probabilities.sum() / penalty + coverage, abs=1e-3)
 
 
-def test_coverage_penalty_without_attention(preprocessor):
+def test_coverage_without_attention(preprocessor):
     model = kerasseq.models.GRUSeq2Seq(
         preprocessor.source_vocabulary_size, preprocessor.target_vocabulary_size, embedding_dim=4, units=4
     )
-    message = "this model has none. Received: coverage_penalty=0.1. Choose 0, or a model"
+    message = "Coverage sums attention weights, and this model has none. Leave it out, or choose a model"
     with pytest.raises(ValueError, match=message):
-        TextGenerator(model, preprocessor, samplers.BeamSampler(coverage_penalty=0.1))
+        TextGenerator(model, preprocessor, BeamSampler(scorers=[Coverage(0.1)]))
     with pytest.raises(ValueError, match=message):
-        TextGenerator(model, preprocessor).generate("one", samplers.BeamSampler(coverage_penalty=0.1))
+        TextGenerator(model, preprocessor).generate("one", BeamSampler(scorers=[Coverage(0.1)]))
 
 
-# === Heads ===
+# === Heads and pyramids ===
 
 
 def test_attention_heads(preprocessor):
@@ -137,7 +132,7 @@ def test_attention_heads(preprocessor):
         preprocessor.source_vocabulary_size, preprocessor.target_vocabulary_size, embedding_dim=8, units=12,
         attention="multi_head", num_heads=3,
     )  # fmt: skip
-    generator = TextGenerator(model, preprocessor, max_length=6)
+    generator = TextGenerator(model, preprocessor, "greedy", max_length=6)
     for generation in generator.generate(SOURCES, details=True):
         shape = (len(generation.target_tokens), len(generation.source_tokens))
         assert generation.attention_heads.shape == (3, *shape) and generation.attention.shape == shape
@@ -145,8 +140,24 @@ def test_attention_heads(preprocessor):
         np.testing.assert_allclose(generation.attention_heads.sum(axis=-1), 1, atol=1e-5)
 
 
-def test_one_head_is_not_several(generator):
-    assert generator.generate("one", details=True).attention_heads is None
+def test_attention_of_a_pyramid_is_over_groups_of_tokens(preprocessor):
+    """Each position of the memory stands for four tokens here, and is labelled with them, in a batch as alone."""
+    encoder = kerasseq.encoders.RecurrentEncoder(
+        preprocessor.source_vocabulary_size, 6, 4, cell="gru", num_layers=3, pyramidal=True
+    )
+    decoder = kerasseq.decoders.RecurrentDecoder(
+        preprocessor.target_vocabulary_size, 6, 8, cell="gru", attention="luong"
+    )
+    generator = TextGenerator(kerasseq.Seq2Seq(encoder, decoder), preprocessor, "greedy", max_length=4)
+    together = generator.generate(SOURCES, details=True)
+    for source, generation in zip(SOURCES, together, strict=True):
+        tokens = preprocessor.source_tokens(preprocessor.encode_source([source])).numpy()[0]
+        tokens = [token.decode() for token in tokens]
+        assert generation.source_tokens == ["".join(tokens[i : i + 4]) for i in range(0, len(tokens), 4)]
+        assert generation.attention.shape == (len(generation.target_tokens), len(generation.source_tokens))
+        np.testing.assert_allclose(generation.attention.sum(axis=1), 1, atol=1e-5)
+        alone = generator.generate(source, details=True)
+        assert alone.source_tokens == generation.source_tokens and alone.attention.shape == generation.attention.shape
 
 
 # === Batches ===
@@ -172,11 +183,15 @@ def disagreements(generator, sources, sampler=None):
 @pytest.mark.parametrize(
     "sampler",
     [
-        samplers.GreedySampler(no_repeat_ngram_size=2),
-        samplers.BeamSampler(4, coverage_penalty=0.2, normalization="length"),
-        samplers.BeamSampler(3, min_length_ratio=0.5, max_length_ratio=0.8, suppressed_ids=[1]),
+        GreedySampler([NoRepeatNGram(2)]),
+        BeamSampler(
+            3,
+            normalization="length",
+            constraints=[LengthLimits(min_length_ratio=0.5, max_length_ratio=0.8), SuppressTokens([1])],
+            scorers=[Coverage(0.2)],
+        ),
     ],
-    ids=["greedy", "coverage", "ratios"],
+    ids=["greedy", "beam"],
 )
 def test_batches_change_nothing(generator, number_pairs, sampler):
     assert disagreements(generator, [source for source, _ in number_pairs], sampler) <= 1
@@ -188,23 +203,3 @@ def test_batches_change_nothing_for_the_released_model():
     translator = TextGenerator.load(RELEASED)
     sentences = [f"{source}, she said, is the day on which we leave." for source, _ in pairs]
     assert disagreements(translator, sentences) <= 3
-
-
-def test_attention_of_a_pyramid_is_over_groups_of_tokens(preprocessor):
-    """Each position of the memory stands for four tokens here, and is labelled with them, in a batch as alone."""
-    encoder = kerasseq.encoders.recurrent_encoder(
-        preprocessor.source_vocabulary_size, 6, 4, cell="gru", num_layers=3, pyramidal=True
-    )
-    bridge = kerasseq.bridges.attention_bridge(encoder, 8, "gru", num_layers=1)
-    decoder = kerasseq.decoders.attention_decoder(preprocessor.target_vocabulary_size, 6, 8, memory_dim=4, cell="gru")
-    model = kerasseq.joining.connect(encoder, bridge, decoder, name="pyramid")
-    generator = TextGenerator(model, preprocessor, max_length=4)
-    together = generator.generate(SOURCES, details=True)
-    for source, generation in zip(SOURCES, together, strict=True):
-        tokens = preprocessor.source_tokens(preprocessor.encode_source([source])).numpy()[0]
-        tokens = [token.decode() for token in tokens]
-        assert generation.source_tokens == ["".join(tokens[i : i + 4]) for i in range(0, len(tokens), 4)]
-        assert generation.attention.shape == (len(generation.target_tokens), len(generation.source_tokens))
-        np.testing.assert_allclose(generation.attention.sum(axis=1), 1, atol=1e-5)
-        alone = generator.generate(source, details=True)
-        assert alone.source_tokens == generation.source_tokens and alone.attention.shape == generation.attention.shape

@@ -276,9 +276,8 @@ months = {
 directions = []
 for names in months.values():
     dates = [f"{day} {month} {year}" for month in names for day in (4, 13, 22) for year in (1957, 1986, 2013, 2038)]
-    contexts = keras.ops.convert_to_numpy(
-        encoder(preprocessor.encode_source(dates))["states"][0]["hidden"]
-    )  # (144, units)
+    (state,) = encoder(preprocessor.encode_source(dates))["states"]  # one for each layer
+    contexts = keras.ops.convert_to_numpy(state["hidden"])  # (144, units)
     means = contexts.reshape(12, -1, UNITS).mean(axis=1)  # (months, units): what does not depend on day and year
     means -= means.mean(axis=0)
     directions.append(means / np.linalg.norm(means, axis=1, keepdims=True))

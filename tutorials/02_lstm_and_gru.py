@@ -364,7 +364,7 @@ plt.show()
 # **Solutions**
 #
 # 1. $f^k = 1/2$ gives $k = \ln 2 / (-\ln f)$: 2.2 steps for 0.73. For 100 steps $f = 0.5^{1/100} = 0.993$.
-# 2. `bias = fresh["lstm"].bias.numpy(); bias[UNITS : 2 * UNITS] = 3; fresh["lstm"].bias.assign(bias)`, then
+# 2. `cell = fresh["lstm"].cell; bias = cell.bias.numpy(); bias[UNITS : 2 * UNITS] = 3; cell.bias.assign(bias)`, then
 #    `mean_reach(fresh["lstm"], 0.3 * noise)`. With 0 it falls to about a half in each of the first steps. With 3 it
 #    fades a little and then grows, to nine times at 60 steps: the gates keep 0.95 a step, and the other way, through
 #    $h_{j-1}$, adds more than that.

@@ -1,4 +1,4 @@
-"""Decoders: tokens are emitted one by one, with a look at the memory. `base.py` has the contract."""
+"""Decoders emit tokens one by one while they attend to a memory. `base.py` has the contract."""
 
 from kerasseq.decoders.base import Decoder
 from kerasseq.decoders.bridge import Bridge

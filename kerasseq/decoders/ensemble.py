@@ -1,4 +1,4 @@
-"""A decoder of decoders."""
+"""Several decoders whose distributions are averaged."""
 
 import keras
 from keras import ops

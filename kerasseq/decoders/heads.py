@@ -1,4 +1,4 @@
-"""Between tokens and vectors: the embedding of target tokens, and the logits of the vocabulary."""
+"""The embedding of target tokens, and the logits of the vocabulary."""
 
 import keras
 from keras import layers

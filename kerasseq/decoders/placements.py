@@ -132,7 +132,7 @@ class AttentionAfter(AttentionalPlacement):
     def call(self, embedded, state, constants, training=False):
         outputs, states = self.stack(embedded, state["layers"], training=training)
         context, weights, alignment = self.attention(
-            outputs, constants, state["attention"], memory_mask=constants["memory_mask"]
+            outputs, constants, state["attention"], memory_mask=constants["memory_mask"], training=training
         )
         features = self.attentional_state([context, outputs], training)
         return Result(features, [context, outputs], weights, {"layers": states, "attention": alignment})

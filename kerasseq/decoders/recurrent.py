@@ -51,8 +51,8 @@ class RecurrentDecoder(Decoder):
     Call arguments and results are those of `Decoder`.
 
     Raises:
-        ValueError: for an unknown cell, attention, placement or bridge, heads that do not divide the units, `"dot"` with
-            a memory of another size than the states, or copying without attention.
+        ValueError: for an unknown cell, attention, placement or bridge, heads that do not divide the units, `"dot"`
+            with a memory of another size than the states, or copying without attention.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Encoders: a source becomes a memory, its mask and final states. One file a kind of source."""
+"""Encoders map a source to a memory, its mask and final states. One file a kind of source."""
 
 from kerasseq.encoders.base import Encoder
 from kerasseq.encoders.ensemble import EnsembleEncoder

@@ -66,9 +66,7 @@ class Encoder(keras.Model):
         return {"graph": graph, "stride": self.stride, "vocabulary_size": self.vocabulary_size}
 
     def get_config(self):
-        arguments = {
-            name: keras.saving.serialize_keras_object(value) for name, value in self.get_arguments().items()
-        }
+        arguments = {name: keras.saving.serialize_keras_object(value) for name, value in self.get_arguments().items()}
         return {**arguments, "name": self.name, "dtype": self.dtype_policy.name}
 
     @classmethod

@@ -1,4 +1,4 @@
-"""An encoder of encoders."""
+"""Several encoders of one source."""
 
 import keras
 

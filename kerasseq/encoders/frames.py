@@ -3,6 +3,7 @@
 import keras
 from keras import layers
 
+from kerasseq.arguments import check_positive_integer
 from kerasseq.encoders.base import Encoder
 from kerasseq.encoders.recurrent import recurrent_stack
 from kerasseq.layers.augmentation import SpecAugment
@@ -55,6 +56,7 @@ class FramesEncoder(Encoder):
         spec_augment: dict | None = None,
         name: str = "encoder",
     ):
+        check_positive_integer("num_bins", num_bins)
         check_options(subsampling, spec_augment)
         options = {
             "units": units, "cell": cell, "num_layers": num_layers, "bidirectional": bidirectional,
@@ -87,7 +89,7 @@ class FramesEncoder(Encoder):
         return self.options
 
 
-def check_options(subsampling, spec_augment):
+def check_options(subsampling: str, spec_augment: dict | None) -> None:
     if subsampling not in SUBSAMPLINGS:
         raise ValueError(
             f"subsampling must be one of {', '.join(map(repr, SUBSAMPLINGS))}. Received: subsampling={subsampling!r}."

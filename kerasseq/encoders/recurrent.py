@@ -3,6 +3,7 @@
 import keras
 from keras import layers
 
+from kerasseq.arguments import check_positive_integer, check_share
 from kerasseq.encoders.base import Encoder
 from kerasseq.layers.masking import PaddingMask, PairSteps
 from kerasseq.layers.recurrent import Recurrent
@@ -24,14 +25,15 @@ class RecurrentEncoder(Encoder):
             3.1).
         pyramidal: bool, whether each layer from the second on reads two steps of the one below at once, and so halves
             the length (Chan et al. 2016, section 3.1).
-        dropout: float, share of units dropped after the embedding, between layers and from the memory.
+        dropout: float in [0, 1), share of units dropped after the embedding, between layers and from the memory.
         name: str.
 
     Inputs and outputs are those of `Encoder`, from `encoder_token_ids (batch, source)`; the size of memory and states
     is `units`, or `2 * units` if bidirectional.
 
     Raises:
-        ValueError: if `residual` and `pyramidal` are combined, whose lengths do not fit.
+        ValueError: for sizes that are not positive integers, a dropout outside [0, 1), an unknown cell, or if `residual`
+            and `pyramidal` are combined, whose lengths do not fit.
 
     Example:
 
@@ -58,6 +60,8 @@ class RecurrentEncoder(Encoder):
             "units": units, "cell": cell, "num_layers": num_layers, "bidirectional": bidirectional,
             "residual": residual, "pyramidal": pyramidal, "dropout": dropout,
         }  # fmt: skip
+        check_positive_integer("vocabulary_size", vocabulary_size)
+        check_positive_integer("embedding_dim", embedding_dim)
         encoder_token_ids = keras.Input((None,), dtype="int32", name="encoder_token_ids")
         mask = PaddingMask(name="memory_mask")(encoder_token_ids)
         embedded = layers.Embedding(vocabulary_size, embedding_dim, name="embedding")(encoder_token_ids)
@@ -93,6 +97,8 @@ def recurrent_stack(
         mask: symbolic bool `(batch, time)`, true for real steps.
         units, cell, num_layers, bidirectional, residual, pyramidal, dropout: as in `RecurrentEncoder`.
     """
+    check_positive_integer("num_layers", num_layers)
+    check_share("dropout", dropout)
     if residual and pyramidal:
         raise ValueError(
             "A pyramidal encoder has no residual connections: the lengths of its layers differ. Received: "

@@ -19,7 +19,6 @@ from kerasseq.export.warm_up import WARM_UP_FILE, read_warm_up
 FORMAT = 2
 CONFIG_FILE = "kerasseq.json"
 EXTRA = "assets.extra"
-VARIABLES = ("variables.index", "variables.data-00000-of-00001")
 
 
 def digests(folder: str) -> dict[str, str]:
@@ -70,16 +69,10 @@ def read_description(folder: str) -> dict[str, Any]:
     if found != FORMAT:
         release = "kerasseq 0.2 reads it." if found == 1 else "A later release of kerasseq reads it."
         raise ValueError(f"{config_file} must have format {FORMAT}. Received: format {found}. {release}")
-    try:
-        written = description.pop("digest")
-        if digest(description) != written:
-            raise ValueError("its digest does not match")
-        files = description["files"]
-        description["generator"]["model"], description["weights"][0]["name"]
-    except (ValueError, KeyError, TypeError, IndexError) as error:
-        raise damaged(config_file, error) from error
-    needed = {*files, *(os.path.join("variables", name) for name in VARIABLES)}
-    if missing := sorted(name for name in needed if not os.path.exists(os.path.join(folder, name))):
+    if description.pop("digest", None) != digest(description):
+        raise damaged(config_file, "its digest does not match")
+    files = description["files"]
+    if missing := sorted(name for name in files if not os.path.exists(os.path.join(folder, name))):
         raise ValueError(
             f"{folder} is incomplete. Missing: {', '.join(missing)}. Copy the version folder again, with all its files."
         )
@@ -109,7 +102,5 @@ def read_json(config_file: str) -> dict[str, Any]:
         raise damaged(config_file, error) from error
 
 
-def damaged(config_file, error):
-    return ValueError(
-        f"{config_file} is damaged: {type(error).__name__}: {error}. Copy the version folder again, or export it again."
-    )
+def damaged(config_file: str, problem: object) -> ValueError:
+    return ValueError(f"{config_file} is damaged: {problem}. Copy the version folder again, or export it again.")

@@ -48,21 +48,6 @@ def load_weights(model: Seq2Seq, saved: list[dict], path: str) -> None:
             f"{expected.get(name, 'no such weight')}. Received: {received.get(name, 'no such weight')}. Export the "
             "model again."
         )
-    for entry, value in zip(saved, read_weights(path, len(saved)), strict=True):
-        if list(value.shape) != entry["shape"]:
-            raise ValueError(
-                f"Weight {entry['name']!r} of {path} must have the shape {entry['shape']}. Received: "
-                f"{list(value.shape)}. Copy the version folder again, with all its files."
-            )
-        weights[entry["name"]].assign(value)
-
-
-def read_weights(path, count):
-    """The exported weights of a version folder, a list of arrays."""
-    try:
-        reader = tf.train.load_checkpoint(os.path.join(path, "variables", "variables"))
-        return [reader.get_tensor(f"weights/{index}/.ATTRIBUTES/VARIABLE_VALUE") for index in range(count)]
-    except (tf.errors.OpError, IndexError, ValueError) as error:
-        raise ValueError(
-            f"The weights in {path} are damaged ({error}). Copy the version folder again, with all its files."
-        ) from error
+    reader = tf.train.load_checkpoint(os.path.join(path, "variables", "variables"))
+    for index, entry in enumerate(saved):
+        weights[entry["name"]].assign(reader.get_tensor(f"weights/{index}/.ATTRIBUTES/VARIABLE_VALUE"))

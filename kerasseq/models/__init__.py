@@ -1,4 +1,4 @@
-"""Builders of encoder-decoder models: functions that return a plain functional `keras.Model`."""
+"""Builders of encoder-decoder models: functions that return a `kerasseq.Seq2Seq`."""
 
 from kerasseq.models.attention import AttentionSeq2Seq
 from kerasseq.models.captioning import CaptioningSeq2Seq, with_backbone

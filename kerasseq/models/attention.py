@@ -7,23 +7,23 @@ from kerasseq.seq2seq import Seq2Seq
 
 
 def AttentionSeq2Seq(
-    source_vocabulary_size,
-    target_vocabulary_size,
-    cell="lstm",
-    embedding_dim=256,
-    units=256,
-    num_layers=1,
-    bidirectional=True,
-    attention="luong",
-    placement=None,
-    num_heads=4,
-    bridge=None,
-    residual=False,
-    dropout=0.0,
-    tie_embeddings=False,
-    name="attention_seq2seq",
-):
-    """A recurrent encoder-decoder whose decoder looks at the whole source in every step.
+    source_vocabulary_size: int,
+    target_vocabulary_size: int,
+    cell: str = "lstm",
+    embedding_dim: int = 256,
+    units: int = 256,
+    num_layers: int = 1,
+    bidirectional: bool = True,
+    attention: str = "luong",
+    placement: str | None = None,
+    num_heads: int = 4,
+    bridge: str | None = None,
+    residual: bool = False,
+    dropout: float = 0.0,
+    tie_embeddings: bool = False,
+    name: str = "attention_seq2seq",
+) -> Seq2Seq:
+    """A recurrent encoder-decoder whose decoder attends to the whole source in every step.
 
     Args:
         source_vocabulary_size: int, number of source token ids.
@@ -32,29 +32,28 @@ def AttentionSeq2Seq(
         embedding_dim: int, size of the token embeddings on both sides.
         units: int, size of each state, in the encoder for each direction.
         num_layers: int, number of recurrent layers in encoder and decoder.
-        bidirectional: bool, whether the encoder also reads backwards.
-        attention: what scores a source position: `"luong"`, the "general" score of Luong et al. 2015, and their
+        bidirectional: bool, whether the encoder also runs backwards.
+        attention: the score of a source position: `"luong"`, the "general" score of Luong et al. 2015, and their
             `"dot"` and `"concat"`; `"bahdanau"`, additive (Bahdanau et al. 2015); `"multi_head"` (Vaswani et al. 2017);
-            `"location"`, additive and sensitive to where the last step looked (Chorowski et al. 2015); `"monotonic"`,
-            which never looks back (Raffel et al. 2017); `"coverage"`, additive and aware of all that was looked at (See
-            et al. 2017).
-        placement: where the attention stands: `"after"` the recurrence, which trains on whole sequences;
-            `"input_feeding"`, whose result the next step reads (Luong et al. 2015); or `"inside"`, before the first
-            layer's cell. The latter two loop over the attention. Default: `"inside"` for `"bahdanau"`, `"location"` and
-            `"monotonic"`, else `"after"`.
+            `"location"`, additive, with the attention weights of the previous step (Chorowski et al. 2015);
+            `"monotonic"`, which never moves back (Raffel et al. 2017); `"coverage"`, additive, with the sum of all
+            previous attention weights (See et al. 2017).
+        placement: `"after"`: the attention follows the recurrent layers, and training works on whole sequences;
+            `"input_feeding"`: the same, and its result is an input of the next step (Luong et al. 2015); `"inside"`:
+            the attention precedes the first layer's cell. The latter two train in a loop over the attention. Default:
+            `"inside"` for `"bahdanau"`, `"location"` and `"monotonic"`, else `"after"`.
         num_heads: int, for `"multi_head"`; divides `units`.
-        bridge: what the decoder starts from: `"zero"`, a `"copy"` of the encoder's final states, or a `"dense"` layer
+        bridge: initial states of the decoder: `"zero"`, a `"copy"` of the encoder's final states, or a `"dense"` layer
             over them. Default: a copy where sizes agree, else dense.
         residual: bool, whether each layer from the second on adds its input to its output.
         dropout: float in [0, 1), share of units dropped after embeddings, between layers and before the logits.
-        tie_embeddings: bool, whether the projection to the target vocabulary uses the target embedding's matrix.
+        tie_embeddings: bool, whether the logits share the matrix of the target embedding.
         name: str.
 
     Returns:
-        a functional `keras.Model` from `{"encoder_token_ids": (batch, source), "decoder_token_ids": (batch, target)}`,
-        int32, to logits `(batch, target, target_vocabulary)`, float32. Its parts are `model.get_layer("encoder")`,
-        `"bridge"` and `"decoder"`; the decoder also returns `attention (batch, target, source)`, and with several heads
-        `attention_heads (batch, heads, target, source)`.
+        a `kerasseq.Seq2Seq` from `{"encoder_token_ids": (batch, source), "decoder_token_ids": (batch, target)}`, int32,
+        to logits `(batch, target, target_vocabulary)`, float32. `model.decoder_outputs(inputs)` also has `attention
+        (batch, target, source)`, and with several heads `attention_heads (batch, heads, target, source)`.
 
     Raises:
         ValueError: for an unknown cell, attention, placement or bridge, sizes that are not positive integers or do not

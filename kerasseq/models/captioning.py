@@ -1,4 +1,4 @@
-"""Texts for images: Show, Attend and Tell."""
+"""Captions of images: Show, Attend and Tell."""
 
 import keras
 
@@ -11,29 +11,29 @@ from kerasseq.seq2seq import Seq2Seq
 
 
 def CaptioningSeq2Seq(
-    target_vocabulary_size,
-    backbone,
-    image_size=None,
-    normalization=None,
-    feature_shape=None,
-    cell="lstm",
-    embedding_dim=256,
-    units=512,
-    num_layers=1,
-    attention="bahdanau",
-    placement=None,
-    num_heads=4,
-    bridge="dense",
-    dropout=0.0,
-    tie_embeddings=False,
-    doubly_stochastic_loss=0.0,
-    name="captioning_seq2seq",
-):
-    """A decoder that looks at the places of an image while it writes a text.
+    target_vocabulary_size: int,
+    backbone: keras.Model | None,
+    image_size: int | tuple[int, int] | None = None,
+    normalization: str | None = None,
+    feature_shape: tuple[int, int, int] | None = None,
+    cell: str = "lstm",
+    embedding_dim: int = 256,
+    units: int = 512,
+    num_layers: int = 1,
+    attention: str = "bahdanau",
+    placement: str | None = None,
+    num_heads: int = 4,
+    bridge: str | None = "dense",
+    dropout: float = 0.0,
+    tie_embeddings: bool = False,
+    doubly_stochastic_loss: float = 0.0,
+    name: str = "captioning_seq2seq",
+) -> Seq2Seq:
+    """A decoder that attends to the regions of an image.
 
-    The backbone trains with the rest unless `backbone.trainable = False`, which also holds the statistics of its batch
-    normalizations. A frozen backbone gives the same features in every epoch, so most of the time can be saved: build
-    the model on features that were computed once, and put the backbone in front of it in the end.
+    The backbone is trained with the rest unless `backbone.trainable = False`, which also freezes the statistics of its
+    batch normalizations. A frozen backbone returns the same features in every epoch, so training is much faster on
+    features that are computed once, with the backbone put in front afterwards:
 
     ```python
     backbone = kerasseq.backbones.SqueezeNet((160, 160, 3))
@@ -53,25 +53,25 @@ def CaptioningSeq2Seq(
         backbone: `keras.Model` from images to a grid of features, such as a model of `keras.applications` with
             `include_top=False`, or `kerasseq.backbones.SqueezeNet`; `None` for a model on features.
         image_size: int, or height and width, as that of the preprocessor. Default: that of the backbone's own input.
-        normalization: what the backbone expects of pixels: `None`, `"tf"`, `"torch"` or `"caffe"`, see
+        normalization: the pixel values that the backbone expects: `None`, `"tf"`, `"torch"` or `"caffe"`, see
             `kerasseq.layers.ImageNormalization`.
-        feature_shape: tuple `(rows, columns, channels)`, where there is no backbone.
+        feature_shape: tuple `(rows, columns, channels)`, without a backbone.
         cell, embedding_dim, units, num_layers, attention, placement, num_heads, dropout, tie_embeddings: as in
             `AttentionSeq2Seq`, of the decoder.
-        bridge: what the decoder starts from: a `"dense"` layer over the mean of all places, or `"zero"`.
-        doubly_stochastic_loss: float of at least 0, the weight of the loss that makes the attention look everywhere in
-            the course of a text, see `kerasseq.layers.DoublyStochasticLoss`; the paper has 1. It is part of what `fit`
-            minimises, and of the loss that `evaluate` gives.
+        bridge: initial states of the decoder: a `"dense"` layer over the mean of all regions, or `"zero"`.
+        doubly_stochastic_loss: float of at least 0, the weight of the loss that spreads the attention over all regions
+            in the course of a caption, see `kerasseq.layers.DoublyStochasticLoss`; the paper has 1. It is part of the
+            loss that `fit` minimises and `evaluate` reports.
         name: str.
 
     Returns:
-        a functional `keras.Model` from `{"encoder_images": (batch, height, width, 3), "decoder_token_ids": (batch,
-        target)}`, float32 from 0 to 255 and int32, to logits `(batch, target, target_vocabulary)`, float32; without a
-        backbone `encoder_features (batch, rows, columns, channels)` stand in the place of the images. The sub-model
-        `"decoder"` also returns `attention (batch, target, places)`, places row by row.
+        a `kerasseq.Seq2Seq` from `{"encoder_images": (batch, height, width, 3), "decoder_token_ids": (batch, target)}`,
+        float32 from 0 to 255 and int32, to logits `(batch, target, target_vocabulary)`, float32; without a backbone
+        from `encoder_features (batch, rows, columns, channels)` in place of the images. `model.decoder_outputs(inputs)`
+        also has `attention (batch, target, regions)`, regions row by row.
 
     Raises:
-        ValueError: as `AttentionSeq2Seq` and `kerasseq.encoders.image_encoder`, and for a negative weight of the loss.
+        ValueError: as `AttentionSeq2Seq` and `kerasseq.encoders.image_features`, and for a negative weight of the loss.
 
     Example:
 
@@ -83,8 +83,8 @@ def CaptioningSeq2Seq(
     >>> keras.ops.shape(model({"encoder_images": images, "decoder_token_ids": ids}))
     (2, 5, 100)
 
-    Source: Xu et al. 2015, with soft attention, without its gate. There attention is inside the cell, as it is here by
-    default for `"bahdanau"`.
+    Source: Xu et al. 2015, with soft attention, without its gate. The default placement of `"bahdanau"`, inside the
+    cell, is theirs.
     """
     check_arguments(
         dropout,
@@ -97,7 +97,7 @@ def CaptioningSeq2Seq(
     check_number("doubly_stochastic_loss", doubly_stochastic_loss)
     if (backbone is None) == (feature_shape is None):
         raise ValueError(
-            "A captioner has either a backbone, or backbone=None and feature_shape=(rows, columns, channels). "
+            "A captioner needs either a backbone, or backbone=None and feature_shape=(rows, columns, channels). "
             f"Received: backbone={backbone!r}, feature_shape={feature_shape!r}."
         )
     encoder: Encoder
@@ -123,21 +123,21 @@ def CaptioningSeq2Seq(
     return Seq2Seq(encoder, decoder, losses, name=name)
 
 
-def with_backbone(model, extractor, name=None):
+def with_backbone(model: Seq2Seq, extractor: ImageFeatures, name: str | None = None) -> Seq2Seq:
     """Puts a backbone in front of a model that was trained on its features.
 
     Args:
-        model: functional `keras.Model`, built by `CaptioningSeq2Seq` with `backbone=None`.
-        extractor: what made the features, see `kerasseq.encoders.image_features`.
+        model: a model that `CaptioningSeq2Seq` built with `backbone=None`.
+        extractor: the model that computed the features, see `kerasseq.encoders.image_features`.
         name: str. Default: that of `model`.
 
     Returns:
-        a functional `keras.Model` as `CaptioningSeq2Seq` returns with a backbone. It shares all weights of `model` and
-        of the backbone: what one of them learns, the other knows.
+        a `kerasseq.Seq2Seq` as `CaptioningSeq2Seq` returns with a backbone. It shares all weights with `model` and with
+        the backbone.
 
     Raises:
-        ValueError: if `model` does not read features, or those of another shape than `extractor` gives, or that is not
-            from `image_features`.
+        ValueError: if `model` does not read features, or features of another shape than those of `extractor`, or if
+            that is not from `image_features`.
 
     Example:
 

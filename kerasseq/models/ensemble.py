@@ -1,30 +1,30 @@
-"""Several models that decode as one."""
+"""Ensembles of models."""
 
-import collections.abc
+from collections.abc import Iterable
 
 from kerasseq.decoders import EnsembleDecoder
 from kerasseq.encoders import EnsembleEncoder
 from kerasseq.seq2seq import Seq2Seq
 
 
-def Ensemble(models, name="ensemble"):
+def Ensemble(models: Iterable[Seq2Seq], name: str = "ensemble") -> Seq2Seq:
     """Joins models of one vocabulary: each token's probability is the mean over the members.
 
-    The result is an encoder-decoder model like any other: it is generated with, saved and exported in the same ways,
-    and shares its weights with its members. `attention` is the mean of their weights where all have them, for memories
-    of one length, and so is `generation_probability`. Losses that members add in training are not part of it.
+    An ensemble shares its weights with its members, and is trained, saved and exported like any other model. Its
+    `attention` is the mean over the members if all have attention weights for memories of one length; so is
+    `generation_probability` if all copy. Auxiliary losses of the members are not part of it.
 
     Args:
         models: list of at least two encoder-decoder models with the same encoder inputs, source and target vocabulary.
-            They may differ in all else.
+            They may differ in everything else.
         name: str.
 
     Returns:
-        a functional `keras.Model` from the members' inputs to log-probabilities `(batch, target, target_vocabulary)`,
-        float32, with the sub-models `"encoder"`, `"bridge"` and `"decoder"`.
+        a `kerasseq.Seq2Seq` from the members' inputs to log-probabilities `(batch, target, target_vocabulary)`,
+        float32.
 
     Raises:
-        ValueError: if there are fewer than two models, or they do not fit together.
+        ValueError: if there are fewer than two models, or they do not fit together or share weights.
 
     Example:
 
@@ -44,9 +44,9 @@ def Ensemble(models, name="ensemble"):
     return Seq2Seq(EnsembleEncoder(encoders), decoder, name=name)
 
 
-def check_members(models):
-    """The models as a list; raises a `ValueError` unless they fit together."""
-    if isinstance(models, Seq2Seq) or not isinstance(models, collections.abc.Iterable):
+def check_members(models: Iterable[Seq2Seq]) -> list[Seq2Seq]:
+    """Returns the models as a list, or raises a `ValueError` unless they fit together."""
+    if not isinstance(models, Iterable):
         raise ValueError(f"An ensemble takes a list of models. Received: {models!r}.")
     models = list(models)
     if len(models) < 2:
@@ -54,14 +54,14 @@ def check_members(models):
     for index, model in enumerate(models):
         if not isinstance(model, Seq2Seq):
             raise ValueError(
-                "The members of an ensemble are encoder-decoder models, as kerasseq.models builds them; of a "
-                f"TextGenerator pass its `model`. Received at index {index}: a {type(model).__name__}."
+                "The members of an ensemble must be kerasseq.Seq2Seq models; of a TextGenerator pass its `model`. "
+                f"Received at index {index}: a {type(model).__name__}."
             )
     weights = [id(weight) for model in models for weight in model.weights]
     if len(set(weights)) < len(weights):
         raise ValueError(
             "The members of an ensemble must not share weights, because Keras could not load it again. Copy one with "
-            "keras.models.clone_model and set_weights."
+            "kerasseq.Seq2Seq.from_config(model.get_config()) and set_weights."
         )
     described = [
         {

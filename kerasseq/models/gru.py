@@ -1,19 +1,20 @@
 """The encoder-decoder of gated recurrent units."""
 
 from kerasseq.models.fixed_context import fixed_context_seq2seq
+from kerasseq.seq2seq import Seq2Seq
 
 
 def GRUSeq2Seq(
-    source_vocabulary_size,
-    target_vocabulary_size,
-    embedding_dim=256,
-    units=256,
-    num_layers=1,
-    bidirectional=False,
-    dropout=0.0,
-    tie_embeddings=False,
-    name="gru_seq2seq",
-):
+    source_vocabulary_size: int,
+    target_vocabulary_size: int,
+    embedding_dim: int = 256,
+    units: int = 256,
+    num_layers: int = 1,
+    bidirectional: bool = False,
+    dropout: float = 0.0,
+    tie_embeddings: bool = False,
+    name: str = "gru_seq2seq",
+) -> Seq2Seq:
     """A GRU encoder-decoder, without attention.
 
     The encoder's final states are the context vector: all that the decoder knows of the source.
@@ -24,16 +25,15 @@ def GRUSeq2Seq(
         embedding_dim: int, size of the token embeddings on both sides.
         units: int, size of each state, in the encoder for each direction.
         num_layers: int, number of recurrent layers in encoder and decoder.
-        bidirectional: bool, whether the encoder also reads backwards; a dense layer then fits its states to the
+        bidirectional: bool, whether the encoder also runs backwards; a dense layer then maps its states to those of the
             decoder.
         dropout: float in [0, 1), share of units dropped after embeddings and between layers.
-        tie_embeddings: bool, whether the projection to the target vocabulary uses the target embedding's matrix.
+        tie_embeddings: bool, whether the logits share the matrix of the target embedding.
         name: str.
 
     Returns:
-        a functional `keras.Model` from `{"encoder_token_ids": (batch, source), "decoder_token_ids": (batch, target)}`,
-        int32, to logits `(batch, target, target_vocabulary)`, float32. Its parts are `model.get_layer("encoder")`,
-        `"bridge"` and `"decoder"`.
+        a `kerasseq.Seq2Seq` from `{"encoder_token_ids": (batch, source), "decoder_token_ids": (batch, target)}`, int32,
+        to logits `(batch, target, target_vocabulary)`, float32.
 
     Raises:
         ValueError: for sizes that are not positive integers or a dropout outside [0, 1).

@@ -9,28 +9,27 @@ from kerasseq.seq2seq import Seq2Seq
 
 
 def PointerGeneratorSeq2Seq(
-    vocabulary_size,
-    cell="lstm",
-    embedding_dim=256,
-    units=256,
-    num_layers=1,
-    bidirectional=True,
-    attention="coverage",
-    placement=None,
-    num_heads=4,
-    bridge=None,
-    residual=False,
-    dropout=0.0,
-    tie_embeddings=False,
-    coverage_loss=0.0,
-    content_selection_loss=0.0,
-    name="pointer_generator_seq2seq",
-):
-    """An attention model whose decoder either generates a token, or copies one from where it looks in the source.
+    vocabulary_size: int,
+    cell: str = "lstm",
+    embedding_dim: int = 256,
+    units: int = 256,
+    num_layers: int = 1,
+    bidirectional: bool = True,
+    attention: str = "coverage",
+    placement: str | None = None,
+    num_heads: int = 4,
+    bridge: str | None = None,
+    residual: bool = False,
+    dropout: float = 0.0,
+    tie_embeddings: bool = False,
+    coverage_loss: float = 0.0,
+    content_selection_loss: float = 0.0,
+    name: str = "pointer_generator_seq2seq",
+) -> Seq2Seq:
+    """An attention model whose decoder either generates a token, or copies one from the source.
 
-    For summaries, and wherever names and numbers of the source return in the target: a token that was in no training
-    pair can be copied all the same. Source and target share one vocabulary, such as that of
-    `TextPreprocessor.from_pairs(pairs, joint=True)`.
+    For summaries, and wherever names and numbers of the source recur in the target: it can copy tokens that no training
+    pair had. Source and target share one vocabulary, such as that of `TextPreprocessor.from_pairs(pairs, joint=True)`.
 
     The paper trains without the coverage loss first, and then with a weight of 1 for a short while: set
     `model.get_layer("coverage_loss").weight = 1.0`, and compile again.
@@ -39,21 +38,19 @@ def PointerGeneratorSeq2Seq(
         vocabulary_size: int, number of token ids of source and target.
         cell, embedding_dim, units, num_layers, bidirectional, placement, num_heads, bridge, residual, dropout,
             tie_embeddings: as in `AttentionSeq2Seq`.
-        attention: a name as in `AttentionSeq2Seq`. The default, `"coverage"`, is the paper's, which knows how much each
-            position was looked at so far.
-        coverage_loss: float of at least 0, the weight of the loss against looking at the same position twice, see
-            `kerasseq.layers.CoverageLoss`. It is part of what `fit` minimises, and of the loss that `evaluate` gives.
-        content_selection_loss: float of at least 0, the weight of the loss of a content selector, which learns what is
-            copied at all and makes the encoder that it shares with the decoder see that, see
-            `kerasseq.layers.ContentSelectionLoss`. Its logits are the bridge's output `selection (batch, source)`. With
-            0 there is no selector.
+        attention: a name as in `AttentionSeq2Seq`. The default, `"coverage"`, is the paper's.
+        coverage_loss: float of at least 0, the weight of the loss against attending to the same position twice, see
+            `kerasseq.layers.CoverageLoss`. It is part of the loss that `fit` minimises and `evaluate` reports.
+        content_selection_loss: float of at least 0, the weight of the loss of a content selector, which trains the
+            encoder to tell which positions are copied, see `kerasseq.layers.ContentSelectionLoss`. With 0 there is no
+            selector.
         name: str.
 
     Returns:
-        a functional `keras.Model` from `{"encoder_token_ids": (batch, source), "decoder_token_ids": (batch, target)}`,
-        int32, to log-probabilities `(batch, target, vocabulary)`, float32, each at least `log(1e-10)`. The sub-model
-        `"decoder"` also returns `attention (batch, target, source)` and `generation_probability (batch, target)`, how
-        likely a token is generated and not copied.
+        a `kerasseq.Seq2Seq` from `{"encoder_token_ids": (batch, source), "decoder_token_ids": (batch, target)}`, int32,
+        to log-probabilities `(batch, target, vocabulary)`, float32, each at least `log(1e-10)`.
+        `model.decoder_outputs(inputs)` also has `attention (batch, target, source)` and `generation_probability (batch,
+        target)`, the probability that a token is generated rather than copied.
 
     Raises:
         ValueError: as `AttentionSeq2Seq`, and for a negative weight of a loss.

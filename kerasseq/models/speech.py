@@ -1,4 +1,4 @@
-"""The encoder-decoder that listens."""
+"""The encoder-decoder for speech."""
 
 from kerasseq.arguments import check_number
 from kerasseq.decoders import RecurrentDecoder
@@ -9,28 +9,28 @@ from kerasseq.seq2seq import Seq2Seq
 
 
 def SpeechSeq2Seq(
-    target_vocabulary_size,
-    num_bins=40,
-    cell="lstm",
-    embedding_dim=128,
-    units=256,
-    num_layers=3,
-    num_decoder_layers=1,
-    bidirectional=True,
-    subsampling="convolutional",
-    filters=32,
-    attention="location",
-    placement=None,
-    num_heads=4,
-    bridge=None,
-    residual=False,
-    dropout=0.0,
-    spec_augment=None,
-    tie_embeddings=False,
-    ctc_loss=0.0,
-    name="speech_seq2seq",
-):
-    """A recurrent encoder-decoder that writes down what is said: Listen, Attend and Spell.
+    target_vocabulary_size: int,
+    num_bins: int = 40,
+    cell: str = "lstm",
+    embedding_dim: int = 128,
+    units: int = 256,
+    num_layers: int = 3,
+    num_decoder_layers: int = 1,
+    bidirectional: bool = True,
+    subsampling: str = "convolutional",
+    filters: int = 32,
+    attention: str = "location",
+    placement: str | None = None,
+    num_heads: int = 4,
+    bridge: str | None = None,
+    residual: bool = False,
+    dropout: float = 0.0,
+    spec_augment: dict | None = None,
+    tie_embeddings: bool = False,
+    ctc_loss: float = 0.0,
+    name: str = "speech_seq2seq",
+) -> Seq2Seq:
+    """A recurrent encoder-decoder that transcribes speech: Listen, Attend and Spell.
 
     Args:
         target_vocabulary_size: int, number of target token ids.
@@ -40,25 +40,24 @@ def SpeechSeq2Seq(
         units: int, size of each state, in the encoder for each direction.
         num_layers: int, number of recurrent layers in the encoder.
         num_decoder_layers: int, number of recurrent layers in the decoder.
-        bidirectional: bool, whether the encoder also listens backwards.
+        bidirectional: bool, whether the encoder also runs backwards.
         subsampling, filters: how frames become positions of the memory, see `kerasseq.encoders.FramesEncoder`.
-        attention: as in `AttentionSeq2Seq`. `"location"` knows where it listened last, which keeps it from losing its
-            place in sounds that repeat themselves (Chorowski et al. 2015).
+        attention: as in `AttentionSeq2Seq`. `"location"` depends on the previous attention weights, and so keeps its
+            place in repetitive speech (Chorowski et al. 2015).
         placement, num_heads, bridge: as in `AttentionSeq2Seq`.
         residual: bool, whether each layer from the second on adds its input to its output.
         dropout: float in [0, 1), share of units dropped after embeddings, between layers and before the logits.
-        spec_augment: dict of arguments of `kerasseq.layers.SpecAugment`, which hides parts of the frames in training;
-            `{}` for its defaults. Default: nothing is hidden.
-        tie_embeddings: bool, whether the projection to the target vocabulary uses the target embedding's matrix.
-        ctc_loss: float of at least 0, weight of a second loss that teaches the encoder alone where each token is heard;
+        spec_augment: dict of arguments of `kerasseq.layers.SpecAugment`, which masks parts of the frames in training;
+            `{}` for its defaults. Default: nothing is masked.
+        tie_embeddings: bool, whether the logits share the matrix of the target embedding.
+        ctc_loss: float of at least 0, the weight of a loss that trains the encoder alone to align tokens with frames,
             see `kerasseq.layers.CTCLoss`.
         name: str.
 
     Returns:
-        a functional `keras.Model` from `{"encoder_frames": (batch, frames, bins), "encoder_mask": (batch, frames),
+        a `kerasseq.Seq2Seq` from `{"encoder_frames": (batch, frames, bins), "encoder_mask": (batch, frames),
         "decoder_token_ids": (batch, target)}`, float32, bool and int32, to logits `(batch, target, target_vocabulary)`,
-        float32. Its parts are `model.get_layer("encoder")`, `"bridge"` and `"decoder"`, as in `AttentionSeq2Seq`; the
-        memory has a position for several frames.
+        float32. A position of the memory covers `model.encoder.stride` frames.
 
     Raises:
         ValueError: as `AttentionSeq2Seq`, and for an unknown subsampling.

@@ -3,6 +3,8 @@
 Constraints say which tokens may follow; scorers add to the scores of hypotheses.
 """
 
+from typing import Any
+
 from kerasseq.search.base import Sampler
 from kerasseq.search.beam import BeamSampler
 from kerasseq.search.constraints import Constraint, LengthLimits, NoRepeatNGram, Prefix, SuppressTokens
@@ -34,7 +36,7 @@ __all__ = [
 SAMPLERS = {"greedy": GreedySampler, "beam": BeamSampler}
 
 
-def get(sampler) -> Sampler:
+def get(sampler: Any) -> Sampler:
     """A sampler by name, or the object itself; `keras_hub.samplers` objects are wrapped.
 
     Args:

@@ -1,13 +1,17 @@
 """The contract of samplers: one loop in the graph over the steps of a decoder."""
 
+import functools
 import typing
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 from keras import ops
 
+from kerasseq.arguments import check_positive_integer
 from kerasseq.search.constraints import Constraint, check_constraints
 from kerasseq.search.request import IMPOSSIBLE, Hypotheses, Request
+from kerasseq.search.scorers import Scorer
 from kerasseq.types import State, Tensor
 
 
@@ -42,8 +46,8 @@ class Sampler:
     """
 
     rows_per_sequence = 1
-    scorers: tuple = ()
-    random_state: object = None
+    scorers: tuple[Scorer, ...] = ()
+    random_state: Any = None
 
     def __init__(self, constraints: Sequence[Constraint] = ()):
         self.constraints = check_constraints(constraints)
@@ -53,12 +57,24 @@ class Sampler:
     ) -> dict[str, Tensor]:
         raise NotImplementedError
 
-    def get_config(self):
+    def check_num_hypotheses(self, num_hypotheses: int | None) -> int:
+        """The number of hypotheses to return; raises a `ValueError` if it is above `rows_per_sequence`."""
+        if num_hypotheses is None:
+            return self.rows_per_sequence
+        check_positive_integer("num_hypotheses", num_hypotheses)
+        if num_hypotheses > self.rows_per_sequence:
+            raise ValueError(
+                f"{type(self).__name__} returns at most {self.rows_per_sequence} hypotheses for each sequence. "
+                f"Received: num_hypotheses={num_hypotheses}. For more, choose BeamSampler(beam_width={num_hypotheses})."
+            )
+        return num_hypotheses
+
+    def get_config(self) -> dict:
         constraints = [keras.saving.serialize_keras_object(constraint) for constraint in self.constraints]
         return {"constraints": constraints} if constraints else {}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict) -> "Sampler":
         lists = {
             name: [keras.saving.deserialize_keras_object(entry) for entry in config[name]]
             for name in ("constraints", "scorers")
@@ -73,13 +89,12 @@ class Constrained(typing.NamedTuple):
     Attributes:
         constraints: by priority.
         constants: of each constraint.
-        shortest, longest: int32 `(rows, 1)`, the fewest and the most tokens of a hypothesis, END included.
+        longest: int32 `(rows, 1)`, the most tokens of a hypothesis, END included.
         end_id: int.
     """
 
     constraints: list
     constants: list
-    shortest: Tensor
     longest: Tensor
     end_id: int
 
@@ -87,25 +102,17 @@ class Constrained(typing.NamedTuple):
     def start(cls, constraints: Sequence[Constraint], request: Request) -> tuple["Constrained", list[State]]:
         """The constraints of a search over the rows of a request, and their initial states."""
         constraints = sorted([*constraints, *request.constraints], key=lambda constraint: constraint.priority)
-        shortest = ops.full((request.batch_size, 1), 1, dtype="int32")
-        longest = room = None
-        for constraint in constraints:
-            fewest, most = constraint.limits(request)
-            shortest = shortest if fewest is None else ops.maximum(shortest, fewest)
-            if most is not None:
-                longest = most if longest is None else ops.minimum(longest, most)
-            if (needed := constraint.room(request)) is not None:
-                room = needed if room is None else ops.maximum(room, needed)
-        limit = ops.full((request.batch_size, 1), request.max_length, dtype="int32")
-        if longest is None:
-            longest = limit
-        else:
-            longest = ops.minimum(limit, ops.maximum(longest, 1 if room is None else room))
+        limits = [limit for constraint in constraints if (limit := constraint.longest(request)) is not None]
+        room = [room for constraint in constraints if (room := constraint.room(request)) is not None]
+        longest = ops.full((request.batch_size, 1), request.max_length, dtype="int32")
+        if limits:
+            limit = functools.reduce(ops.minimum, limits)
+            longest = ops.minimum(longest, functools.reduce(ops.maximum, [limit, 1, *room]))
         suppressed_ids = tuple(token for constraint in constraints for token in constraint.suppressed_ids)
         request = request._replace(suppressed_ids=suppressed_ids)
         started = [constraint.start(request) for constraint in constraints]
         states, constants = [state for state, _ in started], [constant for _, constant in started]
-        return cls(constraints, constants, ops.minimum(shortest, longest), longest, request.end_id), states
+        return cls(constraints, constants, longest, request.end_id), states
 
     def mask(self, logits: Tensor, token_ids: Tensor, index: Tensor, states: list[State]) -> Tensor:
         """Sets the logits of tokens that must not follow to `IMPOSSIBLE`.
@@ -116,7 +123,7 @@ class Constrained(typing.NamedTuple):
             index: int scalar, their number.
             states: of the constraints.
         """
-        hypotheses = Hypotheses(token_ids, index, self.shortest, self.longest, self.end_id, logits.shape[-1])
+        hypotheses = Hypotheses(token_ids, index, self.longest, self.end_id, logits.shape[-1])
         allowed, masks = None, []
         for constraint, state, constants in zip(self.constraints, states, self.constants, strict=True):
             masks.append(constraint.mask(hypotheses, state, constants))

@@ -1,23 +1,27 @@
 """Beam search with frozen finished hypotheses."""
 
 import functools
+from collections.abc import Sequence
 
 import keras
 from keras import ops
 
 from kerasseq.arguments import check_number, check_positive_integer
 from kerasseq.search.base import Constrained, Sampler
+from kerasseq.search.constraints import Constraint
 from kerasseq.search.request import IMPOSSIBLE
-from kerasseq.search.scorers import check_scorers
+from kerasseq.search.scorers import Scorer, check_scorers
 from kerasseq.search.top_k import best_tokens, take_rows
+from kerasseq.types import Tensor
 
 
-def gnmt_penalty(length):
+def gnmt_penalty(length: Tensor) -> Tensor:
     """Wu et al. 2016, equation 14, before the exponent."""
     return (5.0 + length) / 6.0
 
 
-def plain_length(length):
+def plain_length(length: Tensor) -> Tensor:
+    """The length itself: with an exponent of 1, scores are means over the tokens."""
     return length
 
 
@@ -62,7 +66,14 @@ class BeamSampler(Sampler):
     Sources: Graves 2012 and Sutskever et al. 2014 for the search; Wu et al. 2016 for the penalties.
     """
 
-    def __init__(self, beam_width=5, length_penalty=1.0, normalization="gnmt", constraints=(), scorers=()):
+    def __init__(
+        self,
+        beam_width: int = 5,
+        length_penalty: float = 1.0,
+        normalization: str = "gnmt",
+        constraints: Sequence[Constraint] = (),
+        scorers: Sequence[Scorer] = (),
+    ):
         super().__init__(constraints)
         check_positive_integer("beam_width", beam_width)
         if not isinstance(normalization, str) or normalization not in NORMALIZATIONS:
@@ -76,21 +87,16 @@ class BeamSampler(Sampler):
         self.scorers = check_scorers(scorers)
 
     @property
-    def rows_per_sequence(self):
+    def rows_per_sequence(self) -> int:
         return self.beam_width
 
-    def penalty(self, length):
+    def penalty(self, length: Tensor) -> Tensor:
         """The divisor of log-probabilities of hypotheses of `length` tokens, END included."""
         return NORMALIZATIONS[self.normalization](ops.cast(length, "float32")) ** self.length_penalty
 
     def __call__(self, step, state, request, num_hypotheses=None):
         beams, batch_size = self.beam_width, request.batch_size
-        num_hypotheses = num_hypotheses or beams
-        if num_hypotheses > beams:
-            raise ValueError(
-                "num_hypotheses must be at most beam_width. Received: "
-                f"num_hypotheses={num_hypotheses}, beam_width={beams}."
-            )
+        num_hypotheses = self.check_num_hypotheses(num_hypotheses)
         request = request.repeat(beams)
         constrained, constraint_states = Constrained.start(self.constraints, request)
         longest = ops.reshape(constrained.longest, (-1, beams))[:, :1]  # (batch, 1)

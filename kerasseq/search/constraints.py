@@ -27,12 +27,12 @@ class Constraint:
     suppressed_ids: tuple[int, ...] = ()
     joint_vocabulary = False
 
-    def limits(self, request: Request) -> tuple[Tensor | None, Tensor | None]:
-        """The fewest and the most tokens of each hypothesis, END included, int32 `(rows, 1)`; `None` for no limit."""
-        return None, None
+    def longest(self, request: Request) -> Tensor | None:
+        """The most tokens of each hypothesis, END included, int32 `(rows, 1)`; `None` for no limit."""
+        return None
 
     def room(self, request: Request) -> Tensor | None:
-        """The number of tokens that every limit must leave room for, int32 `(rows, 1)`."""
+        """The tokens that the limits of other constraints must leave room for, int32 `(rows, 1)`; `None` for none."""
         return None
 
     def start(self, request: Request) -> tuple[State, State]:
@@ -65,7 +65,8 @@ class Constraint:
         return cls(**config)
 
 
-def register(cls):
+def register(cls: type) -> type:
+    """Registers a class for saved models."""
     return keras.saving.register_keras_serializable(package="kerasseq")(cls)
 
 
@@ -101,27 +102,25 @@ class LengthLimits(Constraint):
         self.min_length_ratio = min_length_ratio
         self.max_length_ratio = max_length_ratio
 
-    def limits(self, request):
-        fewest = ops.full((request.batch_size, 1), self.min_length, dtype="int32")
-        if not self.min_length_ratio and self.max_length_ratio is None:
-            return fewest, None
-        if request.source_mask is None:
-            raise ValueError(
-                "min_length_ratio and max_length_ratio need the source_mask of the request, bool (batch, source). "
-                "Received: source_mask=None."
-            )
-        source_length = ops.sum(ops.cast(request.source_mask, "float32"), axis=-1, keepdims=True)  # (rows, 1)
-        # The small term absorbs rounding: in floating point, 0.1 * 30 is above 3.
-        fewest = ops.maximum(fewest, whole(ops.ceil(self.min_length_ratio * source_length - 1e-4)))
+    def longest(self, request):
         if self.max_length_ratio is None:
-            return fewest, None
-        return fewest, whole(ops.floor(self.max_length_ratio * source_length + 1e-4))
+            return None
+        # The small term absorbs rounding: in floating point, 0.65 * 180 is below 117.
+        return whole(ops.floor(self.max_length_ratio * source_length(request) + 1e-4))
+
+    def start(self, request):
+        shortest = ops.full((request.batch_size, 1), self.min_length, dtype="int32")
+        if self.min_length_ratio:
+            relative = whole(ops.ceil(self.min_length_ratio * source_length(request) - 1e-4))
+            shortest = ops.maximum(shortest, relative)
+        return {}, {"shortest": shortest}
 
     def mask(self, hypotheses, state, constants):
         if self.min_length == 1 and not self.min_length_ratio:
             return None
+        shortest = ops.minimum(constants["shortest"], hypotheses.longest)
         vocabulary = ops.arange(hypotheses.vocabulary_size, dtype="int32")
-        return (hypotheses.index + 1 >= hypotheses.shortest) | (vocabulary != hypotheses.end_id)
+        return (hypotheses.index + 1 >= shortest) | (vocabulary != hypotheses.end_id)
 
     def get_config(self):
         return {
@@ -186,6 +185,7 @@ class SuppressTokens(Constraint):
         return {"token_ids": list(self.suppressed_ids)}
 
 
+@register
 class Prefix(Constraint):
     """Outputs begin with the `prefix_ids` of the request. Their log-probabilities count in the scores.
 
@@ -195,6 +195,8 @@ class Prefix(Constraint):
     priority = 3
 
     def room(self, request):
+        if request.prefix_ids is None:
+            raise ValueError("Prefix needs the prefix_ids of the request, int32 (batch, prefix). Received: None.")
         return 1 + ops.sum(ops.cast(request.prefix_ids > 0, "int32"), axis=-1, keepdims=True)
 
     def start(self, request):
@@ -210,7 +212,17 @@ class Prefix(Constraint):
         return ops.where(forced > 0, vocabulary == forced, others)
 
 
-def whole(lengths):
+def source_length(request: Request) -> Tensor:
+    """The number of real positions of the memory, float32 `(rows, 1)`."""
+    if request.source_mask is None:
+        raise ValueError(
+            "min_length_ratio and max_length_ratio need the source_mask of the request, bool (batch, source). "
+            "Received: source_mask=None."
+        )
+    return ops.sum(ops.cast(request.source_mask, "float32"), axis=-1, keepdims=True)
+
+
+def whole(lengths: Tensor) -> Tensor:
     """Float lengths as int32, clipped where int32 would overflow."""
     return ops.cast(ops.minimum(lengths, 2.0**30), "int32")
 
@@ -254,7 +266,7 @@ def check_constraints(constraints: Sequence[Constraint]) -> tuple[Constraint, ..
     return tuple(constraints)
 
 
-def check_ids(token_ids):
+def check_ids(token_ids: Iterable[int]) -> tuple[int, ...]:
     """The ids as a tuple; raises a `ValueError` unless all are integers of at least 0."""
     try:
         ids = tuple(token_ids)

@@ -6,6 +6,7 @@ from keras import ops
 from kerasseq.search.base import Constrained, Sampler
 from kerasseq.search.request import IMPOSSIBLE
 from kerasseq.search.top_k import best_tokens
+from kerasseq.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kerasseq")
@@ -26,6 +27,7 @@ class GreedySampler(Sampler):
     """
 
     def __call__(self, step, state, request, num_hypotheses=None):
+        self.check_num_hypotheses(num_hypotheses)
         positions = ops.arange(request.max_length, dtype="int32")
         constrained, constraint_states = Constrained.start(self.constraints, request)
         rows = (request.batch_size, 1)
@@ -64,7 +66,7 @@ class GreedySampler(Sampler):
         search = ops.while_loop(running, lambda search: (body(search),), (start,))[0]
         return {"token_ids": search["token_ids"][:, None], "scores": search["scores"]}
 
-    def choose(self, logits, masked):
+    def choose(self, logits: Tensor, masked: Tensor) -> tuple[Tensor, Tensor]:
         """One token a row: logits, plain and masked, `(rows, vocabulary)` -> log-probabilities and token ids.
 
         Both results are `(rows, 1)`.

@@ -1,6 +1,7 @@
 """What a search is asked for, and how far it is."""
 
 import typing
+from typing import Any
 
 import keras
 from keras import ops
@@ -59,19 +60,18 @@ class Hypotheses(typing.NamedTuple):
     Attributes:
         token_ids: int32 `(rows, max_length)`, the tokens so far.
         index: int scalar, their number.
-        shortest, longest: int32 `(rows, 1)`, the fewest and the most tokens, END included.
+        longest: int32 `(rows, 1)`, the most tokens, END included.
         end_id: int.
         vocabulary_size: int.
     """
 
     token_ids: Tensor
     index: Tensor
-    shortest: Tensor
     longest: Tensor
     end_id: int
     vocabulary_size: int
 
 
-def repeat_rows(nest, times: int):
+def repeat_rows(nest: Any, times: int) -> Any:
     """Repeats each row of a nest of tensors: `(batch, ...)` -> `(batch * times, ...)`."""
     return nest if times == 1 else keras.tree.map_structure(lambda tensor: ops.repeat(tensor, times, axis=0), nest)

@@ -1,8 +1,12 @@
 """Random sampling, through the samplers of keras_hub."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 from keras import ops
 
+from kerasseq.search.constraints import Constraint
 from kerasseq.search.greedy import GreedySampler
 
 
@@ -21,7 +25,7 @@ class RandomSampler(GreedySampler):
         ValueError: for a sampler that keeps several sequences a row, such as keras_hub's own `BeamSampler`.
     """
 
-    def __init__(self, sampler, constraints=()):
+    def __init__(self, sampler: Any, constraints: Sequence[Constraint] = ()):
         super().__init__(constraints)
         if not draws_tokens(sampler) or type(sampler).__name__ in ("BeamSampler", "ContrastiveSampler"):
             raise ValueError(
@@ -32,7 +36,7 @@ class RandomSampler(GreedySampler):
         self.sampler = sampler
 
     @property
-    def random_state(self):
+    def random_state(self) -> Any:
         return self.sampler
 
     def choose(self, logits, masked):
@@ -49,6 +53,6 @@ class RandomSampler(GreedySampler):
         return super().from_config({**config, "sampler": keras.saving.deserialize_keras_object(config["sampler"])})
 
 
-def draws_tokens(sampler) -> bool:
-    """Whether an object is a sampler of keras_hub, which importing that package would cost a second to find out."""
+def draws_tokens(sampler: Any) -> bool:
+    """Whether an object is a sampler of keras_hub, without importing that package, which takes a second."""
     return callable(getattr(sampler, "get_next_token", None))

@@ -3,6 +3,7 @@
 from keras import ops
 
 from kerasseq.search.constraints import Constraint, register
+from kerasseq.types import Tensor
 
 # The arguments of `joins_number`.
 NUMBERS = ("starts_digit", "point", "starts_point", "ends_point")
@@ -43,19 +44,17 @@ class SourceWords(Constraint):
         }  # bool (rows, source) each
         spaced, starts_word, ends_word = (of_source[name] for name in ("spaced", "starts_word", "ends_word"))
         real = source_ids > 0
-        cut = None
         inside_number = joins_number(~spaced, **{name: of_source[name] for name in NUMBERS})
+        truncated = ops.zeros_like(real[:, :1])  # (rows, 1)
         if limit is not None:
-            cut = ops.sum(ops.cast(real, "int32"), axis=1, keepdims=True) >= limit
-            # A point at the cut may belong to a number.
-            inside_number = inside_number | (cut & of_source["point"] & ~spaced & after(source_ids == end_id))
+            truncated = ops.sum(ops.cast(real, "int32"), axis=1, keepdims=True) >= limit
+        # A point at the cut may belong to a number.
+        inside_number = inside_number | (truncated & of_source["point"] & ~spaced & after(source_ids == end_id))
         starts = spaced | ~starts_word | before(~ends_word, first=True)
         starts = starts & ~inside_number & real
         words_of = ops.cumsum(ops.cast(starts, "int32"), axis=1)  # numbered from 1; END is the last one
-        usable = real
-        if cut is not None:
-            last = ops.max(words_of, axis=1, keepdims=True) - 1
-            usable = usable & ~(cut & (words_of == last))
+        last = ops.max(words_of, axis=1, keepdims=True) - 1
+        usable = real & ~(truncated & (words_of == last))
         if request.suppressed_ids:
             suppressed_ids = ops.array(request.suppressed_ids, dtype="int32")
             suppressed = ops.any(source_ids[:, :, None] == suppressed_ids, axis=-1)
@@ -99,14 +98,14 @@ class SourceWords(Constraint):
         return allowed | (stuck & may_end & is_end)
 
 
-def to_word_end(words, real):
+def to_word_end(words: Tensor, real: Tensor) -> Tensor:
     """The number of tokens from each position to the end of its word: int32 `(rows, source)`."""
     source = ops.shape(words)[1]
     ends = ops.cumsum(count(words, real, source + 1), axis=1)
     return ops.take_along_axis(ends, words, axis=1) - ops.arange(source, dtype="int32")
 
 
-def count(values, chosen, number):
+def count(values: Tensor, chosen: Tensor, number: int) -> Tensor:
     """Counts each of `number` values at the chosen positions: `(rows, source)` twice -> int32 `(rows, number)`."""
     rows, source = ops.shape(values)
     row_indices = ops.broadcast_to(ops.arange(rows, dtype="int32")[:, None], (rows, source))
@@ -114,7 +113,9 @@ def count(values, chosen, number):
     return ops.scatter(indices, ops.reshape(ops.cast(chosen, "int32"), (-1,)), (rows, number))
 
 
-def joins_number(glued, starts_digit, point, starts_point, ends_point):
+def joins_number(
+    glued: Tensor, starts_digit: Tensor, point: Tensor, starts_point: Tensor, ends_point: Tensor
+) -> Tensor:
     """Positions that continue a number: "2.7", "32,000" and "14-6" are one, however they are segmented.
 
     A point, or another such mark, before a digit belongs to the token before it: otherwise "12" and "no.7" would make
@@ -124,11 +125,11 @@ def joins_number(glued, starts_digit, point, starts_point, ends_point):
     return point_before_digit | before(point_before_digit) | glued & (starts_point | before(ends_point) & starts_digit)
 
 
-def before(positions, first=False):
+def before(positions: Tensor, first: bool = False) -> Tensor:
     """Shifts right: the value of the position before, bool `(rows, source)`, and `first` at the first position."""
     return ops.pad(positions, ((0, 0), (1, 0)), constant_values=first)[:, :-1]
 
 
-def after(positions, last=False):
+def after(positions: Tensor, last: bool = False) -> Tensor:
     """Shifts left: the value of the position after, bool `(rows, source)`, and `last` at the last position."""
     return ops.pad(positions, ((0, 0), (0, 1)), constant_values=last)[:, 1:]

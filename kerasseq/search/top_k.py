@@ -1,39 +1,41 @@
-"""The likeliest tokens of a large vocabulary, and the rows that go on."""
+"""Top-k over large vocabularies, and gathers of rows."""
 
 import math
 
 from keras import ops
 
+from kerasseq.types import Tensor
 
-def best_tokens(logits, count, allowed=None):
+
+def best_tokens(logits: Tensor, count: int, masked: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """The `count` likeliest tokens of each row.
 
     Args:
         logits: float `(rows, vocabulary)`.
         count: int.
-        allowed: float `(rows, vocabulary)`, logits to choose by, where those of ruled out tokens are very low. The
+        masked: float `(rows, vocabulary)`, logits to choose by, very low for tokens that are not allowed. The
             log-probabilities are still those of `logits`. Default: `logits`.
 
     Returns:
         log-probabilities, float32 `(rows, count)`, and token ids, int32 `(rows, count)`.
     """
     logits = ops.cast(logits, "float32")
-    values, token_ids = top_k(logits if allowed is None else allowed, count)
+    values, token_ids = top_k(logits if masked is None else masked, count)
     return values - ops.logsumexp(logits, axis=-1, keepdims=True), token_ids
 
 
-def top_k(values, count):
+def top_k(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """`keras.ops.top_k` over the last axis of `(rows, size)`, faster on a CPU where size is large.
 
-    The `count` largest values lie in the `count` blocks with the largest maxima, so only these are searched. Among
-    equal values, other ones may be chosen.
+    The `count` largest values lie in the `count` blocks with the largest maxima, so only these are searched. Equal
+    values may be chosen in another order.
 
     Returns:
-        values, `(rows, count)`, in falling order, and their indices, int32 `(rows, count)`.
+        values, `(rows, count)`, in descending order, and their indices, int32 `(rows, count)`.
     """
     size = values.shape[-1]
     width = math.isqrt(size // count)  # About as many blocks as candidates in the chosen blocks.
-    if count == 1 or width < 8:  # One is found in one pass.
+    if count == 1 or width < 8:  # A single one is found in one pass.
         best, indices = ops.top_k(values, count)
         return best, ops.cast(indices, "int32")
     if size % width:
@@ -47,7 +49,7 @@ def top_k(values, count):
     return best, ops.take_along_axis(chosen, indices // width, axis=1) * width + indices % width
 
 
-def take_rows(tensor, indices):
+def take_rows(tensor: Tensor, indices: Tensor) -> Tensor:
     """`tensor[b, indices[b, i]]`: `(batch, size, ...)` and int32 `(batch, count)` -> `(batch, count, ...)`."""
     batch, size, *rest = ops.shape(tensor)
     rows = ops.arange(batch, dtype="int32")[:, None] * size + indices

@@ -1,0 +1,66 @@
+"""Long sources: decoded part by part in the graph, and joined."""
+
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+
+from kerasseq.preprocessing import Preprocessor
+from kerasseq.search.request import IMPOSSIBLE
+from kerasseq.types import Tensor
+
+LONG_SOURCES = ("split", "cut", "sentences")
+# Rows that go through the model together, where long sources are split into more parts than there are sources.
+PARTS_AT_ONCE = 64
+
+
+def decode_parts(
+    decode_rows: Callable[[dict[str, Tensor], Tensor | None], dict[str, Tensor]],
+    raw: Tensor,
+    preprocessor: Preprocessor,
+    every_sentence: bool,
+    num_hypotheses: int,
+    prefix_ids: Tensor | None = None,
+) -> dict[str, Tensor]:
+    """Splits raw sources that are too long, decodes all parts in groups, and joins their outputs.
+
+    Args:
+        decode_rows: function of encoder inputs and prefix ids, or `None`, that returns a dict of `text`, string, and
+            `score`, float32, both `(rows, num_hypotheses)`.
+        raw: tensor of raw sources `(batch,)`.
+        preprocessor: one with `splits_sources`.
+        every_sentence: bool, see `Preprocessor.encode_parts`.
+        num_hypotheses: int.
+        prefix_ids: int32 `(batch, prefix)`, for the first part of each source. Default: none.
+
+    Returns:
+        dict of `text` and `score`, `(batch, num_hypotheses)`. The hypotheses of the parts are joined rank by rank, and
+        their scores added.
+    """
+    encoder_inputs, owners = preprocessor.encode_parts(raw, every_sentence)
+    inputs = {"encoder_inputs": encoder_inputs}
+    if prefix_ids is not None:  # A prefix begins the first part's output.
+        first = tf.concat([[-1], owners[:-1]], axis=0)[: tf.shape(owners)[0]] != owners
+        inputs["prefix_ids"] = tf.where(first[:, tf.newaxis], tf.gather(prefix_ids, owners), 0)
+    batch_size, parts = tf.shape(raw)[0], tf.shape(owners)[0]
+    group = tf.maximum(batch_size, PARTS_AT_ONCE)
+    groups = tf.maximum(-(-parts // group), 1)
+
+    def body(index, texts, scores):
+        rows = keras.tree.map_structure(lambda tensor: tensor[index * group : (index + 1) * group], inputs)
+        outputs = decode_rows(rows["encoder_inputs"], rows.get("prefix_ids"))
+        return index + 1, texts.write(index, outputs["text"]), scores.write(index, outputs["score"])
+
+    def array(dtype):
+        return tf.TensorArray(dtype, groups, infer_shape=False, element_shape=[None, num_hypotheses])
+
+    _, texts, scores = tf.while_loop(
+        lambda index, *_: index < groups, body, (0, array(tf.string), array(tf.float32)), parallel_iterations=1
+    )
+    texts, scores = texts.concat(), scores.concat()  # (parts, num_hypotheses)
+    # Repeats the best hypothesis of a part to fill missing ranks.
+    number = tf.gather(tf.math.unsorted_segment_sum(tf.ones_like(owners), owners, batch_size), owners)
+    missing = (scores < IMPOSSIBLE / 2) & (number > 1)[:, tf.newaxis]
+    texts, scores = tf.where(missing, texts[:, :1], texts), tf.where(missing, scores[:, :1], scores)
+    texts = preprocessor.join_parts(texts, owners, batch_size)
+    return {"text": texts, "score": tf.math.unsorted_segment_sum(scores, owners, batch_size)}

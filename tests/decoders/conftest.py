@@ -1,0 +1,26 @@
+"""Functions shared by the tests of decoders; fixtures, because test files cannot import each other."""
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture(scope="session")
+def random():
+    """A function of a shape and a seed to float32 numbers of order 1."""
+
+    def draw(*shape, seed=0):
+        return np.random.default_rng([seed, *shape]).normal(size=shape).astype("float32")
+
+    return draw
+
+
+@pytest.fixture(scope="session")
+def randomized():
+    """A function that gives a layer random weights of order 1."""
+
+    def randomize(layer, scale=0.7):
+        generator = np.random.default_rng(0)
+        layer.set_weights([generator.normal(scale=scale, size=weight.shape) for weight in layer.get_weights()])
+        return layer
+
+    return randomize

@@ -1,0 +1,322 @@
+"""The contract of `kerasseq.decoders.Decoder`, for every score in every placement, and for ensembles."""
+
+import itertools
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import kerasseq
+from kerasseq.decoders import EnsembleDecoder, RecurrentDecoder
+from kerasseq.decoders.placements import PLACEMENTS
+from kerasseq.encoders import EnsembleEncoder, RecurrentEncoder
+from kerasseq.layers.attention import SCORES
+from kerasseq.layers.cells import CELLS
+from kerasseq.losses import MaskedCrossentropy
+from kerasseq.seq2seq import weights_by_name
+
+VOCABULARY = 9
+SOURCE = np.array([[5, 4, 5, 3], [6, 3, 0, 0], [3, 0, 0, 0]], dtype="int32")
+TARGET = np.array([[2, 7, 4, 5, 6], [2, 5, 0, 0, 0], [2, 4, 4, 6, 0]], dtype="int32")
+LABELS = np.array([[7, 4, 5, 6, 3], [5, 3, 0, 0, 0], [4, 4, 6, 3, 0]], dtype="int32")
+BATCH = {"encoder_token_ids": SOURCE, "decoder_token_ids": TARGET}
+
+# Axes of time of what a decoder returns for a whole target.
+TIME = {"logits": 1, "attention": 1, "generation_probability": 1, "attention_heads": 2}
+
+# === Cases: each score in each placement, and the other options so that all pairs of them meet ===
+
+
+def options_of(variant, attention, placement):
+    bits = [int(bit) for bit in f"{variant * 5 % 16:04b}"]
+    return {
+        "attention": attention,
+        "placement": placement,
+        "cell": list(CELLS)[(variant + variant // 3) % 3],
+        "num_layers": 1 + bits[3],
+        "tie_embeddings": bool(bits[2]),
+        "copy": bool(bits[1]) and attention is not None,
+        "residual": bool(bits[0]),
+        # Without attention, the initial state is all that the decoder knows of the source.
+        "bridge": [None, "zero" if attention else "copy", "dense"][variant % 3],
+        "num_heads": 2,
+    }
+
+
+PAIRS = [*itertools.product(SCORES, PLACEMENTS), (None, None), (None, None), (None, None)]
+CASES = [options_of(variant, *pair) for variant, pair in enumerate(PAIRS)]
+ENSEMBLES = {
+    "ensemble": [
+        {"attention": "luong", "cell": "gru"},
+        {"attention": "location", "placement": "input_feeding", "cell": "lstm", "num_layers": 2, "copy": True},
+    ],
+    "ensemble that copies": [
+        {"attention": "coverage", "copy": True},
+        {"attention": "multi_head", "num_heads": 2, "placement": "inside", "copy": True, "cell": "gru"},
+    ],
+    "ensemble without attention": [{"cell": "gru", "tie_embeddings": True}, {"attention": "dot", "cell": "lstm"}],
+}
+
+
+def label(options):
+    words = [str(options["attention"]), str(options["placement"]), options["cell"], f"{options['num_layers']} layers"]
+    return " ".join([*words, *(name for name in ("tie_embeddings", "copy", "residual") if options[name])])
+
+
+def parts(options, units=4):
+    """An encoder and a decoder that fit."""
+    bidirectional = options.get("attention") != "dot" and options.get("bridge") != "copy"
+    sizes = {"embedding_dim": 3, "units": units, "cell": options.get("cell", "lstm")}
+    encoder = RecurrentEncoder(VOCABULARY, bidirectional=bidirectional, num_layers=options.get("num_layers", 1), **sizes)
+    return encoder, RecurrentDecoder(VOCABULARY, **{**sizes, **options})
+
+
+def build(case):
+    """A model with random weights of order 1."""
+    if isinstance(case, list):
+        encoders, decoders = zip(*(parts(options, 4 + index) for index, options in enumerate(case)), strict=True)
+        model = kerasseq.Seq2Seq(EnsembleEncoder(list(encoders)), EnsembleDecoder(list(decoders)))
+    else:
+        model = kerasseq.Seq2Seq(*parts(case))
+    random = np.random.default_rng(0)
+    model.set_weights([random.normal(scale=0.7, size=weight.shape) for weight in model.get_weights()])
+    return model
+
+
+ALL_CASES = dict(zip(map(label, CASES), CASES, strict=True)) | ENSEMBLES
+
+
+@pytest.fixture(scope="module", params=ALL_CASES.values(), ids=ALL_CASES)
+def case(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def model(case):
+    return build(case)
+
+
+@pytest.fixture(scope="module")
+def outputs(model):
+    """All results under teacher forcing, as arrays."""
+    return arrays(model.decoder_outputs(BATCH))
+
+
+@pytest.fixture(scope="module")
+def steps(model):
+    return step_by_step(model, BATCH)
+
+
+def arrays(nest):
+    return keras.tree.map_structure(keras.ops.convert_to_numpy, nest)
+
+
+def step_by_step(model, batch):
+    """The results of every step, as arrays."""
+    state, constants = model.start(model.encode(batch))
+    steps = []
+    for token_ids in batch["decoder_token_ids"].T:
+        steps.append(model.step(token_ids, state, constants))
+        state = steps[-1]["state"]
+    return arrays(steps)
+
+
+def joined(steps, name):
+    """The results of single steps as a call has them."""
+    return np.stack([step[name] for step in steps], axis=TIME[name])
+
+
+def signature(nest):
+    return keras.tree.map_structure(
+        lambda tensor: (tuple(tensor.shape), keras.backend.standardize_dtype(tensor.dtype)), nest
+    )
+
+
+def test_all_pairs_of_options_meet():
+    values = {"cell": CELLS, "num_layers": (1, 2), "tie_embeddings": (0, 1), "copy": (0, 1), "placement": PLACEMENTS}
+    with_attention = [options for options in CASES if options["attention"]]
+    for one, other in itertools.combinations(values, 2):
+        met = {(options[one], options[other]) for options in with_attention}
+        assert met == set(itertools.product(values[one], values[other])), (one, other)
+
+
+# === Step by step, and whole ===
+
+
+def test_steps_equal_a_call(model, outputs, steps):
+    assert outputs["logits"].std() > 0.1
+    assert {*outputs, "state"} == set(steps[0])
+    for name, whole in outputs.items():
+        np.testing.assert_allclose(joined(steps, name), whole, atol=1e-5, err_msg=name)
+    np.testing.assert_array_equal(model(BATCH), outputs["logits"])
+
+
+def test_several_steps_at_once_lead_to_the_same_state(case, model, steps):
+    if isinstance(case, list):
+        pytest.skip("members are tested alone")
+    _, state = model.decoder.run(TARGET, *model.start(model.encode(BATCH)))
+    keras.tree.map_structure(
+        lambda one, other: np.testing.assert_allclose(one, other, atol=1e-5), arrays(state), steps[-1]["state"]
+    )
+
+
+def test_what_is_returned(case, model, outputs):
+    """As `compute_output_spec` and the attributes say."""
+    decoder, members = model.decoder, case if isinstance(case, list) else [case]
+    assert decoder.has_attention is all(options.get("attention") for options in members)
+    assert decoder.copies is any(options.get("copy", False) for options in members)
+    names = {"logits"} | ({"attention"} if decoder.has_attention else set())
+    if all(options.get("copy") for options in members):
+        names.add("generation_probability")
+    if len(members) == 1 and case["attention"] == "multi_head":
+        names.add("attention_heads")
+    assert set(outputs) == names
+    context = keras.tree.map_structure(
+        lambda tensor: keras.KerasTensor(tensor.shape, dtype=tensor.dtype), model.encode(BATCH)
+    )
+    specification = decoder.compute_output_spec(keras.KerasTensor(TARGET.shape, dtype="int32"), context)
+    assert signature(specification) == signature(outputs)
+    assert all(dtype == "float32" for _, dtype in signature(outputs).values())
+
+
+def check_state(model):
+    """The state has one structure, and one dtype each, before and after a step; all of it is batch first."""
+    state, constants = model.start(model.encode(BATCH))
+    for nest in (state, constants):
+        assert all(tensor.shape[0] == len(SOURCE) for tensor in keras.tree.flatten(nest))
+    after = model.step(TARGET[:, 0], state, constants)["state"]
+    assert signature(after) == signature(state)
+    return state
+
+
+def test_the_state_keeps_its_structure(model):
+    check_state(model)
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_the_state_keeps_its_dtypes_under_mixed_precision(case, model, outputs, policy, tmp_path):
+    """Built, and loaded where the default is single precision."""
+    keras.config.set_dtype_policy(policy)
+    try:
+        half = build(case)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    half.set_weights(model.get_weights())
+    check_state(half)
+    assert half.encoder.output["memory"].dtype == policy.removeprefix("mixed_")
+    results, atol = arrays(half.decoder_outputs(BATCH)), {"mixed_float16": 0.02, "mixed_bfloat16": 0.1}[policy]
+    steps = step_by_step(half, BATCH)
+    for name, whole in outputs.items():
+        assert results[name].dtype == "float32"
+        to_probabilities = np.exp if name == "logits" and half.decoder.copies else np.asarray
+        scale = max(1, np.abs(to_probabilities(whole)).max())
+        for result in (results[name], joined(steps, name)):
+            np.testing.assert_allclose(to_probabilities(result), to_probabilities(whole), atol=atol * scale)
+    again = kerasseq.Seq2Seq.from_config(half.get_config())
+    again.set_weights(half.get_weights())
+    np.testing.assert_array_equal(again(BATCH), results["logits"])
+
+
+# === What a result depends on ===
+
+
+def test_rows_do_not_depend_on_padding_or_on_other_rows(model, outputs):
+    padded = {name: np.pad(ids, ((0, 0), (0, 3))) for name, ids in BATCH.items()}
+    alone = {"encoder_token_ids": SOURCE[1:2, :2], "decoder_token_ids": TARGET[1:2, :2]}
+    np.testing.assert_allclose(model(padded)[:, :5], outputs["logits"], atol=1e-5)
+    np.testing.assert_allclose(model(alone), outputs["logits"][1:2, :2], atol=1e-5)
+    if "attention" in outputs:
+        attention = model.decoder_outputs(padded)["attention"][:, :5]
+        np.testing.assert_allclose(attention[:, :, :4], outputs["attention"], atol=1e-5)
+        assert not np.any(attention[:, :, 4:])
+
+
+def test_rows_can_be_repeated_and_reordered(model, steps):
+    """As a search does: constants and state are batch first, whatever they hold."""
+    order = [2, 0, 0, 1, 2]
+    state, constants = model.start(model.encode(BATCH))
+    state, constants = (keras.tree.map_structure(lambda t: tf.gather(t, order), nest) for nest in (state, constants))
+    for index in range(2):
+        step = model.step(TARGET[order, index], state, constants)
+        state = step["state"]
+        expected = keras.tree.map_structure(lambda array: array[order], steps[index])
+        keras.tree.map_structure(
+            lambda one, other: np.testing.assert_allclose(one, other, atol=1e-5), arrays(step), expected
+        )
+
+
+def test_later_tokens_change_nothing_before(model, outputs):
+    later = TARGET.copy()
+    later[:, 3] = [1, 7, 1]
+    changed = model({**BATCH, "decoder_token_ids": later}).numpy()
+    np.testing.assert_allclose(changed[:, :3], outputs["logits"][:, :3], atol=1e-6)
+    assert (np.abs(changed[:, 3] - outputs["logits"][:, 3]).max(axis=-1) > 1e-4).all()
+
+
+def test_the_source_matters(model, outputs):
+    source = SOURCE.copy()
+    source[:, 0] = [6, 7, 8]
+    changed = model({**BATCH, "encoder_token_ids": source}) - outputs["logits"]
+    assert (np.abs(changed[:, 0]).max(axis=-1) > 1e-4).all()
+
+
+def test_attention_weights(case, outputs):
+    """Within the source; they sum to 1, but for monotonic attention, which never moves back."""
+    if "attention" not in outputs:
+        pytest.skip("no attention")
+    weights = outputs["attention"]
+    assert weights.shape == (3, 5, 4) and (weights >= 0).all()
+    assert not weights[np.broadcast_to(SOURCE[:, None] == 0, weights.shape)].any()
+    if "attention_heads" in outputs:
+        assert outputs["attention_heads"].shape == (3, 2, 5, 4)
+        np.testing.assert_allclose(outputs["attention_heads"].mean(axis=1), weights, atol=1e-6)
+    totals = weights.sum(axis=-1)
+    if not isinstance(case, list) and case["attention"] == "monotonic":
+        assert (totals < 1 + 1e-5).all() and totals.min() < 0.99
+        assert (np.diff(np.cumsum(weights, axis=-1), axis=1) < 1e-5).all()
+    else:
+        np.testing.assert_allclose(totals, 1, atol=1e-5)
+
+
+def test_probabilities(model, outputs):
+    """Where tokens are copied, and of ensembles, logits are log-probabilities."""
+    if isinstance(model.decoder, EnsembleDecoder) or model.decoder.copies:
+        np.testing.assert_allclose(np.exp(np.float64(outputs["logits"])).sum(axis=-1), 1, atol=1e-5)
+    if "generation_probability" in outputs:
+        p_gen = outputs["generation_probability"]
+        assert ((p_gen > 0) & (p_gen < 1)).all() and p_gen.std() > 0.01
+
+
+# === Configuration, training, saving ===
+
+
+def test_configuration(case, model):
+    """JSON of a few hundred bytes for each decoder, and no graph in it."""
+    config = model.decoder.get_config()
+    text = json.dumps(config)
+    assert len(text) < 900 * (len(case) if isinstance(case, list) else 1) and "inbound_nodes" not in text
+    assert json.loads(text) == config
+    again = type(model.decoder).from_config(json.loads(text))
+    assert again.get_config() == config
+
+
+def test_every_weight_learns_and_is_saved(model, outputs, tmp_path):
+    """Keras tracks no layer in a list of dicts: such weights would neither learn nor be saved."""
+    trained = kerasseq.Seq2Seq.from_config(model.get_config())
+    trained.set_weights(model.get_weights())
+    trained.compile(keras.optimizers.Adam(0.01), MaskedCrossentropy(), run_eagerly=True)
+    trained.train_on_batch(BATCH, LABELS)
+    for name, weight in weights_by_name(trained).items():
+        before = weights_by_name(model)[name].numpy()
+        assert np.abs(weight.numpy() - before).max() > 0, name
+    assert not np.allclose(trained(BATCH), outputs["logits"])
+    trained.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert type(loaded) is kerasseq.Seq2Seq and loaded.get_config() == trained.get_config()
+    assert list(weights_by_name(loaded)) == list(weights_by_name(trained))
+    np.testing.assert_array_equal(loaded(BATCH), trained(BATCH))
+    assert len(loaded.optimizer.variables) > 2 * len(trained.trainable_variables) - 1
+    for ours, theirs in zip(trained.optimizer.variables, loaded.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(ours, theirs)

@@ -1,0 +1,107 @@
+"""Long sources: split, decoded part by part and joined, or truncated."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kerasseq import TextGenerator
+from kerasseq.long_sources import decode_parts
+
+
+def test_generated_in_parts(generator, caplog):
+    """Each sentence is generated as it is alone; with details, which are of one pass, the source is cut."""
+    sentence = "One two three four."
+    alone = generator.generate(sentence)
+    assert generator.generate([f"{sentence} " * 9, "two"]) == [" ".join([alone] * 9), generator.generate("two")]
+    assert "1 of 2 texts are longer than the model's limit of 24 tokens" in caplog.text
+    assert "split into sentences" in caplog.text
+    caplog.clear()
+    generation = generator.generate(f"{sentence} " * 9, details=True)
+    assert generation.ignored_tokens > 0 and len(generation.source_tokens) == 24
+    assert "They are truncated" in caplog.text
+
+
+def test_prefixes_begin_the_first_part(generator):
+    sentence = "One two three four. "
+    text = generator.generate(sentence * 9, prefixes="zwei")
+    first, rest = generator.generate(sentence, prefixes="zwei"), generator.generate(sentence)
+    assert text == " ".join([first] + [rest] * 8)
+
+
+def lengths(encoder_inputs, prefix_ids):
+    """Stands in for a model: the hypotheses of a part are its length, and that plus the first token of its prefix."""
+    ids = encoder_inputs["encoder_token_ids"]
+    length = tf.reduce_sum(tf.cast(ids != 0, tf.int32), axis=1)
+    first = length if prefix_ids is None else length + prefix_ids[:, 0]
+    texts = tf.strings.as_string(tf.stack([length, first], axis=1))
+    return {"text": texts, "score": -tf.cast(tf.stack([length, 2 * length], axis=1), tf.float32)}
+
+
+@pytest.mark.parametrize("at_once", [2, 4, 64])
+def test_parts_go_through_in_groups(preprocessor, monkeypatch, at_once):
+    """However many rows go through together, each part has its own output, in its place."""
+    monkeypatch.setattr("kerasseq.long_sources.PARTS_AT_ONCE", at_once)
+    long = " ".join(f"{first} {second}." for first in ("One", "Two") for second in ("one", "two", "four")) * 3
+    raw = tf.constant([long, "two", ""])
+
+    def decode_rows(encoder_inputs, prefix_ids):
+        tf.debugging.assert_less_equal(tf.shape(prefix_ids)[0], max(at_once, 3))  # at least as many as sources
+        return lengths(encoder_inputs, prefix_ids)
+
+    run = tf.function(lambda raw, prefix_ids: decode_parts(decode_rows, raw, preprocessor, True, 2, prefix_ids))
+    outputs = run(raw, tf.constant([[100], [200], [300]]))
+    parts, owners = preprocessor.encode_parts(raw, True)
+    expected_lengths = np.count_nonzero(parts["encoder_token_ids"], axis=1)
+    for row, prefix in enumerate((100, 200, 300)):
+        own = expected_lengths[owners.numpy() == row]
+        expected = [" ".join(map(str, own)), " ".join(map(str, [own[0] + prefix, *own[1:]]))]
+        assert [text.decode() for text in outputs["text"][row].numpy()] == expected
+        np.testing.assert_allclose(outputs["score"][row], [-own.sum(), -2 * own.sum()])
+    assert len(expected_lengths) > 12
+
+
+def test_a_part_with_fewer_hypotheses_repeats_its_best(preprocessor):
+    """No rank of a joined output misses a sentence; a source of one part keeps its impossible hypothesis."""
+
+    def one_alone(encoder_inputs, prefix_ids):
+        outputs = lengths(encoder_inputs, prefix_ids)
+        rows = tf.range(tf.shape(outputs["score"])[0])
+        missing = ((rows == 1) | (rows == rows[-1]))[:, None] & (tf.range(2) > 0)
+        return {
+            "text": tf.where(missing, "", outputs["text"]), "score": tf.where(missing, -1e9, outputs["score"]),
+        }  # fmt: skip
+
+    raw = tf.constant(["One two three. Four.", "two"])  # With END, 5, 3 and 2 tokens.
+    outputs = decode_parts(one_alone, raw, preprocessor, True, 2)
+    first, second, third = np.count_nonzero(preprocessor.encode_parts(raw, True)[0]["encoder_token_ids"], axis=1)
+    joined = f"{first} {second}".encode()
+    assert outputs["text"].numpy().tolist() == [[joined, joined], [str(third).encode(), b""]]
+    np.testing.assert_allclose(outputs["score"], [[-first - second, -2 * first - second], [-third, -1e9]])
+
+
+def test_cut_on_request(trained_model, preprocessor):
+    cutting = TextGenerator(trained_model, preprocessor, sampler="greedy", long_sources="cut")
+    long = "One two three four. " * 9
+    assert cutting.generate(long) == cutting.generate(long, details=True).text
+    outputs = cutting.decode(tf.constant([long, "one"]), cutting.sampler, 4)
+    expected = preprocessor.remarks([long, "one"])["ignored_tokens"]
+    assert outputs["ignored_tokens"].numpy().tolist() == expected.numpy().tolist()
+    copy = TextGenerator.from_config(cutting.get_config())
+    assert copy.long_sources == "cut"
+
+
+def test_unknown_choice(trained_model, preprocessor):
+    with pytest.raises(
+        ValueError, match="long_sources must be one of 'split', 'cut', 'sentences'. Received: long_sources='drop'"
+    ):
+        TextGenerator(trained_model, preprocessor, long_sources="drop")
+
+
+def test_generated_sentence_by_sentence(trained_model, preprocessor, generator):
+    sentences = TextGenerator(trained_model, preprocessor, generator.sampler, long_sources="sentences")
+    expected = [
+        " ".join(generator.generate(sentence) for sentence in ("One two.", "Three four.", "Two")),
+        generator.generate("one"),
+        generator.generate(""),
+    ]
+    assert sentences.generate(["One two. Three four. Two", "one", ""]) == expected
