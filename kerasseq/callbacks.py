@@ -3,13 +3,19 @@
 import importlib.util
 import io
 import os
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 
 from kerasseq.arguments import check_positive_integer
 from kerasseq.evaluation.arguments import sources_and_targets
 from kerasseq.evaluation.texts import check_scorable, score_texts
+from kerasseq.generation import Generation
 from kerasseq.generator import TextGenerator
+from kerasseq.preprocessing import Preprocessor
+from kerasseq.seq2seq import Seq2Seq
+from kerasseq.types import Pair
 
 # The entries of a score that are logged, and their names in the logs.
 LOGGED = {
@@ -46,7 +52,7 @@ class GenerationScores(keras.callbacks.Callback):
         metrics: list of names, see `kerasseq.evaluation.score_texts`.
         sampler: as of `kerasseq.TextGenerator`; `"greedy"` is fastest.
         max_length: int, the most tokens of an output. Default: the preprocessor's `max_target_length`.
-        batch_size: int.
+        batch_size: int, sources decoded together.
         frequency: int. The first epoch of a `fit`, from which `CSVLogger` takes its columns, and every `frequency`-th
             are scored. The others have no such logs.
         samples: int, number of pairs whose source, target and output are printed, always the same ones.
@@ -71,14 +77,14 @@ class GenerationScores(keras.callbacks.Callback):
 
     def __init__(
         self,
-        preprocessor,
-        pairs,
-        metrics=("bleu", "chrf"),
-        sampler="greedy",
-        max_length=None,
-        batch_size=64,
-        frequency=1,
-        samples=0,
+        preprocessor: Preprocessor,
+        pairs: Sequence[Pair],
+        metrics: Sequence[str] = ("bleu", "chrf"),
+        sampler: Any = "greedy",
+        max_length: int | None = None,
+        batch_size: int = 64,
+        frequency: int = 1,
+        samples: int = 0,
     ):
         super().__init__()
         check_positive_integer("frequency", frequency)
@@ -132,7 +138,8 @@ class AttentionImages(keras.callbacks.Callback):
         sources: list of raw sources, a few.
         sampler, max_length: as in `GenerationScores`.
         plot: function of a source and its `Generation` that returns a matplotlib figure. Default:
-            `kerasseq.plotting.plot_attention` of the generation. For images, `kerasseq.plotting.plot_image_attention`.
+            `kerasseq.plotting.plot_attention` of the generation. For images use
+            `kerasseq.plotting.plot_image_attention`.
         frequency: int. The first epoch of a `fit` and every `frequency`-th are plotted.
 
     Raises:
@@ -140,7 +147,16 @@ class AttentionImages(keras.callbacks.Callback):
         ValueError: if a number is not positive, there are no sources, or the model has no attention.
     """
 
-    def __init__(self, log_dir, preprocessor, sources, sampler="greedy", max_length=None, plot=None, frequency=1):
+    def __init__(
+        self,
+        log_dir: str | os.PathLike,
+        preprocessor: Preprocessor,
+        sources: Sequence[Any],
+        sampler: Any = "greedy",
+        max_length: int | None = None,
+        plot: Callable[[Any, Generation], Any] | None = None,
+        frequency: int = 1,
+    ):
         super().__init__()
         if importlib.util.find_spec("tensorboard") is None:
             raise ImportError(
@@ -192,19 +208,21 @@ class AttentionImages(keras.callbacks.Callback):
         self._writer.close()
 
 
-def generator_of(model, preprocessor, sampler, max_length):
+def generator_of(
+    model: Seq2Seq | TextGenerator, preprocessor: Preprocessor, sampler: Any, max_length: int | None
+) -> TextGenerator:
     """A generator with the weights of a model in training."""
     model = model.model if isinstance(model, TextGenerator) else model
     return TextGenerator(model, preprocessor, sampler=sampler, max_length=max_length)
 
 
-def plot_generation(source, generation):
+def plot_generation(source: Any, generation: Generation) -> Any:
     from kerasseq.plotting import plot_attention  # Deferred: it brings matplotlib.
 
     return plot_attention(generation)
 
 
-def picture(figure):
+def picture(figure: Any) -> bytes:
     """A figure as the bytes of a PNG file."""
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=100)

@@ -41,7 +41,8 @@ def check_model(model: Seq2Seq, preprocessor: Preprocessor) -> None:
     check_encoder_inputs(model.encoder, preprocessor)
 
 
-def check_vocabularies(model, preprocessor):
+def check_vocabularies(model: Seq2Seq, preprocessor: Preprocessor) -> None:
+    """Raises a `ValueError` unless the vocabularies of the model and the preprocessor have the same sizes."""
     if model.decoder.copies and not preprocessor.joint:
         raise ValueError(
             "The model copies token ids from the source to the target, so both need one vocabulary. Received: a "

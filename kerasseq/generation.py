@@ -25,8 +25,8 @@ class Generation:
         attention: float32 array `(target tokens, source tokens)`, or `None` for a model without attention; the mean
             over its heads where there are several.
         attention_heads: float32 array `(heads, target tokens, source tokens)`, or `None` without several heads.
-        generation_probability: float32 array `(target tokens,)`, the probability that each token was generated and not copied, or
-            `None` for a model that does not copy.
+        generation_probability: float32 array `(target tokens,)`, the probability that
+            each token was generated and not copied, or `None` for a model that does not copy.
         ignored_tokens: int, number of source tokens beyond the model's limit, which were not read.
         problem: str, the problem of a sound or an image; empty if there is none.
     """

@@ -150,7 +150,7 @@ class TextGenerator(keras.Model):
             for start in range(0, len(order), batch_size):
                 rows = order[start : start + batch_size]
                 outputs = run(*(tf.gather(tensor, rows) for tensor in inputs))
-                outputs = keras.tree.map_structure(lambda tensor: tensor.numpy(), outputs)
+                outputs = {name: value.numpy() for name, value in outputs.items()}
                 for position, row in enumerate(rows):
                     result = {name: value[position] for name, value in outputs.items()}
                     results[row] = describe(result) if details else result["text"][0].decode("utf-8")
@@ -226,10 +226,9 @@ class TextGenerator(keras.Model):
         graph = self._compiled.pop(key, None)
         if graph is None:
             decode = self.decode_with_details if details else self.decode
-            function = tf.function(lambda raw, *prefix_ids: decode(raw, sampler, max_length, *prefix_ids))
-            signature = [self.preprocessor.source_signature]
-            if prefixed:
-                signature.append(tf.TensorSpec([None, None], tf.int32, name="prefix_ids"))
+            function = tf.function(lambda raw, *ids: decode(raw, sampler, max_length, *ids), autograph=False)
+            prefix_ids = [tf.TensorSpec([None, None], tf.int32, name="prefix_ids")] if prefixed else []
+            signature = [self.preprocessor.source_signature, *prefix_ids]
             graph = function.get_concrete_function(*signature)
         self._compiled[key] = graph  # The latest last: the one that was used longest ago is dropped.
         if len(self._compiled) > GRAPHS_KEPT:
@@ -352,23 +351,18 @@ class TextGenerator(keras.Model):
                 f"Expected a file of format {FORMAT}, as this release of kerasseq writes. Received: format "
                 f"{config.get('format', 1)}. kerasseq 0.2 reads format 1; a higher format needs a later release."
             )
-        names = ("model", "preprocessor", "sampler")
-        parts = {name: keras.saving.deserialize_keras_object(config[name]) for name in names}
-        options = {name: value for name, value in config.items() if name != "format"}
-        return cls(**{**options, **parts})
+        arguments = {name: value for name, value in config.items() if name != "format"}
+        for name in ("model", "preprocessor", "sampler"):
+            arguments[name] = keras.saving.deserialize_keras_object(config[name])
+        return cls(**arguments)
 
     def export(self, model_folder: str | os.PathLike, version: int | None = None, verify: bool = True) -> str:
-        """Writes a SavedModel that TensorFlow Serving loads: raw sources in, texts out.
-
-        See `kerasseq.export.export`.
+        """Writes a SavedModel for TensorFlow Serving, see `kerasseq.export.export`, and returns the version's folder.
 
         Args:
             model_folder: path of the model's folder; versions are numbered folders in it.
             version: int. Default: the next free one.
             verify: bool, whether to load the SavedModel and to compare its answers with those of the generator.
-
-        Returns:
-            path of the version's folder.
         """
         return export.export(self, model_folder, version, verify)
 

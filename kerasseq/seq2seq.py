@@ -127,6 +127,7 @@ class Seq2Seq(keras.Model):
             "decoder": serialized(self.decoder),
             "losses": [serialized(loss) for loss in self.auxiliary_losses],
             "frozen": [name for name, weight in weights_by_name(self).items() if not weight.trainable],
+            "trainable": self.trainable,
             "name": self.name,
         }
 
@@ -137,9 +138,11 @@ class Seq2Seq(keras.Model):
             for part in (config["encoder"], config["decoder"], *config["losses"])
         )
         model = cls(encoder, decoder, losses, name=config["name"])
-        weights = weights_by_name(model)
-        for name in config["frozen"]:
-            weights[name].trainable = False
+        model.trainable = config.get("trainable", True)
+        # Layers within a decoder do not serialize themselves, nor their flags; their weights have flags of their own.
+        frozen = set(config["frozen"])
+        for name, weight in weights_by_name(model).items():
+            weight.trainable = name not in frozen
         return model
 
 

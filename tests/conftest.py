@@ -93,7 +93,7 @@ def generator(trained_model, preprocessor):
     """A beam-searching `TextGenerator` of `trained_model`."""
     import kerasseq
 
-    return kerasseq.TextGenerator(trained_model, preprocessor, sampler=kerasseq.samplers.BeamSampler(beam_width=3))
+    return kerasseq.TextGenerator(trained_model, preprocessor, sampler=kerasseq.search.BeamSampler(beam_width=3))
 
 
 @pytest.fixture(scope="session")

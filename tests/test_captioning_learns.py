@@ -1,4 +1,4 @@
-"""A captioning model with a small network of its own, trained from nothing, learns to describe drawn scenes."""
+"""A captioning model with a small network of its own, trained from scratch, learns to describe drawn scenes."""
 
 import keras
 import numpy as np
@@ -18,7 +18,7 @@ def initials(description):
 
 
 def small_backbone():
-    """5 x 5 places. Group normalization, for batches of texts of one length are batches of like images."""
+    """5 x 5 regions. Group normalization, because batches of texts of one length are batches of similar images."""
     images = keras.Input((SIZE, SIZE, 3))
     features = images
     for index, filters in enumerate((32, 64, 64, 64)):

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 import kerasseq
-from kerasseq.joining import select_inputs
+from kerasseq.search import GreedySampler, Request, decode
 
 pytestmark = pytest.mark.slow
 
@@ -105,32 +105,18 @@ def train(model, task, max_length, spread, steps, batch_size=64, learning_rate=3
     model.fit(data.prefetch(4).with_options(options), steps_per_epoch=steps, shuffle=False, verbose=0)
 
 
-def encode(model, encoder_token_ids):
-    """What the decoder needs of the sources: states and memory."""
-    encoder, bridge = model.get_layer("encoder"), model.get_layer("bridge")
-    context = {"encoder_token_ids": encoder_token_ids}
-    context |= encoder(select_inputs(encoder, context), training=False)
-    return context | bridge(select_inputs(bridge, context), training=False)
-
-
 def exact_match(model, pairs):
     """Share of pairs whose greedy output is the target."""
-    decoder, sampler = model.get_layer("decoder"), kerasseq.samplers.GreedySampler()
     inputs, labels = arrays(pairs)
     labels = np.pad(labels, ((0, 0), (0, 1)))  # Room for an output that is too long.
+    request = Request(batch_size=len(pairs), max_length=labels.shape[1], start_id=START, end_id=END)
 
     @tf.function
-    def decode(encoder_token_ids):
-        context = encode(model, encoder_token_ids)
+    def search(encoder_token_ids):
+        context = model.encode({"encoder_token_ids": encoder_token_ids})
+        return decode(model, context, GreedySampler(), request)["token_ids"][:, 0]
 
-        def step(token_ids, states):
-            available = {**context, "states": states, "decoder_token_ids": token_ids}
-            outputs = decoder(select_inputs(decoder, available), training=False)
-            return {"logits": outputs["logits"][:, 0], "states": outputs["states"]}
-
-        return sampler(step, context["states"], len(pairs), START, END, labels.shape[1])["token_ids"][:, 0]
-
-    decoded = decode(tf.constant(inputs["encoder_token_ids"])).numpy()
+    decoded = search(tf.constant(inputs["encoder_token_ids"])).numpy()
     return np.mean(np.all(decoded == labels, axis=1))
 
 
@@ -157,10 +143,8 @@ def test_learns(recipe):
 
 def alignments(model, pairs):
     """The weights `(target, source)` of each pair without padding, given the right previous tokens."""
-    decoder = model.get_layer("decoder")
-    inputs = {name: tf.constant(token_ids) for name, token_ids in arrays(pairs)[0].items()}
-    context = {**inputs, **encode(model, inputs["encoder_token_ids"])}
-    weights = decoder(select_inputs(decoder, context), training=False)["attention"].numpy()
+    inputs, _ = arrays(pairs)
+    weights = model.decoder_outputs(inputs)["attention"].numpy()
     return [rows[: len(target) + 1, : len(source) + 1] for rows, (source, target) in zip(weights, pairs, strict=True)]
 
 

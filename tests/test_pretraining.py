@@ -6,6 +6,7 @@ import pytest
 
 import kerasseq
 from kerasseq import pretraining
+from kerasseq.seq2seq import weights_by_name
 
 TEXTS = ["the cat sat", "a dog ran away", "the dog sat"] * 4
 
@@ -47,22 +48,21 @@ def test_a_direction_sees_nothing_of_what_it_predicts(preprocessor):
 @pytest.mark.parametrize(("bidirectional", "outputs"), [(True, {"next", "previous"}), (False, {"next"})])
 def test_fit_trains_the_encoder_s_first_layer_alone(preprocessor, bidirectional, outputs):
     model = build(preprocessor, num_layers=2, bidirectional=bidirectional)
-    encoder = model.get_layer("encoder")
-    before = {weight.path: weight.numpy() for weight in model.weights}
+    before = {name: weight.numpy() for name, weight in weights_by_name(model).items()}
     language_model = pretraining.language_model(model, dropout=0.1)
     assert set(language_model.output) == outputs
     language_model.compile("adam", pretraining.language_model_loss(language_model))
     dataset = pretraining.language_model_dataset(language_model, preprocessor, TEXTS, batch_size=4)
     history = language_model.fit(dataset, epochs=3, shuffle=False, verbose=0).history["loss"]
     assert history[-1] < history[0]
-    changed = {weight.path for weight in model.weights if not np.array_equal(before[weight.path], weight.numpy())}
+    changed = {name for name, weight in weights_by_name(model).items() if not np.array_equal(before[name], weight)}
     first = ["embedding", "forward_0"] + ["backward_0"] * bidirectional
-    assert changed == {weight.path for name in first for weight in encoder.get_layer(name).weights}
+    assert changed == {name for name in before if name.startswith(tuple(f"encoder/{layer}/" for layer in first))}
 
 
 def test_it_takes_an_encoder_and_survives_saving(preprocessor, tmp_path):
     model = build(preprocessor)
-    language_model = pretraining.language_model(model.get_layer("encoder"))
+    language_model = pretraining.language_model(model.encoder)
     inputs = {"encoder_token_ids": np.array([[5, 6, 7, 3]], dtype="int32")}
     language_model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
@@ -72,8 +72,10 @@ def test_it_takes_an_encoder_and_survives_saving(preprocessor, tmp_path):
 
 def test_errors(preprocessor):
     model = build(preprocessor)
-    with pytest.raises(ValueError, match="takes a model of kerasseq.models"):
-        pretraining.language_model(model.get_layer("decoder"))
+    captioner = kerasseq.models.CaptioningSeq2Seq(9, None, feature_shape=(1, 1, 2), units=4, embedding_dim=3)
+    for no_text in (model.decoder, captioner):
+        with pytest.raises(ValueError, match="takes a kerasseq.Seq2Seq with a RecurrentEncoder of token ids"):
+            pretraining.language_model(no_text)
     with pytest.raises(ValueError, match="texts must be a list of strings. Received: a single string"):
         pretraining.language_model_dataset(pretraining.language_model(model), preprocessor, "a cat", batch_size=1)
     with pytest.raises(ValueError, match=r"dropout must be in \[0, 1\)"):

@@ -38,6 +38,7 @@ def ask(saved_model, dates):
     return [text.decode() for text in loaded.signatures["serving_default"](text=tf.constant(dates))["text"].numpy()]
 
 
+@pytest.mark.notebooks
 def test_writes_all_it_names_and_the_saved_model_answers(tmp_path):
     # As an earlier run left it: running again writes the figures anew, and the next version of the model.
     (tmp_path / "dates" / "1").mkdir(parents=True)

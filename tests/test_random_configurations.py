@@ -15,8 +15,10 @@ from hypothesis import strategies
 
 import kerasseq
 from kerasseq import TextGenerator, models
-from kerasseq.layers import CELLS
-from kerasseq.layers.kinds import ATTENTIONS, PLACEMENTS
+from kerasseq.decoders.placements import PLACEMENTS
+from kerasseq.layers.attention import SCORES
+from kerasseq.layers.cells import CELLS
+from kerasseq.search import BeamSampler, Coverage, LengthLimits, NoRepeatNGram, SuppressTokens
 
 SOURCES = ["one two three", "four", "", "two two one four three", "three one"]
 LENGTH = 8
@@ -25,13 +27,12 @@ NEAR_TIE = 1e-3
 SETTINGS = hypothesis.settings(deadline=None, derandomize=True)
 
 attention_options = {
-    "attention": strategies.sampled_from(sorted(ATTENTIONS)),
+    "attention": strategies.sampled_from(sorted(SCORES)),
     "placement": strategies.sampled_from([None, *PLACEMENTS]),
     "cell": strategies.sampled_from(sorted(CELLS)),
     "bidirectional": strategies.booleans(),
     "bridge": strategies.sampled_from([None, "zero", "dense"]),
     "residual": strategies.booleans(),
-    "layer_normalization": strategies.booleans(),
     "num_heads": strategies.sampled_from([1, 2, 4]),
 }
 builders = strategies.one_of(
@@ -64,11 +65,18 @@ samplers = strategies.fixed_dictionaries(
         "beam_width": strategies.integers(1, 5),
         "length_penalty": strategies.sampled_from([0.0, 0.6, 1.0]),
         "normalization": strategies.sampled_from(["gnmt", "length"]),
-        "coverage_penalty": strategies.sampled_from([0.0, 0.2]),
-        "min_length": strategies.integers(1, 3),
-        "max_length_ratio": strategies.sampled_from([None, 1.5]),
-        "no_repeat_ngram_size": strategies.sampled_from([None, 2]),
-        "suppressed_ids": strategies.sampled_from([(), (0, 1, 2)]),
+        "scorers": strategies.sampled_from([(), (Coverage(0.2),)]),
+        "constraints": strategies.lists(
+            strategies.sampled_from(
+                [
+                    LengthLimits(min_length=3),
+                    LengthLimits(max_length_ratio=1.5),
+                    NoRepeatNGram(2),
+                    SuppressTokens([0, 1, 2]),
+                ]
+            ),
+            unique_by=type,
+        ),
     }
 )
 configurations = strategies.tuples(builders, sizes, samplers, strategies.integers(0, 1_000))
@@ -79,7 +87,7 @@ def build(preprocessor, builder, size, seed):
     make = getattr(models, builder.pop("builder"))
     if builder.get("attention") == "dot":
         builder["bidirectional"] = False
-    vocabularies = [int(tokenizer.vocab_size()) for tokenizer in preprocessor.tokenizers]
+    vocabularies = [tokenizer.vocabulary_size for tokenizer in preprocessor.tokenizers]
     model = make(*vocabularies, **builder, **size)
     random = np.random.default_rng(seed)
     model.set_weights([random.normal(size=weight.shape, scale=0.7) for weight in model.get_weights()])
@@ -98,19 +106,19 @@ def check(preprocessors, number_pairs, configuration):
     builder, size, options, seed = configuration
     preprocessor = preprocessors[builder["builder"] == "PointerGeneratorSeq2Seq"]
     if "attention" not in builder:
-        options = {**options, "coverage_penalty": 0.0}
+        options = {**options, "scorers": ()}
     model = build(preprocessor, builder, size, seed)
     model.compile(keras.optimizers.Adam(1e-3), kerasseq.losses.MaskedCrossentropy())
     history = model.fit(preprocessor.dataset(number_pairs[:8], batch_size=8), verbose=0, shuffle=False)
     assert np.isfinite(history.history["loss"]).all()
 
-    sampler = kerasseq.samplers.BeamSampler(**options)
+    sampler = BeamSampler(**options)
     generator = TextGenerator(model, preprocessor, sampler=sampler, max_length=LENGTH)
     generations = generator.generate(SOURCES, details=True)
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "model.keras")
         generator.save(path)
-        exported = generator.export(os.path.join(folder, "exported"))
+        exported = generator.export(os.path.join(folder, "exported"), verify=False)
         for loaded in (TextGenerator.load(path), TextGenerator.load(exported)):
             again = loaded.generate(SOURCES, details=True)
             agree(generations, [other.text for other in again], [other.score for other in again])
@@ -120,9 +128,9 @@ def check(preprocessors, number_pairs, configuration):
     # === One at a time and in another order; the scores are those of teacher forcing ===
     alone = [generator.generate([source], details=True)[0] for source in reversed(SOURCES)][::-1]
     agree(generations, [other.text for other in alone], [other.score for other in alone])
-    if not options["coverage_penalty"]:
+    if not options["scorers"]:
         greedy = generator.generate(SOURCES, sampler="greedy", details=True)
-        tokenizer = preprocessor.tokenizers[-1]
+        tokenizer = preprocessor.target_tokenizer
         for source, generation in zip(SOURCES, greedy, strict=True):
             ids = [int(tokenizer.string_to_id(token)) if token else 0 for token in generation.target_tokens]
             inputs = {
@@ -142,6 +150,7 @@ def preprocessors(preprocessor, joint_preprocessor):
     return preprocessor, joint_preprocessor
 
 
+@pytest.mark.exports
 @hypothesis.settings(parent=SETTINGS, max_examples=1)
 @hypothesis.given(configuration=configurations)
 def test_random_configurations(preprocessors, number_pairs, configuration):

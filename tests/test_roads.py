@@ -1,4 +1,4 @@
-"""Every kind of decoder by three roads: step by step in a loop of `predict`, by `generate`, served."""
+"""Every kind of decoder by three roads: step by step in a loop over the model, by `generate`, served."""
 
 import keras
 import numpy as np
@@ -7,58 +7,40 @@ import tensorflow as tf
 
 import kerasseq
 from kerasseq import TextGenerator, models
-from kerasseq.joining import decoder_outputs
 
 START, END = 2, 3
 SOURCES = ["one two three", "four", "", "two two one four three"]
 LENGTH = 10
 
+
+def attention(**options):
+    return lambda *sizes, **common: models.AttentionSeq2Seq(*sizes, **common, **options)
+
+
 BUILDERS = {
-    "vanilla": lambda *sizes, **common: models.VanillaSeq2Seq(*sizes, **common, num_layers=2),
-    "gru": lambda *sizes, **common: models.GRUSeq2Seq(*sizes, **common, bidirectional=True),
-    "gru, luong, tied": lambda *sizes, **common: models.AttentionSeq2Seq(
-        *sizes, **common, cell="gru", tie_embeddings=True, dropout=0.3
+    "vanilla, 2 layers": lambda *sizes, **common: models.VanillaSeq2Seq(*sizes, **common, num_layers=2),
+    "gru, luong, tied": attention(cell="gru", tie_embeddings=True, dropout=0.3),
+    "lstm, bahdanau, 2 layers": attention(attention="bahdanau", num_layers=2),
+    "gru, location, input feeding": attention(cell="gru", attention="location", placement="input_feeding"),
+    "lstm, multi_head, input feeding, tied": attention(
+        attention="multi_head", placement="input_feeding", num_layers=2, tie_embeddings=True, residual=True
     ),
-    "lstm, bahdanau": lambda *sizes, **common: models.AttentionSeq2Seq(
-        *sizes, **common, cell="lstm", attention="bahdanau", num_layers=2
-    ),
-    "gru, location": lambda *sizes, **common: models.AttentionSeq2Seq(
-        *sizes, **common, cell="gru", attention="location"
-    ),
-    "lstm, multi_head, input feeding, tied": lambda *sizes, **common: models.AttentionSeq2Seq(
-        *sizes,
-        **common,
-        attention="multi_head",
-        placement="input_feeding",
-        num_layers=2,
-        tie_embeddings=True,
-        residual=True,
-    ),
-    "gru, monotonic, normalized": lambda *sizes, **common: models.AttentionSeq2Seq(
-        *sizes, **common, cell="gru", attention="monotonic", bridge="zero", layer_normalization=True
-    ),
-    "lstm, coverage": lambda *sizes, **common: models.AttentionSeq2Seq(*sizes, **common, attention="coverage"),
-    "ensemble": lambda *sizes, **common: models.Ensemble(
-        [models.AttentionSeq2Seq(*sizes, **common, attention="concat"), models.GRUSeq2Seq(*sizes, **common)]
-    ),
-    "simple_rnn, bahdanau, tied": lambda *sizes, **common: models.AttentionSeq2Seq(
-        *sizes, **common, cell="simple_rnn", attention="bahdanau", tie_embeddings=True, bidirectional=False
+    "simple_rnn, monotonic, unidirectional, tied": attention(
+        cell="simple_rnn", attention="monotonic", bridge="zero", tie_embeddings=True, bidirectional=False
     ),
 }
 # With one vocabulary for both sides.
 COPYING = {
-    "lstm, pointer-generator": lambda size, _, **common: models.PointerGeneratorSeq2Seq(size, **common),
+    "lstm, coverage, pointer-generator": lambda size, _, **common: models.PointerGeneratorSeq2Seq(size, **common),
     "ensemble that copies": lambda *sizes, **common: models.Ensemble(
         [
             models.PointerGeneratorSeq2Seq(sizes[0], **common, cell="gru", attention="luong"),
-            models.AttentionSeq2Seq(*sizes, **common, cell="gru"),
+            models.AttentionSeq2Seq(*sizes, **common, cell="gru", attention="concat"),
         ]
     ),
 }
-
-
-# An export takes half a minute: the fast tests serve one model that copies, and one that does not.
-SERVED = ["lstm, multi_head, input feeding, tied", "lstm, pointer-generator"]
+# Exports take long: most kinds of models are served in the slow tests.
+SERVED = ["lstm, multi_head, input feeding, tied", "lstm, coverage, pointer-generator"]
 
 
 def make_generator(name, preprocessor, joint_preprocessor):
@@ -80,51 +62,48 @@ def generator(request, preprocessor, joint_preprocessor):
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param(name, marks=() if name in SERVED else pytest.mark.slow) for name in [*BUILDERS, *COPYING]],
+    params=[
+        pytest.param(name, marks=pytest.mark.exports if name in SERVED else pytest.mark.slow)
+        for name in [*BUILDERS, *COPYING]
+    ],
 )
 def served(request, preprocessor, joint_preprocessor, tmp_path_factory):
     """A generator, its export's folder, and the loaded SavedModel."""
     generator = make_generator(request.param, preprocessor, joint_preprocessor)
-    exported = generator.export(tmp_path_factory.mktemp("exported"))
+    exported = generator.export(tmp_path_factory.mktemp("exported"), verify=False)
     return generator, exported, tf.saved_model.load(exported)
 
 
-def greedy_by_predict(model, encoder_token_ids):
-    """Greedy ids, and their log-probability, of one source: the whole prefix through `predict` for every token."""
+def greedy_loop(model, encoder_token_ids):
+    """Greedy ids, and their log-probability, of one source: the whole prefix through the model for every token."""
     ids, score = [], 0.0
     while len(ids) < LENGTH and END not in ids:
         decoder_token_ids = np.array([[START, *ids]], "int32")
-        logits = model.predict_on_batch(
-            {"encoder_token_ids": encoder_token_ids, "decoder_token_ids": decoder_token_ids}
-        )[0, -1].astype("float64")
+        logits = model({"encoder_token_ids": encoder_token_ids, "decoder_token_ids": decoder_token_ids})[0, -1]
+        logits = logits.numpy().astype("float64")
         ids.append(int(np.argmax(logits)))
         score += logits[ids[-1]] - np.log(np.sum(np.exp(logits)))
     return ids, score
 
 
-def copies(generator):
-    return "generation_probability" in generator.model.get_layer("decoder").output
-
-
-def test_generate_is_a_loop_of_predict(generator):
+def test_generate_is_a_loop_over_the_model(generator):
     generations = generator.generate(SOURCES, sampler="greedy", details=True)
     assert len({generation.text for generation in generations}) > 1
-    outputs = decoder_outputs(generator.model) if copies(generator) else None
     for source, generation in zip(SOURCES, generations, strict=True):
         encoder_token_ids = generator.preprocessor.encode_source([source])["encoder_token_ids"].numpy()
-        ids, score = greedy_by_predict(generator.model, encoder_token_ids)
+        ids, score = greedy_loop(generator.model, encoder_token_ids)
         assert generation.text == generator.preprocessor.decode([ids]).numpy()[0].decode().replace("\ufffd", "")
         assert generation.score == pytest.approx(score, abs=1e-3)
-        if outputs:
-            # Padded, for Keras warns of a softmax over one position, which an empty source has.
-            inputs = {
-                "encoder_token_ids": np.pad(encoder_token_ids, ((0, 0), (0, 1))),
-                "decoder_token_ids": np.array([[START, *ids[:-1]]], "int32"),
-            }
-            expected = outputs(inputs)["generation_probability"][0]
-            np.testing.assert_allclose(generation.generation_probability, expected, atol=1e-4)
-        else:
+        if not generator.model.decoder.copies:
             assert generation.generation_probability is None
+            continue
+        # Padded, for Keras warns of a softmax over one position, which an empty source has.
+        inputs = {
+            "encoder_token_ids": np.pad(encoder_token_ids, ((0, 0), (0, 1))),
+            "decoder_token_ids": np.array([[START, *ids[:-1]]], "int32"),
+        }
+        expected = generator.model.decoder_outputs(inputs)["generation_probability"][0]
+        np.testing.assert_allclose(generation.generation_probability, expected, atol=1e-4)
 
 
 def test_served_as_in_process(served):
@@ -134,7 +113,7 @@ def test_served_as_in_process(served):
         expected = generator.generate(SOURCES, sampler=sampler, details=True)
         assert [text.decode() for text in answers["text"].numpy()] == [generation.text for generation in expected]
         np.testing.assert_allclose(answers["score"], [generation.score for generation in expected], atol=1e-3)
-    if copies(generator):
+    if generator.model.decoder.copies:
         answers = loaded.signatures["attention"](text=tf.constant(SOURCES))["generation_probability"].numpy()
         for row, generation in zip(answers, generator.generate(SOURCES, details=True), strict=True):
             probability = generation.generation_probability
@@ -165,8 +144,8 @@ def test_loaded_from_the_export(served):
 
 def test_the_search_has_no_loop_inside_its_loop(generator):
     """Each step gets one token of static length 1, so the recurrences run their cells alone."""
-    generator = TextGenerator(generator.model, generator.preprocessor, long_sources="cut")  # Parts go through a loop.
-    graph = generator.compiled_decode(generator.sampler, LENGTH).graph.as_graph_def()
+    # With details, because long sources go through a loop of their own without.
+    graph = generator.compiled_decode(generator.sampler, LENGTH, details=True).graph.as_graph_def()
     functions = {function.signature.name: function.node_def for function in graph.library.function}
     loops = {
         name: [node for node in nodes if node.op in ("While", "StatelessWhile")]
@@ -174,19 +153,16 @@ def test_the_search_has_no_loop_inside_its_loop(generator):
     }
     bodies = [node.attr["body"].func.name for nodes in loops.values() for node in nodes]
     assert len(bodies) >= 2  # The encoder's and the search's.
-    attention = [getattr(layer, "attention", None) for layer in generator.model.get_layer("decoder").layers]
-    if not any(isinstance(layer, kerasseq.layers.MonotonicAttention) for layer in attention):  # It has its own loop.
-        assert not any(loops[body] for body in bodies)
+    assert not any(loops[body] for body in bodies)
 
 
-@pytest.mark.parametrize("attention", ["luong", "location"])
-def test_half_precision(preprocessor, attention):
+def test_half_precision(preprocessor):
     """Computing in bfloat16, with float32 weights and logits, decodes and serves too."""
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         model = models.AttentionSeq2Seq(
             preprocessor.source_vocabulary_size, preprocessor.target_vocabulary_size, cell="gru", units=12,
-            embedding_dim=8, tie_embeddings=True, attention=attention,
+            embedding_dim=8, tie_embeddings=True, attention="location",
         )  # fmt: skip
     finally:
         keras.config.set_dtype_policy("float32")

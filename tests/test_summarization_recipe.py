@@ -41,7 +41,7 @@ def parse_by_hand():
 
 def test_labels_stand_at_the_pieces_of_their_words(syntax, tokenizer):
     """The pieces with a word's label spell that word, normalised as the tokenizer does."""
-    labeller = syntax.Syntax({TEXT: parse_by_hand()}, tokenizer)
+    labeller = syntax.Syntax({TEXT: parse_by_hand()}, tokenizer.to_bytes())
     ((token_ids, labels),) = labeller.encode([TEXT])
     assert len(token_ids) > len(WORDS) and set(labels) == set(syntax.KINDS) == set(labeller.sizes)
     for number, word in enumerate(WORDS):
@@ -54,7 +54,7 @@ def test_labels_stand_at_the_pieces_of_their_words(syntax, tokenizer):
 
 
 def test_heads_are_distances_in_words(syntax, tokenizer):
-    labeller = syntax.Syntax({TEXT: parse_by_hand()}, tokenizer)
+    labeller = syntax.Syntax({TEXT: parse_by_hand()}, tokenizer.to_bytes())
     ((_, labels),) = labeller.encode([TEXT])
     middle = syntax.FARTHEST + 1
     for number, head in enumerate(HEADS):
@@ -65,13 +65,13 @@ def test_heads_are_distances_in_words(syntax, tokenizer):
 
 
 def test_a_text_without_words(syntax, tokenizer):
-    labeller = syntax.Syntax({TEXT: parse_by_hand(), "": []}, tokenizer)
+    labeller = syntax.Syntax({TEXT: parse_by_hand(), "": []}, tokenizer.to_bytes())
     ((token_ids, labels),) = labeller.encode([""])
     assert len(token_ids) == len(labels["tag"]) == 0
 
 
 def test_repeated_spaces_are_no_word(syntax, tokenizer):
     parses = {"on  until": [[0, 2, "A", "a", 0], [3, 1, "_SP", "s", 0], [4, 5, "B", "b", 0]]}
-    labeller = syntax.Syntax(parses, tokenizer)
+    labeller = syntax.Syntax(parses, tokenizer.to_bytes())
     ((_, labels),) = labeller.encode(["on  until"])
     assert set(labels["tag"][labels["tag"] > 0]) == {labeller.tags["A"], labeller.tags["B"]}

@@ -78,6 +78,7 @@ def test_every_tutorial_is_run(notebooks):
     assert [script.name for script in notebooks.scripts()] == sorted(SMALL)
 
 
+@pytest.mark.notebooks
 @pytest.mark.parametrize("name", SMALL)
 def test_runs(notebooks, name, tmp_path, monkeypatch):
     folder = pathlib.Path(os.environ.get("KERASSEQ_DATA_DIR") or "missing").expanduser()
@@ -91,6 +92,7 @@ def test_runs(notebooks, name, tmp_path, monkeypatch):
     assert all(cell.execution_count for cell in notebook.cells if cell.cell_type == "code" and cell.source)
 
 
+@pytest.mark.notebooks
 @pytest.mark.parametrize("line", ["import warnings; warnings.warn('old')", "1 / 0"])
 def test_warnings_and_errors_stop_a_tutorial(notebooks, line, tmp_path):
     cells = [nbformat.v4.new_code_cell(source) for source in (STRICT, line)]
@@ -102,6 +104,7 @@ def test_notebooks_belong_to_their_scripts(notebooks):
     assert notebooks.problems() == []
 
 
+@pytest.mark.notebooks
 def test_other_notebooks_are_found_out(notebooks, tmp_path, monkeypatch):
     monkeypatch.setattr(notebooks, "FOLDER", tmp_path)
     script = tmp_path / "01_one.py"

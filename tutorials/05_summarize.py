@@ -160,9 +160,8 @@ plt.show()
 weights = np.array([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.7, 0.2, 0.1]])  # (target, source): the last step goes back.
 losses = np.minimum(weights, np.cumsum(weights, axis=0) - weights).sum(axis=1)
 print("loss of each step:", losses.round(2))
-layer = kerasseq.layers.CoverageLoss(weight=1.0)
-layer(np.zeros((1, 3, 6)), weights[None], target_mask=np.ones((1, 3), bool))
-np.testing.assert_allclose(layer.losses[0], losses.mean(), atol=1e-6)
+tensors = {"attention": weights[None], "decoder_token_ids": np.ones((1, 3), int)}  # (batch, target, source), no padding
+np.testing.assert_allclose(kerasseq.layers.CoverageLoss().loss(tensors), losses.mean(), atol=1e-6)
 
 # %% [markdown]
 # The paper trains without coverage first, and adds both, the term and the loss, for a short while in the end. Our

@@ -85,7 +85,7 @@ class Bridge(layers.Layer):
                 f"bridge='copy' needs as many layers in the decoder as in the encoder. Received: {self.num_layers} "
                 f"decoder layers for {len(states_shape)} encoder layers. Choose bridge='dense' or 'zero'."
             )
-        for shape in keras.tree.flatten([dict(state) for state in states_shape], is_leaf=is_shape):
+        for shape in (shape for state in states_shape for shape in state.values()):
             if shape[-1] != self.units:
                 raise ValueError(
                     f"bridge='copy' needs encoder states of the decoder's size. Received: states of {shape[-1]} for "
@@ -120,10 +120,6 @@ class Bridge(layers.Layer):
             "num_layers": self.num_layers,
             "bridge": self.bridge,
         }
-
-
-def is_shape(value):
-    return isinstance(value, (tuple, list)) and all(isinstance(size, (int, type(None))) for size in value)
 
 
 def concatenated(tensors):

@@ -67,7 +67,7 @@ class Encoder(keras.Model):
 
     def get_config(self):
         arguments = {name: keras.saving.serialize_keras_object(value) for name, value in self.get_arguments().items()}
-        return {**arguments, "name": self.name, "dtype": self.dtype_policy.name}
+        return {**arguments, "name": self.name, "trainable": self.trainable, "dtype": self.dtype_policy.name}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
@@ -75,10 +75,12 @@ class Encoder(keras.Model):
             options = {
                 name: keras.saving.deserialize_keras_object(value, custom_objects)
                 for name, value in config.items()
-                if name != "dtype"
+                if name not in ("dtype", "trainable")
             }
             graph = options.pop("graph", None)
-            return cls(**options) if graph is None else cls(graph.input, graph.output, **options)
+            encoder = cls(**options) if graph is None else cls(graph.input, graph.output, **options)
+        encoder.trainable = config.get("trainable", True)
+        return encoder
 
 
 keras.saving.register_keras_serializable(package="kerasseq")(Encoder)

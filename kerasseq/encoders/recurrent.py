@@ -32,8 +32,8 @@ class RecurrentEncoder(Encoder):
     is `units`, or `2 * units` if bidirectional.
 
     Raises:
-        ValueError: for sizes that are not positive integers, a dropout outside [0, 1), an unknown cell, or if `residual`
-            and `pyramidal` are combined, whose lengths do not fit.
+        ValueError: for sizes that are not positive integers, a dropout outside [0, 1), an unknown cell, or `residual`
+            with `pyramidal`, whose lengths do not fit.
 
     Example:
 

@@ -3,19 +3,20 @@
 import os
 
 import tensorflow as tf
+from tensorflow.core.framework.node_def_pb2 import NodeDef
 from tensorflow.core.protobuf import saved_model_pb2
 
 SAVED_MODEL_FILE = "saved_model.pb"
 SWAP_LAST_TWO = [0, 2, 1]
 
 
-def read_saved_model(folder):
+def read_saved_model(folder: str | os.PathLike) -> saved_model_pb2.SavedModel:
     """The `SavedModel` message in a version's folder."""
     with open(os.path.join(folder, SAVED_MODEL_FILE), "rb") as file:
         return saved_model_pb2.SavedModel.FromString(file.read())
 
 
-def without_onednn_batch_products(folder: str) -> int:
+def without_onednn_batch_products(folder: str | os.PathLike) -> int:
     """Rewrites the batched matrix products of a SavedModel for TensorFlow's own kernel.
 
     Attention multiplies a vector with a small matrix for each row and in each step. TensorFlow replaces `BatchMatMulV2`
@@ -44,7 +45,7 @@ def without_onednn_batch_products(folder: str) -> int:
     return count
 
 
-def rewrite(node, by_name):
+def rewrite(node: NodeDef, by_name: dict[str, NodeDef]) -> None:
     """Turns a `BatchMatMulV2` into a `BatchMatMulV3`."""
     node.op = "BatchMatMulV3"
     for name in ("Ta", "Tb", "Tout"):
@@ -57,13 +58,14 @@ def rewrite(node, by_name):
             node.attr[transposed].b = not node.attr[transposed].b
 
 
-def swaps_last_two(transpose, by_name):
+def swaps_last_two(transpose: NodeDef, by_name: dict[str, NodeDef]) -> bool:
+    """Whether a `Transpose` exchanges the last two of three axes."""
     permutation = source_of(transpose.input[1], by_name)
     if permutation is None or permutation.op != "Const":
         return False
     return tf.make_ndarray(permutation.attr["value"].tensor).tolist() == SWAP_LAST_TWO
 
 
-def source_of(name, by_name):
+def source_of(name: str, by_name: dict[str, NodeDef]) -> NodeDef | None:
     """The node that computes an input: `name`, `name:0` in graphs, `name:output:0` in functions."""
     return by_name.get(name.split(":")[0])

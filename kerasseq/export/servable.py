@@ -1,5 +1,7 @@
 """Finds operations in a SavedModel that a stock CPU build of TensorFlow Serving cannot run."""
 
+import os
+
 import tensorflow as tf
 
 from kerasseq.export.graphs import read_saved_model
@@ -30,7 +32,7 @@ TEXT_OPERATIONS = frozenset(
 )
 
 
-def unservable(folder: str) -> list[str]:
+def unservable(folder: str | os.PathLike) -> list[str]:
     """The operations of a SavedModel that a stock CPU model server refuses, as a list of "operation (reason)".
 
     Checks all nodes of the graph and of its functions: their operations, the devices that they request, and whether a

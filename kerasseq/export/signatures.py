@@ -26,7 +26,7 @@ def signatures(generator: Exportable) -> dict[str, Any]:
         answers["attention"] = lambda raw: best(generator.decode_with_details(raw, sampler, length))
 
     def trace(answer):
-        serve = tf.function(lambda **inputs: answer(inputs[source.name]))
+        serve = tf.function(lambda **inputs: answer(inputs[source.name]), autograph=False)
         return serve.get_concrete_function(**{source.name: source})
 
     with without_cudnn(generator.model):
@@ -61,10 +61,15 @@ def without_cudnn(model: keras.Model) -> Iterator[None]:
             layer.use_cudnn = use_cudnn
 
 
-def inner_layers(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
-    """A layer and all layers in it: those of models and those that wrappers hold."""
-    wrapped = [getattr(layer, name, None) for name in ("layer", "forward_layer", "backward_layer", "cell")]
-    for inner in [*getattr(layer, "layers", []), *wrapped]:
-        if isinstance(inner, keras.layers.Layer):
-            yield from inner_layers(inner)
-    yield layer
+def inner_layers(layer: keras.layers.Layer) -> set[keras.layers.Layer]:
+    """A layer and all layers in it, at any depth."""
+    found: set[keras.layers.Layer] = set()
+    remaining = [layer]
+    while remaining:
+        layer = remaining.pop()
+        if layer not in found:
+            found.add(layer)
+            for value in vars(layer).values():
+                values = value if isinstance(value, (list, tuple)) else [value]
+                remaining += [inner for inner in values if isinstance(inner, keras.layers.Layer)]
+    return found

@@ -2,7 +2,6 @@
 
 import os
 
-import keras
 import tensorflow as tf
 
 from kerasseq.arguments import check_positive_integer
@@ -27,8 +26,8 @@ def export(
 
     Input of every signature: `text` (string `[batch]`), or the name of the preprocessor's `source_signature`. Outputs:
 
-    - `serving_default`, with the generator's own sampler, and `greedy`, under the same constraints: `text` (string `[batch]`)
-      and `score` (float32 `[batch]`).
+    - `serving_default`, with the generator's own sampler, and `greedy`, under the same constraints: `text` (string
+      `[batch]`) and `score` (float32 `[batch]`).
     - `nbest`: the same with `[batch, n]`, all hypotheses of the generator's own sampler, the best first; n is 1 for
       greedy search.
     - `attention`, for models with attention: decodes as `serving_default` does in one pass, and adds the axes and the
@@ -84,7 +83,7 @@ def export(
                     raise
 
 
-def check_deterministic(generator):
+def check_deterministic(generator: Exportable) -> None:
     """Raises a `ValueError` for a random sampler."""
     if generator.sampler.random_state is not None:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Sounds as they might have been: layers that are active in training only."""
+"""Data augmentation of audio: layers that are active in training only."""
 
 import math
 import numbers
@@ -7,13 +7,14 @@ import keras
 from keras import ops
 
 from kerasseq.arguments import check_number
+from kerasseq.types import Tensor
 
 
 class SoundAugmentation(keras.layers.Layer):
-    """A layer of waveforms with a seeded random state; without `training=True` it changes nothing."""
+    """Base class of augmentations of waveforms; the identity without `training=True`. Subclasses define `augment`."""
 
-    def __init__(self, seed=None, **kwargs):
-        # In half precision waveforms would be noisy.
+    def __init__(self, seed: int | None = None, **kwargs):
+        # Half precision would add quantization noise to waveforms.
         super().__init__(**{**kwargs, "dtype": "float32"})
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
@@ -21,7 +22,11 @@ class SoundAugmentation(keras.layers.Layer):
     def call(self, waveforms, lengths, training=False):
         return self.augment(waveforms, lengths) if training else (waveforms, lengths)
 
-    def uniform(self, shape, low, high):
+    def augment(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """The augmented waveforms `(batch, samples)` and their lengths `(batch,)`."""
+        raise NotImplementedError
+
+    def uniform(self, shape: tuple, low: float, high: float) -> Tensor:
         return keras.random.uniform(shape, low, high, dtype="float32", seed=self.seed_generator)
 
     def get_config(self):
@@ -30,25 +35,24 @@ class SoundAugmentation(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="kerasseq")
 class SpeedPerturbation(SoundAugmentation):
-    """Plays each sound a little faster or slower, which also moves its pitch, after Ko et al. 2015.
+    """Changes the speed of each waveform, and with it the pitch, after Ko et al. 2015.
 
-    The paper plays all sounds at three speeds, 0.9, 1 and 1.1; here each sound has a speed of its own, drawn evenly.
-    Between samples it is interpolated linearly: the highest frequencies are dampened, and what a faster speed moves
-    beyond half the sample rate comes back mirrored below it. The number of samples must be
-    known, so the layer is for eager use, as within `AudioPreprocessor.dataset`.
+    The paper uses the speeds 0.9, 1 and 1.1; here a speed is drawn uniformly for each waveform. Resampling interpolates
+    linearly: it attenuates the highest frequencies, and speeding up aliases those beyond half the sample rate. The
+    number of samples must be known, so the layer is for eager use, as in `AudioPreprocessor.dataset`.
 
     Args:
         least: float, the lowest speed.
         most: float, the highest speed.
-        seed: int.
+        seed: int, of the random numbers.
 
     Call arguments:
-        waveforms: float32 `(batch, samples)`, zeros behind.
-        lengths: int32 `(batch,)`, how many samples are real.
+        waveforms: float32 `(batch, samples)`, padded with zeros.
+        lengths: int32 `(batch,)`, numbers of real samples.
         training: bool.
 
     Returns:
-        waveforms `(batch, samples)` and their lengths; in training there are `samples / least` of them.
+        waveforms and their lengths; in training the waveforms have `ceil(samples / least)` samples.
 
     Example:
 
@@ -59,7 +63,7 @@ class SpeedPerturbation(SoundAugmentation):
     [45, 23]
     """
 
-    def __init__(self, least=0.9, most=1.1, seed=None, **kwargs):
+    def __init__(self, least: float = 0.9, most: float = 1.1, seed: int | None = None, **kwargs):
         super().__init__(seed=seed, **kwargs)
         if not 0 < check_number("least", least) <= check_number("most", most):
             raise ValueError(f"0 < least <= most must hold. Received: least={least!r}, most={most!r}.")
@@ -72,9 +76,9 @@ class SpeedPerturbation(SoundAugmentation):
         real = ops.cast(lengths, "float32")
         lengths = ops.cast(ops.ceil(real / speed), "int32")
         longest = math.ceil(samples / self.least)
-        places = ops.arange(longest, dtype="float32")[None] * speed[:, None]  # (batch, longest)
-        below = ops.floor(places)
-        share = places - below
+        positions = ops.arange(longest, dtype="float32")[None] * speed[:, None]  # (batch, longest)
+        below = ops.floor(positions)
+        share = positions - below
         index = ops.cast(below, "int32")
         padded = ops.pad(waveforms, ((0, 0), (0, 2)))
         left, right = (ops.take_along_axis(padded, ops.minimum(index + step, samples + 1), axis=1) for step in (0, 1))
@@ -87,20 +91,20 @@ class SpeedPerturbation(SoundAugmentation):
 
 @keras.saving.register_keras_serializable(package="kerasseq")
 class AdditiveNoise(SoundAugmentation):
-    """Adds white noise, as loud as a random signal-to-noise ratio says.
+    """Adds white noise at a random signal-to-noise ratio.
 
     Args:
         least_ratio: float, the lowest signal-to-noise ratio in decibels.
         most_ratio: float, the highest one.
-        seed: int.
+        seed: int, of the random numbers.
 
     Call arguments:
-        waveforms: float32 `(batch, samples)`, zeros behind.
-        lengths: int32 `(batch,)`, how many samples are real.
+        waveforms: float32 `(batch, samples)`, padded with zeros.
+        lengths: int32 `(batch,)`, numbers of real samples.
         training: bool.
 
     Returns:
-        waveforms `(batch, samples)` and their lengths. Silence stays silent, and so does padding.
+        waveforms `(batch, samples)` and their lengths. Silence and padding get no noise.
 
     Example:
 
@@ -111,7 +115,7 @@ class AdditiveNoise(SoundAugmentation):
     (2, 90)
     """
 
-    def __init__(self, least_ratio=10.0, most_ratio=40.0, seed=None, **kwargs):
+    def __init__(self, least_ratio: float = 10.0, most_ratio: float = 40.0, seed: int | None = None, **kwargs):
         super().__init__(seed=seed, **kwargs)
         decibels = (least_ratio, most_ratio)
         if not all(isinstance(ratio, numbers.Real) and math.isfinite(ratio) for ratio in decibels) or (
@@ -140,17 +144,17 @@ class AdditiveNoise(SoundAugmentation):
 
 @keras.saving.register_keras_serializable(package="kerasseq")
 class SpecAugment(keras.layers.Layer):
-    """Hides random bands of frequency and stretches of time, without time warping (Park et al. 2019).
+    """Time and frequency masking of SpecAugment, without time warping (Park et al. 2019).
 
-    The hidden parts become 0, which is the mean of normalized frames. All widths are drawn for each sound by itself:
-    from 0 to `frequency_width` bins, and from 0 to `time_share` of its frames.
+    Masked values become 0, the mean of normalized frames. Widths are drawn for each example: from 0 to
+    `frequency_width` bins, and from 0 to `time_share` of its frames.
 
     Args:
-        frequency_masks: int, bands a sound.
-        frequency_width: int, the most bins of a band.
-        time_masks: int, stretches a sound.
-        time_share: float in [0, 1], the most frames of a stretch as a share of the sound's.
-        seed: int.
+        frequency_masks: int, number of frequency masks.
+        frequency_width: int, largest width of a frequency mask in bins.
+        time_masks: int, number of time masks.
+        time_share: float in [0, 1], largest width of a time mask as a share of the example's frames.
+        seed: int, of the random numbers.
 
     Call arguments:
         frames: float `(batch, frames, bins)`.
@@ -158,7 +162,7 @@ class SpecAugment(keras.layers.Layer):
         training: bool.
 
     Returns:
-        frames of the same shape; the same frames without `training=True`.
+        frames of the same shape, unchanged without `training=True`.
 
     Example:
 
@@ -169,7 +173,15 @@ class SpecAugment(keras.layers.Layer):
     True
     """
 
-    def __init__(self, frequency_masks=2, frequency_width=8, time_masks=2, time_share=0.1, seed=None, **kwargs):
+    def __init__(
+        self,
+        frequency_masks: int = 2,
+        frequency_width: int = 8,
+        time_masks: int = 2,
+        time_share: float = 0.1,
+        seed: int | None = None,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         for name, value in {"frequency_masks": frequency_masks, "time_masks": time_masks}.items():
             if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 0:
@@ -197,12 +209,12 @@ class SpecAugment(keras.layers.Layer):
         return ops.where(hidden, ops.zeros_like(frames), frames)
 
     def intervals(self, batch, size, count, lengths, widest):
-        """Bool `(batch, size)`, true in any of `count` random intervals within the lengths `(batch,)`."""
+        """Bool `(batch, size)`, true within any of `count` random intervals inside the lengths `(batch,)`."""
         drawn = keras.random.uniform((2, batch, count), dtype="float32", seed=self.seed_generator)
         width = drawn[0] * widest  # (batch, count)
         begin = drawn[1] * ops.maximum(lengths[:, None] - width, 0.0)
-        place = ops.arange(size, dtype="float32")[None, None] + 0.5
-        inside = ops.logical_and(place >= begin[:, :, None], place < (begin + width)[:, :, None])
+        center = ops.arange(size, dtype="float32")[None, None] + 0.5
+        inside = ops.logical_and(center >= begin[:, :, None], center < (begin + width)[:, :, None])
         return ops.any(inside, axis=1)
 
     def compute_output_spec(self, frames, mask, training=False):

@@ -1,4 +1,4 @@
-"""Batches without a row, which some networks cannot take."""
+"""Padding of empty batches, for layers that fail on them."""
 
 import keras
 from keras import ops
@@ -6,9 +6,9 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="kerasseq")
 class AtLeastOneRow(keras.layers.Layer):
-    """Adds a row of zeros to an empty batch, before layers that fail on one; `AsManyRows` takes it off behind them.
+    """Pads an empty batch with a row of zeros, before layers that fail on one; `AsManyRows` removes it afterwards.
 
-    A server may be sent a request without a row, and TensorFlow 2.21 gives a convolution of none a wrong shape.
+    A server may receive an empty request, and in TensorFlow 2.21 a convolution of an empty batch returns a wrong shape.
 
     Call arguments:
         inputs: any tensor `(batch, ...)`.
@@ -18,8 +18,8 @@ class AtLeastOneRow(keras.layers.Layer):
 
     Example:
 
-    >>> import keras, kerasseq
-    >>> keras.ops.shape(kerasseq.layers.AtLeastOneRow()(keras.ops.ones((0, 5))))
+    >>> import keras
+    >>> keras.ops.shape(AtLeastOneRow()(keras.ops.ones((0, 5))))
     (1, 5)
     """
 
@@ -34,19 +34,19 @@ class AtLeastOneRow(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="kerasseq")
 class AsManyRows(keras.layers.Layer):
-    """Cuts a tensor to as many rows as another one has.
+    """Truncates a tensor to the batch size of another one.
 
     Call arguments:
         inputs: any tensor `(rows, ...)`.
-        reference: any tensor `(batch, ...)`, of no more rows.
+        reference: any tensor `(batch, ...)` with `batch <= rows`.
 
     Returns:
         a tensor `(batch, ...)`, the first rows.
 
     Example:
 
-    >>> import keras, kerasseq
-    >>> keras.ops.shape(kerasseq.layers.AsManyRows()(keras.ops.ones((3, 5)), keras.ops.ones((2, 4))))
+    >>> import keras
+    >>> keras.ops.shape(AsManyRows()(keras.ops.ones((3, 5)), keras.ops.ones((2, 4))))
     (2, 5)
     """
 

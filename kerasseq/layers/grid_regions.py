@@ -6,18 +6,18 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="kerasseq")
 class GridRegions(keras.layers.Layer):
-    """The row and the column of each region of a grid of features, row by row.
+    """Row and column of each region in a feature map, in row-major order.
 
     Call arguments:
         features: any tensor `(batch, rows, columns, channels)`.
 
     Returns:
-        int32 `(batch, rows * columns, 2)`, row and column, from 0 on.
+        int32 `(batch, rows * columns, 2)`, row and column, starting at 0.
 
     Example:
 
-    >>> import keras, kerasseq
-    >>> keras.ops.convert_to_numpy(kerasseq.layers.GridRegions()(keras.ops.zeros((1, 2, 2, 8)))).tolist()
+    >>> import keras
+    >>> keras.ops.convert_to_numpy(GridRegions()(keras.ops.zeros((1, 2, 2, 8)))).tolist()
     [[[0, 0], [0, 1], [1, 0], [1, 1]]]
     """
 

@@ -1,9 +1,9 @@
-"""Pixels in the ranges that pretrained networks expect."""
+"""Pixel normalization of pretrained networks."""
 
 import keras
 from keras import ops
 
-# Order of the channels, and what is taken off and divided by; the means and deviations of ImageNet.
+# Order of the channels, means and standard deviations, those of ImageNet for "torch" and "caffe".
 NORMALIZATIONS = {
     None: ("RGB", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
     "tf": ("RGB", (127.5, 127.5, 127.5), (127.5, 127.5, 127.5)),
@@ -14,12 +14,12 @@ NORMALIZATIONS = {
 
 @keras.saving.register_keras_serializable(package="kerasseq")
 class ImageNormalization(keras.layers.Layer):
-    """Turns RGB from 0 to 255 into what a pretrained network expects, as `preprocess_input` of its module does.
+    """Normalizes RGB images for a pretrained network, as `preprocess_input` of its module does.
 
     Args:
-        mode: `"tf"` scales to -1 to 1; `"torch"` to means of 0 and deviations of 1; `"caffe"` gives BGR with means of
-            0, unscaled; `None` leaves pixels as they are. Of `keras.applications`, `"caffe"` is for VGG and the first
-            ResNets, `"torch"` for DenseNet, `None` for EfficientNet, ConvNeXt and MobileNetV3, `"tf"` for the others.
+        mode: `"tf"` scales to [-1, 1]; `"torch"` standardizes each channel; `"caffe"` converts to BGR and subtracts the
+            means; `None` leaves pixels unchanged. In `keras.applications`, VGG and the first ResNets use `"caffe"`,
+            DenseNet `"torch"`, EfficientNet, ConvNeXt and MobileNetV3 `None`, and the others `"tf"`.
 
     Call arguments:
         images: float `(batch, height, width, 3)`, RGB from 0 to 255.
@@ -38,7 +38,7 @@ class ImageNormalization(keras.layers.Layer):
     [1.0, 1.0, 1.0]
     """
 
-    def __init__(self, mode=None, **kwargs):
+    def __init__(self, mode: str | None = None, **kwargs):
         super().__init__(**kwargs)
         if not isinstance(mode, (str, type(None))) or mode not in NORMALIZATIONS:
             raise ValueError(f"mode must be one of {', '.join(map(repr, NORMALIZATIONS))}. Received: mode={mode!r}.")

@@ -2,14 +2,16 @@
 
 from keras import ops
 
+from kerasseq.types import Tensor
 
-def linear_recurrence(decay, inputs):
+
+def linear_recurrence(decay: Tensor, inputs: Tensor) -> Tensor:
     """Solves `y_j = decay_j y_{j-1} + inputs_j` along the last axis, with y = 0 before the first position.
 
-    Nothing is divided, so nothing underflows that matters. The gradient is the same recurrence backwards:
-    `t_j = g_j + decay_{j+1} t_{j+1}` with g the gradient of y; t is that of the inputs, and `t_j y_{j-1}` that of the
-    decay. There is no second derivative. (`keras.ops.associative_scan` would do, but not in a TensorFlow graph with a
-    time dimension of unknown length.)
+    Free of divisions, and so of the underflow of a closed form with cumulative products. The gradient is the same
+    recurrence in reverse, `t_j = g_j + decay_{j+1} t_{j+1}` with the gradient g of y: t is the gradient of the inputs,
+    and `t_j y_{j-1}` that of the decay. There is no second derivative. (`keras.ops.associative_scan` does not support a
+    TensorFlow graph with a time dimension of unknown length.)
 
     Args:
         decay: float `(batch, time)`.
@@ -18,7 +20,7 @@ def linear_recurrence(decay, inputs):
     Returns:
         float `(batch, time)`.
 
-    Source: Hillis and Steele 1986, for the doubling; Blelloch 1990, for recurrences.
+    Source: Hillis and Steele 1986 for the doubling, Blelloch 1990 for recurrences.
     """
 
     @ops.custom_gradient
@@ -38,7 +40,7 @@ def linear_recurrence(decay, inputs):
 
 
 def by_doubling(decay, inputs):
-    """After step k, each position holds the sum over itself and the 2^k - 1 positions before it."""
+    """Prefix sums by doubling: after round k, a position covers itself and the 2^k - 1 positions before it."""
     positions = ops.arange(ops.shape(inputs)[1], dtype="int32")
 
     def shifted(tensor, distance):

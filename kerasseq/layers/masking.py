@@ -1,4 +1,4 @@
-"""Padding as an explicit mask."""
+"""Explicit masks of padding, and a reduction of sequences that keeps them."""
 
 import keras
 from keras import ops
@@ -31,13 +31,13 @@ class PaddingMask(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="kerasseq")
 class FullMask(keras.layers.Layer):
-    """Marks every position as real: the mask of a memory without padding, such as the places of an image.
+    """Marks every position as real: the mask of a memory without padding, such as the regions of an image.
 
     Call arguments:
         memory: any tensor `(batch, source, ...)`.
 
     Returns:
-        bool `(batch, source)`, true.
+        bool `(batch, source)`, all true.
 
     Example:
 
@@ -55,7 +55,7 @@ class FullMask(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="kerasseq")
 class PairSteps(keras.layers.Layer):
-    """Halves a sequence: puts each two steps side by side, Chan et al. 2016, equation 5.
+    """Halves the length of a sequence by concatenating pairs of steps, Chan et al. 2016, equation 5.
 
     Call arguments:
         sequences: float `(batch, time, features)`.
@@ -66,16 +66,16 @@ class PairSteps(keras.layers.Layer):
 
     Example:
 
-    >>> import keras, kerasseq
+    >>> import keras
     >>> mask = keras.ops.array([[True, True, True, False, False]])
-    >>> halved, halved_mask = kerasseq.layers.PairSteps()(keras.ops.ones((1, 5, 8)), mask)
+    >>> halved, halved_mask = PairSteps()(keras.ops.ones((1, 5, 8)), mask)
     >>> keras.ops.shape(halved), keras.ops.convert_to_numpy(halved_mask).tolist()
     ((1, 3, 16), [[True, True, False]])
     """
 
     def call(self, sequences, sequence_mask):
         batch, time, features = ops.shape(sequences)
-        # An odd last step is paired with zeros, and so it is with padding.
+        # The last step of an odd length is paired with zeros, as it would be with padding.
         sequences = ops.where(sequence_mask[:, :, None], sequences, 0.0)
         sequences = ops.pad(sequences, ((0, 0), (0, 1), (0, 0)))[:, : time + time % 2]
         mask = ops.pad(sequence_mask, ((0, 0), (0, 1)))[:, : time + time % 2]

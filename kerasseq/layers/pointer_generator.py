@@ -1,12 +1,14 @@
-"""The copy mechanism: a token is generated from the vocabulary, or copied from where the decoder looks."""
+"""The copy mechanism: tokens are generated from the vocabulary or copied from the source by attention."""
 
 import keras
 from keras import ops
 
-# Added to every probability: a token that is neither in the source nor likely has a finite logarithm.
+from kerasseq.types import Tensor
+
+# Added to every probability, so that all log-probabilities are finite.
 FLOOR = 1e-10
 
-# What sums of attention may lack to 1 by rounding alone.
+# Attention weights sum to 1 up to this rounding error.
 ROUNDING = 1e-5
 
 
@@ -17,20 +19,20 @@ class PointerGenerator(keras.layers.Layer):
     The generation probability is `p_gen = sigmoid(w_h^T h* + w_s^T s + w_x^T x + b)` (equation 8) of the context h*,
     the decoder's state s and its input x, and `P(w) = p_gen P_vocab(w) + (1 - p_gen) sum_{i: w_i = w} a_i` (equation 9)
     sums the attention over all source positions that hold the token w. Subwords spell every word, so there is no
-    extended vocabulary. Where the attention adds up to less than 1, as monotonic attention does, the rest goes to the
-    vocabulary, so that all probabilities add up to 1.
+    extended vocabulary. Where attention weights sum to less than 1, as in monotonic attention, the remainder goes to
+    the vocabulary, so that probabilities sum to 1.
 
     Computes in float32.
 
     Call arguments:
         logits: float `(batch, target, vocabulary)`; `P_vocab` is their softmax.
         attention: float `(batch, target, source)`, the weights a.
-        features: float `(batch, target, features)`, what decides between the two: h*, s and x side by side.
+        features: float `(batch, target, features)`, the inputs of `p_gen`: h*, s and x concatenated.
         source_token_ids: int `(batch, source)`, the tokens w_i. Padded positions have no attention.
 
     Returns:
-        float32 `(batch, target, vocabulary)`, log-probabilities, none below `log(1e-10)`; and float32 `(batch,
-        target)`, the generation probability, what goes to the vocabulary besides included.
+        float32 `(batch, target, vocabulary)`, log-probabilities of at least `log(1e-10)`; and float32 `(batch,
+        target)`, the generation probability, which includes the remainder of the attention.
 
     Example:
 
@@ -68,8 +70,8 @@ class PointerGenerator(keras.layers.Layer):
         )
 
 
-def copy_distribution(attention, source_token_ids, vocabulary_size):
-    """The attention on each token of the vocabulary: `(batch, target, source)` -> `(batch, target, vocabulary)`."""
+def copy_distribution(attention: Tensor, source_token_ids: Tensor, vocabulary_size: int) -> Tensor:
+    """Sums the attention for each token: `(batch, target, source)` -> `(batch, target, vocabulary)`."""
     batch, target, source = ops.shape(attention)
     steps = ops.reshape(ops.arange(batch * target, dtype="int32"), (batch, target, 1))
     segments = steps * vocabulary_size + ops.cast(source_token_ids, "int32")[:, None]  # (batch, target, source)

@@ -81,14 +81,10 @@ class BeamSampler(Sampler):
                 f"normalization must be one of {', '.join(map(repr, NORMALIZATIONS))}. "
                 f"Received: normalization={normalization!r}."
             )
-        self.beam_width = beam_width
+        self.beam_width = self.rows_per_sequence = beam_width
         self.length_penalty = check_number("length_penalty", length_penalty)
         self.normalization = normalization
         self.scorers = check_scorers(scorers)
-
-    @property
-    def rows_per_sequence(self) -> int:
-        return self.beam_width
 
     def penalty(self, length: Tensor) -> Tensor:
         """The divisor of log-probabilities of hypotheses of `length` tokens, END included."""

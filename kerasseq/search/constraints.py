@@ -268,10 +268,7 @@ def check_constraints(constraints: Sequence[Constraint]) -> tuple[Constraint, ..
 
 def check_ids(token_ids: Iterable[int]) -> tuple[int, ...]:
     """The ids as a tuple; raises a `ValueError` unless all are integers of at least 0."""
-    try:
-        ids = tuple(token_ids)
-    except TypeError:
-        ids = (None,)
+    ids = tuple(token_ids) if isinstance(token_ids, Iterable) else (token_ids,)
     for token_id in ids:
         if not isinstance(token_id, numbers.Integral) or isinstance(token_id, bool) or token_id < 0:
             raise ValueError(f"token_ids must be a list of token ids, 0 or more. Received: token_ids={token_ids!r}.")

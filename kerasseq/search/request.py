@@ -45,13 +45,12 @@ class Request(typing.NamedTuple):
 
     def repeat(self, times: int) -> "Request":
         """The request for `times` rows a sequence."""
-        if times == 1:
-            return self
-        tensors = {
-            name: None if getattr(self, name) is None else repeat_rows(getattr(self, name), times)
-            for name in ("source_mask", "source_token_ids", "prefix_ids")
-        }
-        return self._replace(batch_size=self.batch_size * times, **tensors)
+        return self._replace(
+            batch_size=self.batch_size * times,
+            source_mask=repeat_rows(self.source_mask, times),
+            source_token_ids=repeat_rows(self.source_token_ids, times),
+            prefix_ids=repeat_rows(self.prefix_ids, times),
+        )
 
 
 class Hypotheses(typing.NamedTuple):
@@ -73,5 +72,7 @@ class Hypotheses(typing.NamedTuple):
 
 
 def repeat_rows(nest: Any, times: int) -> Any:
-    """Repeats each row of a nest of tensors: `(batch, ...)` -> `(batch * times, ...)`."""
-    return nest if times == 1 else keras.tree.map_structure(lambda tensor: ops.repeat(tensor, times, axis=0), nest)
+    """Repeats each row of a nest of tensors: `(batch, ...)` -> `(batch * times, ...)`; `None` stays `None`."""
+    if nest is None or times == 1:
+        return nest
+    return keras.tree.map_structure(lambda tensor: ops.repeat(tensor, times, axis=0), nest)

@@ -53,8 +53,7 @@ class SourceWords(Constraint):
         starts = spaced | ~starts_word | before(~ends_word, first=True)
         starts = starts & ~inside_number & real
         words_of = ops.cumsum(ops.cast(starts, "int32"), axis=1)  # numbered from 1; END is the last one
-        last = ops.max(words_of, axis=1, keepdims=True) - 1
-        usable = real & ~(truncated & (words_of == last))
+        usable = real & ~(truncated & (words_of == words_of[:, -1:] - 1))
         if request.suppressed_ids:
             suppressed_ids = ops.array(request.suppressed_ids, dtype="int32")
             suppressed = ops.any(source_ids[:, :, None] == suppressed_ids, axis=-1)

@@ -42,15 +42,17 @@ class Syntax:
 
     Args:
         parses: dict of lists of words by text, see `parse`.
-        tokenizer: the `tensorflow_text.SentencepieceTokenizer` of the texts.
+        vocabulary: bytes, the serialized SentencePiece model of the texts.
 
     Attributes:
         sizes: dict of the number of labels by kind; 0 is for tokens without a label.
     """
 
-    def __init__(self, parses, tokenizer):
+    def __init__(self, parses, vocabulary):
+        import tensorflow_text  # Deferred: spaCy's environment does not have it.
+
         self.parses = parses
-        self.tokenizer = tokenizer
+        self.tokenizer = tensorflow_text.SentencepieceTokenizer(vocabulary, out_type=np.int32)
         words = [word for parsed in parses.values() for word in parsed]
         self.tags, self.dependencies = (
             {label: number for number, label in enumerate(sorted({word[column] for word in words}), start=1)}

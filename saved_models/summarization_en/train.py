@@ -26,6 +26,7 @@ import tensorflow as tf
 
 import kerasseq
 from kerasseq.preprocessing.batching import bucketed_batches, pad
+from kerasseq.search import BeamSampler, GreedySampler, LengthLimits, NoRepeatNGram, SourceWords
 
 HERE = pathlib.Path(__file__).parent
 SEED = 1
@@ -42,18 +43,21 @@ BATCH_SIZE = 32
 PEAK_LEARNING_RATE = 1.5e-3
 DROPOUT = 0.35
 SELECTION_LOSS = 2.0
-RULES = {"max_length_ratio": 1.0, "no_repeat_ngram_size": 3}
-GREEDY = kerasseq.samplers.GreedySampler(source_words_only=True, **RULES)
+CONSTRAINTS = [LengthLimits(max_length_ratio=1.0), NoRepeatNGram(3)]
 
 
-def beam(length_penalty, **rules):
-    return kerasseq.samplers.BeamSampler(5, length_penalty, normalization="length", **RULES, **rules)
+def samplers(constraints):
+    return {
+        "greedy": GreedySampler(constraints),
+        **{
+            f"beam 5, length_penalty={number}": BeamSampler(5, number, "length", constraints)
+            for number in (0.75, 1.0, 1.25)
+        },
+    }
 
 
-SAMPLERS = {
-    "greedy": GREEDY,
-    **{f"beam 5, length_penalty={number}": beam(number, source_words_only=True) for number in (0.75, 1.0, 1.25)},
-}
+SAMPLERS = samplers([*CONSTRAINTS, SourceWords()])
+ANY_WORDS = samplers(CONSTRAINTS)
 
 
 def adam(steps, peak):
@@ -132,7 +136,7 @@ def build(preprocessor, copy=True, dropout=DROPOUT):
         size, dropout=dropout, content_selection_loss=SELECTION_LOSS, **SIZES
     )
     # Nearly all tokens are copied, so it begins there.
-    model.get_layer("decoder").get_layer("pointer_generator").bias.assign([-3.0])
+    model.decoder.pointer_generator.bias.assign([-3.0])
     return model
 
 
@@ -140,7 +144,7 @@ def reader(preprocessor, sizes):
     """A model that learns English: language models over the first layer of an encoder, labels over the second."""
     model = build(preprocessor, dropout=ENCODER["dropout"])
     language_model = kerasseq.pretraining.language_model(model, dropout=ENCODER["dropout"])
-    memory = model.get_layer("encoder").output["memory"]
+    memory = model.encoder.output["memory"]
     labels = {
         kind: keras.layers.Dense(size, dtype="float32", name=f"{kind}_labels")(memory) for kind, size in sizes.items()
     }
@@ -184,7 +188,7 @@ def train_reader(work, preprocessor, train, validation):
     """Fits the reader, or loads what an earlier call has fitted."""
     news, held_out, others = [source for source, _ in train], [source for source, _ in validation], tatoeba()
     parses = parsed(work, [*news, *held_out, *others])
-    labeller = syntax.Syntax(parses, preprocessor.tokenizers[0])
+    labeller = syntax.Syntax(parses, preprocessor.tokenizers[0].to_bytes())
     news, held_out, others = (
         reading(labeller.encode(texts), preprocessor.max_source_length) for texts in (news, held_out, others)
     )
@@ -220,10 +224,9 @@ def train_model(kind, work, preprocessor, train, validation):
         pretrained = train_reader(work, preprocessor, train, validation)
         keras.utils.set_random_seed(SEED)
         model = build(preprocessor, copy=kind == "pointer_generator")
-        encoder = model.get_layer("encoder")
         for name in ("embedding", "forward_0", "backward_0", "forward_1", "backward_1"):
-            encoder.get_layer(name).set_weights(pretrained.get_layer(name).get_weights())
-        model.get_layer("decoder").get_layer("embedding").set_weights(encoder.get_layer("embedding").get_weights())
+            model.encoder.get_layer(name).set_weights(pretrained.get_layer(name).get_weights())
+        model.decoder.embedding.set_weights(pretrained.get_layer("embedding").get_weights())
         perplexity = kerasseq.metrics.Perplexity()
         model.compile(
             adam(steps, PEAK_LEARNING_RATE), kerasseq.losses.MaskedCrossentropy(), weighted_metrics=[perplexity]
@@ -293,12 +296,6 @@ def scores(predictions, pairs):
     }
 
 
-def without_words_rule(name):
-    """A sampler that may write any words."""
-    sampler = SAMPLERS[name]
-    return type(sampler).from_config({**sampler.get_config(), "source_words_only": False})
-
-
 def first_words(sentence, number=12):
     """The first words and punctuation marks of a sentence, and a full stop."""
     return " ".join([*augmentation.TOKEN.findall(sentence)[:number], "."])
@@ -349,9 +346,9 @@ def main():
         "chosen_on_validation": {"pointer-generator": chosen, "plain attention": plain_chosen},
         "test": {
             "pointer-generator": scores(outputs, test),
-            "pointer-generator, greedy": scores(generator.generate(sources, GREEDY), test),
-            "pointer-generator, any words": scores(generator.generate(sources, without_words_rule(chosen)), test),
-            "plain attention": scores(plain.generate(sources, without_words_rule(plain_chosen)), test),
+            "pointer-generator, greedy": scores(generator.generate(sources, SAMPLERS["greedy"]), test),
+            "pointer-generator, any words": scores(generator.generate(sources, ANY_WORDS[chosen]), test),
+            "plain attention": scores(plain.generate(sources, ANY_WORDS[plain_chosen]), test),
             "plain attention, source words only": scores(plain.generate(sources, SAMPLERS[plain_chosen]), test),
             "copy everything": scores(sources, test),
             "first 12 tokens and a full stop": scores([first_words(source) for source in sources], test),

@@ -168,12 +168,12 @@ def main():
     sources, first, _ = first_references(validation)
     outputs, on_validation = {}, {}
     for length_penalty in LENGTH_PENALTIES:
-        sampler = kerasseq.samplers.BeamSampler(BEAM_WIDTH, length_penalty)
+        sampler = kerasseq.search.BeamSampler(BEAM_WIDTH, length_penalty)
         outputs[length_penalty] = generator.generate(sources, sampler)
         on_validation[length_penalty] = kerasseq.evaluation.bleu(outputs[length_penalty], first)["score"]
     best = max(on_validation.values())
     length_penalty = min(penalty for penalty, bleu in on_validation.items() if bleu >= best - TOLERANCE)
-    generator.sampler = kerasseq.samplers.BeamSampler(BEAM_WIDTH, length_penalty)
+    generator.sampler = kerasseq.search.BeamSampler(BEAM_WIDTH, length_penalty)
     # What it does well and what it doesn't is read here, so that the test stays unseen.
     with open(work / "validation.tsv", "w", encoding="utf-8") as file:
         for row in zip(sources, first, outputs[length_penalty], strict=True):

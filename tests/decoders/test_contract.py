@@ -30,23 +30,26 @@ TIME = {"logits": 1, "attention": 1, "generation_probability": 1, "attention_hea
 
 
 def options_of(variant, attention, placement):
-    bits = [int(bit) for bit in f"{variant * 5 % 16:04b}"]
+    bits = [int(bit) for bit in f"{variant // 2 * 7 % 16:04b}"]
     return {
         "attention": attention,
         "placement": placement,
-        "cell": list(CELLS)[(variant + variant // 3) % 3],
+        "cell": list(CELLS)[(variant // 2 + variant // 6) % 3],
         "num_layers": 1 + bits[3],
         "tie_embeddings": bool(bits[2]),
-        "copy": bool(bits[1]) and attention is not None,
+        "copy": bool(bits[1]),
         "residual": bool(bits[0]),
-        # Without attention, the initial state is all that the decoder knows of the source.
-        "bridge": [None, "zero" if attention else "copy", "dense"][variant % 3],
+        "bridge": [None, "zero", "dense"][variant % 3],
         "num_heads": 2,
     }
 
 
-PAIRS = [*itertools.product(SCORES, PLACEMENTS), (None, None), (None, None), (None, None)]
-CASES = [options_of(variant, *pair) for variant, pair in enumerate(PAIRS)]
+PLAIN = {"attention": None, "placement": None, "copy": False}
+CASES = [options_of(variant, *pair) for variant, pair in enumerate(itertools.product(SCORES, PLACEMENTS))]
+CASES += [
+    {**PLAIN, "cell": "gru", "num_layers": 2, "tie_embeddings": True, "residual": True, "bridge": "copy"},
+    {**PLAIN, "cell": "lstm", "num_layers": 1, "tie_embeddings": False, "residual": False, "bridge": "dense"},
+]
 ENSEMBLES = {
     "ensemble": [
         {"attention": "luong", "cell": "gru"},
@@ -56,7 +59,6 @@ ENSEMBLES = {
         {"attention": "coverage", "copy": True},
         {"attention": "multi_head", "num_heads": 2, "placement": "inside", "copy": True, "cell": "gru"},
     ],
-    "ensemble without attention": [{"cell": "gru", "tie_embeddings": True}, {"attention": "dot", "cell": "lstm"}],
 }
 
 
@@ -69,7 +71,9 @@ def parts(options, units=4):
     """An encoder and a decoder that fit."""
     bidirectional = options.get("attention") != "dot" and options.get("bridge") != "copy"
     sizes = {"embedding_dim": 3, "units": units, "cell": options.get("cell", "lstm")}
-    encoder = RecurrentEncoder(VOCABULARY, bidirectional=bidirectional, num_layers=options.get("num_layers", 1), **sizes)
+    encoder = RecurrentEncoder(
+        VOCABULARY, bidirectional=bidirectional, num_layers=options.get("num_layers", 1), **sizes
+    )
     return encoder, RecurrentDecoder(VOCABULARY, **{**sizes, **options})
 
 
@@ -85,10 +89,15 @@ def build(case):
     return model
 
 
-ALL_CASES = dict(zip(map(label, CASES), CASES, strict=True)) | ENSEMBLES
+# Half of the cases, in which all pairs of options meet, are fast tests.
+FAST = [options for index, options in enumerate(CASES) if index % 2 == 0 or options["attention"] is None]
+PARAMETERS = [
+    *(pytest.param(options, id=label(options), marks=() if options in FAST else pytest.mark.slow) for options in CASES),
+    *(pytest.param(members, id=name) for name, members in ENSEMBLES.items()),
+]
 
 
-@pytest.fixture(scope="module", params=ALL_CASES.values(), ids=ALL_CASES)
+@pytest.fixture(scope="module", params=PARAMETERS)
 def case(request):
     return request.param
 
@@ -136,7 +145,7 @@ def signature(nest):
 
 def test_all_pairs_of_options_meet():
     values = {"cell": CELLS, "num_layers": (1, 2), "tie_embeddings": (0, 1), "copy": (0, 1), "placement": PLACEMENTS}
-    with_attention = [options for options in CASES if options["attention"]]
+    with_attention = [options for options in FAST if options["attention"]]
     for one, other in itertools.combinations(values, 2):
         met = {(options[one], options[other]) for options in with_attention}
         assert met == set(itertools.product(values[one], values[other])), (one, other)
@@ -195,9 +204,8 @@ def test_the_state_keeps_its_structure(model):
     check_state(model)
 
 
-@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
-def test_the_state_keeps_its_dtypes_under_mixed_precision(case, model, outputs, policy, tmp_path):
-    """Built, and loaded where the default is single precision."""
+def test_the_state_keeps_its_dtypes_under_mixed_precision(case, model, outputs):
+    policy = "mixed_float16" if model.count_params() % 2 else "mixed_bfloat16"
     keras.config.set_dtype_policy(policy)
     try:
         half = build(case)
@@ -207,16 +215,13 @@ def test_the_state_keeps_its_dtypes_under_mixed_precision(case, model, outputs, 
     check_state(half)
     assert half.encoder.output["memory"].dtype == policy.removeprefix("mixed_")
     results, atol = arrays(half.decoder_outputs(BATCH)), {"mixed_float16": 0.02, "mixed_bfloat16": 0.1}[policy]
-    steps = step_by_step(half, BATCH)
     for name, whole in outputs.items():
         assert results[name].dtype == "float32"
-        to_probabilities = np.exp if name == "logits" and half.decoder.copies else np.asarray
-        scale = max(1, np.abs(to_probabilities(whole)).max())
-        for result in (results[name], joined(steps, name)):
-            np.testing.assert_allclose(to_probabilities(result), to_probabilities(whole), atol=atol * scale)
-    again = kerasseq.Seq2Seq.from_config(half.get_config())
-    again.set_weights(half.get_weights())
-    np.testing.assert_array_equal(again(BATCH), results["logits"])
+        # Log-probabilities of tokens that are neither likely nor copied are at the floor, or far from it.
+        values = np.exp if name == "logits" and half.decoder.copies else np.asarray
+        np.testing.assert_allclose(
+            values(results[name]), values(whole), atol=atol * max(1, np.abs(values(whole)).max())
+        )
 
 
 # === What a result depends on ===

@@ -1,13 +1,11 @@
 """What training does to sounds, against definitions; and nothing without training."""
 
-import doctest
-
 import keras
 import numpy as np
 import pytest
 from keras import ops
 
-from kerasseq.layers import AdditiveNoise, SpecAugment, SpeedPerturbation, augmentation
+from kerasseq.layers import AdditiveNoise, SpecAugment, SpeedPerturbation
 
 RATE = 8_000
 
@@ -122,8 +120,3 @@ def test_a_seed_repeats():
 def test_bad_arguments(make, message):
     with pytest.raises(ValueError, match=message):
         make()
-
-
-def test_examples():
-    result = doctest.testmod(augmentation)
-    assert result.attempted and not result.failed

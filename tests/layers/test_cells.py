@@ -105,9 +105,7 @@ def test_gradients(layer, inputs, state, numpy_cell, central_differences, gradie
 @pytest.mark.parametrize("cell", KERAS_LAYERS)
 def test_equals_keras(cell, reverse, padded, recurrent, inputs, random, assert_close):
     layer = recurrent(cell, reverse)
-    twin = KERAS_LAYERS[cell](
-        UNITS, return_sequences=True, return_state=True, go_backwards=reverse, dtype="float64"
-    )
+    twin = KERAS_LAYERS[cell](UNITS, return_sequences=True, return_state=True, go_backwards=reverse, dtype="float64")
     twin.build((None, None, FEATURES))
     kernel, recurrent_kernel, *biases = layer.get_weights()
     twin.set_weights([kernel, recurrent_kernel, np.stack(biases) if cell == "gru" else biases[0]])
@@ -189,11 +187,10 @@ def test_graphs(cell, reverse, recurrent, inputs, random, gradients, assert_clos
         any(node.attr["_gradient_op_type"].s for node in graph_nodes(graph)) for graph in (whole, single, inference)
     ]
     assert has_own_gradient == [True, False, False]
-    run = functools.partial(whole, tf.constant(inputs))
-    assert_close(run(state, MASK), call(layer, inputs, state), atol=1e-13)
-    results = (gradients(lambda *given: run(*given, MASK), [inputs, state], layer.weights, "float64")
-               for run in (whole, functools.partial(call, layer)))  # fmt: skip
-    assert_close(*results, atol=1e-12)
+    assert_close(whole(inputs, state, MASK), call(layer, inputs, state), atol=1e-13)
+    in_graph = gradients(lambda *given: whole(*given, MASK), [inputs, state], layer.weights, "float64")
+    eager = gradients(functools.partial(call, layer), [inputs, state], layer.weights, "float64")
+    assert_close(in_graph, eager, atol=1e-12)
     outputs, after = single(inputs[:, :1], state, MASK[:, :1])
     assert_close([outputs, after], call(layer, inputs[:, :1], state, MASK[:, :1]), atol=1e-13)
     np.testing.assert_array_equal(outputs[2, 0], state["hidden"][2])  # The masked row keeps its state.

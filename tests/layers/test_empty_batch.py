@@ -1,11 +1,9 @@
-import doctest
-
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasseq.layers import AsManyRows, AtLeastOneRow, empty_batch
+from kerasseq.layers.empty_batch import AsManyRows, AtLeastOneRow
 
 
 @pytest.mark.parametrize("rows", [0, 1, 3])
@@ -29,7 +27,3 @@ def test_other_rows_stay():
     np.testing.assert_array_equal(AtLeastOneRow()(values), values)
     np.testing.assert_array_equal(AtLeastOneRow()(values[:0]), np.zeros((1, 2)))
     np.testing.assert_array_equal(AsManyRows()(values, values[:2]), values[:2])
-
-
-def test_examples_of_the_documentation():
-    assert doctest.testmod(empty_batch).failed == 0

@@ -9,10 +9,6 @@ BATCH = 3
 LENGTHS = [1, 2, 3, 7, 8, 64, 300]
 
 
-def random(*shape, seed=0):
-    return np.random.default_rng([seed, *shape]).normal(size=shape)
-
-
 def by_loop(decay, inputs):
     """`y_j = d_j y_{j-1} + x_j`, `y_0 = x_0`, in float64."""
     outputs, y = np.zeros(np.shape(inputs)), np.zeros(len(inputs))
@@ -23,7 +19,8 @@ def by_loop(decay, inputs):
 
 
 def make(time):
-    return np.random.default_rng(time).uniform(0, 1, (BATCH, time)), random(BATCH, time)
+    random = np.random.default_rng(time)
+    return random.uniform(0, 1, (BATCH, time)), random.normal(size=(BATCH, time))
 
 
 @pytest.mark.parametrize("dtype, tolerance", [("float32", 2e-6), ("float64", 1e-13)])
@@ -43,47 +40,33 @@ def test_decay_may_be_anything():
     np.testing.assert_array_equal(outputs, [[1, 4, 1, 4, 17, 23]])
 
 
-def gradients(decay, inputs, weighting):
-    decay, inputs = tf.convert_to_tensor(decay), tf.convert_to_tensor(inputs)
-    with tf.GradientTape() as tape:
-        tape.watch([decay, inputs])
-        value = tf.reduce_sum(linear_recurrence(decay, inputs) * tf.cast(weighting, inputs.dtype))
-    return tape.gradient(value, [decay, inputs])
+@pytest.mark.parametrize("time", [1, 2, 3, 7, 8, 32])
+def test_gradients(time, central_differences, gradients, assert_close):
+    expected = central_differences(by_loop, list(make(time)))
+    assert_close(gradients(linear_recurrence, make(time), dtype="float64"), expected, atol=1e-8)
 
 
-@pytest.mark.parametrize("time", [1, 2, 3, 7, 8, 64])
-def test_gradients(time, central_differences, assert_close):
-    decay, inputs = make(time)
-    weighting = random(BATCH, time, seed=5)
-    expected = central_differences(lambda *arrays: (by_loop(*arrays) * weighting).sum(), [decay, inputs])
-    assert_close(gradients(decay, inputs, weighting), expected, atol=1e-8)
-
-
-def test_gradients_of_a_long_sequence(assert_close):
+def test_gradients_of_a_long_sequence(gradients, assert_close):
     """Against what TensorFlow derives for the loop, one step after the other."""
-    decay, inputs = (tf.constant(array) for array in make(300))
-    weighting = random(BATCH, 300, seed=5)
-    with tf.GradientTape() as tape:
-        tape.watch([decay, inputs])
-        y, total = tf.zeros(BATCH, "float64"), 0.0
+
+    def loop(decay, inputs):
+        outputs, y = [], tf.zeros(BATCH, "float64")
         for j in range(300):
             y = decay[:, j] * y + inputs[:, j]
-            total += tf.reduce_sum(y * weighting[:, j])
-    assert_close(gradients(decay, inputs, weighting), tape.gradient(total, [decay, inputs]), atol=1e-11)
+            outputs.append(y)
+        return tf.stack(outputs, axis=1)
+
+    assert_close(*(gradients(run, make(300), dtype="float64") for run in (linear_recurrence, loop)), atol=1e-11)
 
 
-def test_gradients_in_a_graph_of_unknown_length(assert_close):
-    @tf.function(input_signature=[tf.TensorSpec((None, None))] * 3)
-    def graph(decay, inputs, weighting):
-        return gradients(decay, inputs, weighting)
-
+def test_gradients_in_a_graph_of_unknown_length(gradients, assert_close):
+    graph = tf.function(linear_recurrence, input_signature=[tf.TensorSpec((None, None))] * 2)
     for time in (1, 5, 300):
-        arrays = [tf.constant(array, "float32") for array in (*make(time), random(BATCH, time, seed=5))]
-        assert_close(graph(*arrays), gradients(*arrays), atol=1e-5)
+        assert_close(*(gradients(run, make(time)) for run in (graph, linear_recurrence)), atol=1e-5)
 
 
 @pytest.mark.parametrize("first", [1e-6, 0.0, 1e-30])
-def test_nothing_underflows(first):
+def test_nothing_underflows(first, gradients):
     """The closed form divides by cumulative products, here of 1e-6 to the power of 20: what comes later is lost."""
     decay = np.where(np.arange(200) < 20, first, 0.9)[None].astype("float32")
     inputs = np.zeros((1, 200), "float32")
@@ -95,7 +78,7 @@ def test_nothing_underflows(first):
     outputs = linear_recurrence(decay, inputs)
     np.testing.assert_allclose(outputs, by_loop(np.float64(decay), inputs), rtol=1e-5, atol=1e-37)
     np.testing.assert_allclose(outputs[0, 160], 0.9**10 + 0.9**130, rtol=1e-5)
-    for gradient in gradients(decay, inputs, random(1, 200)):
+    for gradient in gradients(linear_recurrence, [decay, inputs]):
         assert np.isfinite(gradient).all()
 
 

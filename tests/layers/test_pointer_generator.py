@@ -1,12 +1,9 @@
-import doctest
-
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from kerasseq.layers import PointerGenerator
-from kerasseq.layers import pointer_generator as pointer_generator_module
 
 BATCH, TARGET, SOURCE, VOCABULARY, FEATURES = 2, 3, 5, 7, 4
 
@@ -14,19 +11,15 @@ BATCH, TARGET, SOURCE, VOCABULARY, FEATURES = 2, 3, 5, 7, 4
 IDS = np.array([[4, 6, 4, 6, 4], [5, 6, 5, 0, 0]], "int32")
 
 
-def random(*shape, seed=0):
-    return np.random.default_rng([seed, *shape]).normal(size=shape)
-
-
-LOGITS, FEATURE = 2 * random(BATCH, TARGET, VOCABULARY), random(BATCH, TARGET, FEATURES)
-ATTENTION = np.exp(random(BATCH, TARGET, SOURCE)) * (IDS != 0)[:, None]
+RANDOM = np.random.default_rng(0)
+LOGITS, FEATURE = 2 * RANDOM.normal(size=(BATCH, TARGET, VOCABULARY)), RANDOM.normal(size=(BATCH, TARGET, FEATURES))
+ATTENTION = np.exp(RANDOM.normal(size=(BATCH, TARGET, SOURCE))) * (IDS != 0)[:, None]
 ATTENTION /= ATTENTION.sum(axis=-1, keepdims=True)
 INPUTS = [LOGITS, ATTENTION, FEATURE]
-WEIGHTING = [random(*shape, seed=5).astype("float32") for shape in (LOGITS.shape, LOGITS.shape[:2])]
 
 
 @pytest.fixture
-def layer():
+def layer(random):
     layer = PointerGenerator()
     layer.build(LOGITS.shape, ATTENTION.shape, FEATURE.shape, IDS.shape)
     layer.set_weights([random(FEATURES, 1, seed=1), np.array([0.3])])
@@ -78,17 +71,12 @@ def test_the_floor_is_added(layer):
     np.testing.assert_allclose(layer(*steep, IDS)[0], by_the_paper(*steep, *parameters(layer))[0], atol=1e-4)
 
 
-def test_gradients(layer, central_differences, weighted_gradients):
-    def total(*arrays):
-        return sum((result * w).sum() for result, w in zip(by_the_paper(*arrays), WEIGHTING, strict=True))
-
-    def run(*inputs):
-        return layer(*inputs, IDS)
-
+def test_gradients(layer, central_differences, gradients):
     inputs = [LOGITS, 0.8 * ATTENTION, FEATURE]  # Where it adds up to 1, there is no going beyond.
-    gradients = weighted_gradients(run, inputs, layer.weights, WEIGHTING)
-    for gradient, expected in zip(gradients, central_differences(total, [*inputs, *parameters(layer)]), strict=True):
-        np.testing.assert_allclose(gradient, expected, rtol=2e-5, atol=2e-5)
+    results = gradients(lambda *inputs: layer(*inputs, IDS), inputs, layer.weights)
+    expected = central_differences(by_the_paper, [*inputs, *parameters(layer)])
+    for gradient, reference in zip(results, expected, strict=True):
+        np.testing.assert_allclose(gradient, reference, rtol=2e-5, atol=2e-5)
         assert np.abs(gradient).max() > 1e-2
 
 
@@ -110,11 +98,11 @@ def test_no_probability_has_the_logarithm_of_the_floor(layer):
 
 @pytest.mark.parametrize("bias", [-200.0, 200.0])
 @pytest.mark.parametrize("factor", [1.0, 1e4])
-def test_extremes_stay_finite(layer, bias, factor, weighted_gradients):
+def test_extremes_stay_finite(layer, bias, factor, gradients):
     layer.bias.assign([bias])
     inputs = [factor * LOGITS, ATTENTION, FEATURE]
-    gradients = weighted_gradients(lambda *inputs: layer(*inputs, IDS), inputs, layer.weights, WEIGHTING)
-    assert all(np.isfinite(result).all() for result in [*layer(*inputs, IDS), *gradients])
+    slopes = gradients(lambda *inputs: layer(*inputs, IDS), inputs, layer.weights)
+    assert all(np.isfinite(result).all() for result in [*layer(*inputs, IDS), *slopes])
 
 
 def test_a_position_without_attention_may_hold_any_token(layer):
@@ -179,15 +167,10 @@ def test_a_saved_functional_model(layer, tmp_path):
     assert config["registered_name"] == "kerasseq>PointerGenerator"
 
 
-def test_starts_between_generating_and_copying():
+def test_starts_between_generating_and_copying(random):
     """Without a bias, and with a kernel of the size of a dense layer's, p_gen stays off 0 and 1."""
     layer = PointerGenerator()
     features = random(1, 200, 64)
     _, p_gen = layer(np.zeros((1, 200, 3)), np.full((1, 200, 2), 0.5), features, np.array([[1, 2]]))
     assert layer.kernel.shape == (64, 1) and layer.bias.numpy().tolist() == [0.0]
     assert 0.25 < np.mean(p_gen) < 0.75 and np.std(p_gen) > 0.05
-
-
-def test_example():
-    result = doctest.testmod(pointer_generator_module)
-    assert result.attempted and not result.failed

@@ -94,7 +94,9 @@ def content(score):
 
 def concat(h_t, h_s, w):
     """Luong et al. 2015, section 3.1: `v_a^T tanh(W_a [h_t; h_s])`."""
-    return w["score_vector"] @ np.tanh(np.concatenate([h_t, h_s]) @ np.concatenate([w["query_kernel"], w["attention_keys"]]))
+    return w["score_vector"] @ np.tanh(
+        np.concatenate([h_t, h_s]) @ np.concatenate([w["query_kernel"], w["attention_keys"]])
+    )
 
 
 def bahdanau(s, h, w):
@@ -209,7 +211,10 @@ def test_equals_keras(name, random, randomize, assert_close):
     if name == "multi_head":
         twin = keras.layers.MultiHeadAttention(HEADS, UNITS // HEADS, output_shape=UNITS, use_bias=False)
         twin(query, memory, memory)
-        kernels = [w[name].reshape(-1, HEADS, UNITS // HEADS) for name in ("query_kernel", "attention_keys", "attention_values")]
+        kernels = [
+            w[name].reshape(-1, HEADS, UNITS // HEADS)
+            for name in ("query_kernel", "attention_keys", "attention_values")
+        ]
         twin.set_weights([*kernels, w["output_kernel"].reshape(HEADS, -1, UNITS)])
         mask = np.broadcast_to(MASK[:, None], (BATCH, TARGET, SOURCE))
         expected = twin(query, memory, memory, attention_mask=mask, return_attention_scores=True)
@@ -389,10 +394,16 @@ def test_bad_units(units):
         (lambda: layers.LocationAttention(4, filters=-1), "filters must be a positive integer. Received: filters=-1."),
         (lambda: layers.LocationAttention(4, kernel_size=0), "kernel_size must be a positive integer. Received: k"),
         (lambda: layers.MultiHeadAttention(4, num_heads=0), "num_heads must be a positive integer. Received: num_h"),
-        (lambda: layers.MultiHeadAttention(10), "units must be a multiple of num_heads. .*num_heads=4. Choose 12 units"),
+        (
+            lambda: layers.MultiHeadAttention(10),
+            "units must be a multiple of num_heads. .*num_heads=4. Choose 12 units",
+        ),
         (lambda: layers.MonotonicAttention(4, noise=-1), "noise must be a number of at least 0. Received: noise=-1."),
         (lambda: layers.LuongAttention(4).build((2, 3, 5), {}), r"units must be the size of the query.*\(2, 3, 5\)"),
-        (lambda: layers.DotAttention(4).build_projections((2, 3, 8)), "Received: 4 units, a memory of 8.*bidirectional"),
+        (
+            lambda: layers.DotAttention(4).build_projections((2, 3, 8)),
+            "Received: 4 units, a memory of 8.*bidirectional",
+        ),
     ],
 )
 def test_bad_arguments(make, message):

@@ -1,13 +1,11 @@
 """The convolution that halves the frames, against loops."""
 
-import doctest
-
 import keras
 import numpy as np
 import pytest
 from keras import ops
 
-from kerasseq.layers import ConvolutionalSubsampling, subsampling
+from kerasseq.layers.subsampling import ConvolutionalSubsampling
 
 
 @pytest.mark.parametrize(("time", "bins"), [(1, 1), (6, 4), (7, 5)])
@@ -43,8 +41,3 @@ def test_padding_changes_nothing(padding):
     np.testing.assert_allclose(halved[:, :4], alone, atol=1e-6)
     assert not ops.convert_to_numpy(halved[:, 4:]).any()
     assert ops.convert_to_numpy(mask)[0].tolist() == [True] * 4 + [False] * ((7 + padding + 1) // 2 - 4)
-
-
-def test_examples():
-    result = doctest.testmod(subsampling)
-    assert result.attempted and not result.failed

@@ -14,6 +14,7 @@ from kerasseq.losses import MaskedCrossentropy
 from kerasseq.models import (
     AttentionSeq2Seq,
     CaptioningSeq2Seq,
+    Ensemble,
     GRUSeq2Seq,
     LSTMSeq2Seq,
     PointerGeneratorSeq2Seq,
@@ -22,6 +23,11 @@ from kerasseq.models import (
 )
 
 SIZES = {"source_vocabulary_size": 9, "target_vocabulary_size": 8, "embedding_dim": 3, "units": 4}
+
+
+def ensemble(name):
+    return Ensemble([GRUSeq2Seq(**SIZES), AttentionSeq2Seq(**SIZES, attention="luong")], name=name)
+
 
 FAMILIES = {
     "vanilla": functools.partial(VanillaSeq2Seq, **SIZES),
@@ -34,7 +40,7 @@ FAMILIES = {
     ),
     "location": functools.partial(AttentionSeq2Seq, **SIZES, cell="gru", attention="location", bridge="zero"),
     "monotonic": functools.partial(AttentionSeq2Seq, **SIZES, cell="gru", attention="monotonic", dropout=0.1),
-    "coverage": functools.partial(AttentionSeq2Seq, **SIZES, attention="coverage", layer_normalization=True),
+    "coverage": functools.partial(AttentionSeq2Seq, **SIZES, attention="coverage", placement="inside"),
     "pointer": functools.partial(
         PointerGeneratorSeq2Seq,
         vocabulary_size=9,
@@ -51,6 +57,7 @@ FAMILIES = {
         CaptioningSeq2Seq, 8, backbone=None, feature_shape=(2, 2, 3), embedding_dim=3, units=4,
         doubly_stochastic_loss=0.5,
     ),
+    "ensemble": ensemble,
 }  # fmt: skip
 
 # Loads each model, compares its logits, and fits it on. `keras.ops.convert_to_numpy` is all that tells backends apart.
@@ -70,8 +77,11 @@ for path in paths:
     inputs = {name: data[name] for name in model.input}
     logits = keras.ops.convert_to_numpy(model(inputs))
     np.testing.assert_allclose(logits, data["logits"], atol=1e-4)
-    step = dict(inputs, decoder_token_ids=inputs["decoder_token_ids"][:, :1])
-    np.testing.assert_allclose(keras.ops.convert_to_numpy(model(step)), data["logits"][:, :1], atol=1e-4)
+    state, constants = model.start(model.encode(inputs))
+    for index in range(2):
+        step = model.step(inputs["decoder_token_ids"][:, index], state, constants)
+        state = step["state"]
+        np.testing.assert_allclose(keras.ops.convert_to_numpy(step["logits"]), data["logits"][:, index], atol=1e-4)
     perplexity = kerasseq.metrics.Perplexity()
     perplexity.update_state(data["labels"], logits)
     loss = kerasseq.losses.MaskedCrossentropy(label_smoothing=0.1)

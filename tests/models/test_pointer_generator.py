@@ -9,15 +9,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasseq import TextGenerator
-from kerasseq.joining import decoder_outputs, select_inputs
-from kerasseq.layers import CELLS
-from kerasseq.layers.kinds import ATTENTIONS, PLACEMENTS
+from kerasseq import Seq2Seq, TextGenerator
+from kerasseq.layers.cells import CELLS
 from kerasseq.losses import MaskedCrossentropy
 from kerasseq.metrics import TokenAccuracy
 from kerasseq.models import AttentionSeq2Seq, Ensemble, PointerGeneratorSeq2Seq
 from kerasseq.models import pointer_generator as pointer_generator_module
-from kerasseq.samplers import BeamSampler
+from kerasseq.search import BeamSampler, Request, decode
+from kerasseq.seq2seq import weights_by_name
 
 VOCABULARY, END = 9, 3
 SIZES = {"vocabulary_size": VOCABULARY, "embedding_dim": 3, "units": 4}
@@ -37,25 +36,6 @@ def build(seed=0, **options):
     return model
 
 
-def parts(model):
-    return [model.get_layer(name) for name in ("encoder", "bridge", "decoder")]
-
-
-def encode(model, source, copied=None):
-    """All that the decoder can be given of the sources; with the ids `copied` in the place of what they hold."""
-    encoder, bridge, _ = parts(model)
-    context = {"encoder_token_ids": tf.constant(source)}
-    context |= encoder(context)
-    if copied is not None:
-        context["encoder_token_ids"] = tf.constant(copied)
-    return context | bridge(select_inputs(bridge, context))
-
-
-def decode(model, context, target):
-    decoder = model.get_layer("decoder")
-    return decoder(select_inputs(decoder, {**context, "decoder_token_ids": tf.constant(target)}))
-
-
 # === The equations ===
 
 
@@ -67,35 +47,41 @@ def softmax(scores):
 def by_the_paper(model, cell, numpy_cell, source, target):
     """See et al. 2017, a step at a time: log-probabilities, attention, p_gen and the coverage after the last step."""
 
-    def weights(part, layer):
-        return [np.float64(weight) for weight in model.get_layer(part).get_layer(layer).get_weights()]
+    def weights(layer):
+        return [np.float64(weight) for weight in layer.get_weights()]
 
     def run(name, embedded):
-        states, outputs = [np.zeros(SIZES["units"])] * CELLS[cell].num_states, []
+        states, outputs = [np.zeros(SIZES["units"])] * len(CELLS[cell].state_names), []
         for x in embedded:
-            states = numpy_cell(cell, x, states, *weights("encoder", name))
+            states = numpy_cell(cell, x, states, *weights(encoder.get_layer(name)))
             outputs.append(states[0])
         return outputs, states
 
-    (embeddings,) = weights("encoder", "embedding")
+    encoder, decoder = model.encoder, model.decoder
+    (embeddings,) = weights(encoder.get_layer("embedding"))
     forward, forward_states = run("forward_0", embeddings[source])
     backward, backward_states = run("backward_0", embeddings[source][::-1])
     h = np.concatenate([forward, backward[::-1]], axis=-1)  # (source, 2 * units)
     states = []
-    for index, both in enumerate(zip(forward_states, backward_states, strict=True)):
-        kernel, bias = weights("bridge", f"start_state_{index}")
+    for name, *both in zip(CELLS[cell].state_names, forward_states, backward_states, strict=True):
+        kernel, bias = weights(decoder.bridge.dense[f"{name}_0"])
         start = np.concatenate(both) @ kernel + bias
-        states.append(start if index else np.tanh(start))
+        states.append(start if name == "cell" else np.tanh(start))
 
-    (W_h,) = weights("bridge", "attention_keys")
-    W_s, b_attn, v, w_c = weights("decoder", "attention")
-    V, b = weights("decoder", "attentional")
-    V_prime, b_prime = weights("decoder", "logits")
-    w, b_ptr = weights("decoder", "pointer_generator")
-    (embeddings,) = weights("decoder", "embedding")
+    (W_h,) = weights(decoder.attention.keys)
+    attention = decoder.attention
+    W_s, b_attn, v, w_c = (
+        np.float64(weight)
+        for weight in (attention.query_kernel, attention.bias, attention.score_vector, attention.coverage_vector)
+    )
+    V, b = weights(decoder.placement.attentional)
+    V_prime, b_prime = weights(decoder.logits)
+    w, b_ptr = weights(decoder.pointer_generator)
+    (embeddings,) = weights(decoder.embedding)
+    (recurrent,) = decoder.placement.stack.recurrent
     coverage, steps = np.zeros(len(source)), []
     for x in embeddings[target]:
-        states = numpy_cell(cell, x, states, *weights("decoder", "recurrent_0"))
+        states = numpy_cell(cell, x, states, *weights(recurrent))
         s = states[0]
         e = [v @ np.tanh(W_h.T @ h[i] + W_s.T @ s + w_c * coverage[i] + b_attn) for i in range(len(source))]  # (11)
         a = softmax(e)  # (2)
@@ -114,7 +100,8 @@ def by_the_paper(model, cell, numpy_cell, source, target):
 def test_equations(cell, numpy_cell):
     model = build(cell=cell)
     log_probabilities = model(BATCH)
-    outputs = decoder_outputs(model)(BATCH)
+    outputs = model.decoder_outputs(BATCH)
+    _, state = model.decoder.run(TARGET, *model.start(model.encode(BATCH)))
     np.testing.assert_array_equal(outputs["logits"], log_probabilities)
     p_gens = []
     for row in range(len(SOURCE)):
@@ -124,7 +111,7 @@ def test_equations(cell, numpy_cell):
         np.testing.assert_allclose(outputs["attention"][row, : len(target), : len(source)], attention, atol=1e-5)
         np.testing.assert_allclose(outputs["generation_probability"][row, : len(target)], p_gen, atol=1e-5)
         if len(target) == TARGET.shape[1]:
-            np.testing.assert_allclose(outputs["states"][-1][row, : len(source)], coverage, atol=1e-5)
+            np.testing.assert_allclose(state["attention"]["alignment"][row, : len(source)], coverage, atol=1e-5)
         p_gens.extend(p_gen)
     assert np.ptp(p_gens) > 0.1
 
@@ -132,17 +119,13 @@ def test_equations(cell, numpy_cell):
 def test_tied_embeddings_read_out_in_their_size():
     """The projection of equation 4 is then to the size of the embeddings, and theirs is the second matrix."""
     tied = build(tie_embeddings=True)
-    matrices = {
-        layer: tied.get_layer("decoder").get_layer(layer).get_weights() for layer in ("embedding", "attentional")
-    }
-    assert [weight.shape for weight in matrices["attentional"]] == [(12, 3), (3,)]
-    assert tied.get_layer("decoder").get_layer("logits").weights == []
-    context = encode(tied, SOURCE)
-    outputs = decode(tied, context, TARGET)
-    opened = keras.Model(tied.get_layer("decoder").input, tied.get_layer("decoder").get_layer("readout").output)
-    readout = opened(select_inputs(opened, {**context, "decoder_token_ids": tf.constant(TARGET)})).numpy()
-    kernel, bias = matrices["attentional"]
-    p_vocab = softmax((readout @ kernel + bias) @ matrices["embedding"][0].T)
+    decoder = tied.decoder
+    kernel, bias = decoder.placement.attentional.get_weights()
+    assert (kernel.shape, bias.shape) == ((12, 3), (3,)) and decoder.logits is None
+    outputs = tied.decoder_outputs(BATCH)
+    readout = decoder.placement(decoder.embedding(TARGET), *decoder.start(tied.encode(BATCH))).readout
+    (matrix,) = decoder.embedding.get_weights()
+    p_vocab = softmax((np.concatenate(readout, axis=-1) @ kernel + bias) @ matrix.T)
     p_gen = outputs["generation_probability"].numpy()[:, :, None]
     copied = np.einsum("bts,bsv->btv", outputs["attention"], np.eye(VOCABULARY)[SOURCE])
     expected = p_gen * p_vocab + (1 - p_gen) * copied
@@ -153,15 +136,17 @@ def test_tied_embeddings_read_out_in_their_size():
 
 
 def test_other_source_ids_change_what_is_copied_alone():
-    """The memory knows which tokens the source holds, but what is copied is what the bridge was given."""
+    """The memory depends on the tokens of the source, but what is copied is what the constants hold."""
     model = build()
     others = np.where(SOURCE > 0, (SOURCE + 1) % VOCABULARY, 0)
-    context, swapped = encode(model, SOURCE), encode(model, SOURCE, copied=others)
-    np.testing.assert_array_equal(swapped["source_token_ids"], others)
-    before, after = decode(model, context, TARGET), decode(model, swapped, TARGET)
-    for name in ("attention", "generation_probability", "states"):
-        for one, other in zip(tf.nest.flatten(before[name]), tf.nest.flatten(after[name]), strict=True):
-            np.testing.assert_array_equal(one, other)
+    state, constants = model.start(model.encode(BATCH))
+    np.testing.assert_array_equal(constants["source_token_ids"], SOURCE)
+    (before, state_before), (after, state_after) = (
+        model.decoder.run(TARGET, state, {**constants, "source_token_ids": ids}) for ids in (SOURCE, others)
+    )
+    for name in ("attention", "generation_probability"):
+        np.testing.assert_array_equal(before[name], after[name])
+    keras.tree.map_structure(np.testing.assert_array_equal, state_before, state_after)
     moved = np.eye(VOCABULARY)[others] - np.eye(VOCABULARY)[SOURCE]  # (batch, source, vocabulary)
     share = 1 - before["generation_probability"].numpy()[:, :, None]
     expected = share * np.einsum("bts,bsv->btv", before["attention"], moved)
@@ -172,8 +157,7 @@ def test_other_source_ids_change_what_is_copied_alone():
 def test_a_token_that_was_never_generated_is_copied():
     """Of a token that is not in the source, and is never generated, there is nothing but the floor."""
     model = build()
-    logits = model.get_layer("decoder").get_layer("logits")
-    logits.bias.assign(np.where(np.isin(range(VOCABULARY), [5, 8]), -1e4, 0.0))
+    model.decoder.logits.bias.assign(np.where(np.isin(range(VOCABULARY), [5, 8]), -1e4, 0.0))
     log_probabilities = model(BATCH).numpy()
     np.testing.assert_allclose(log_probabilities[:, :, 8], np.log(1e-10), rtol=1e-6)
     np.testing.assert_allclose(log_probabilities[1:, :, 5], np.log(1e-10), rtol=1e-6)
@@ -183,10 +167,10 @@ def test_a_token_that_was_never_generated_is_copied():
 def test_copying_teaches_the_attention():
     """Where nothing else depends on the context: the gradient against the difference that a step along it makes."""
     model = build()
-    decoder = model.get_layer("decoder")
-    for kernel in (decoder.get_layer("logits").kernel, decoder.get_layer("pointer_generator").kernel):
+    decoder = model.decoder
+    for kernel in (decoder.logits.kernel, decoder.pointer_generator.kernel):
         kernel.assign(np.zeros(kernel.shape))
-    weight = model.get_layer("bridge").get_layer("attention_keys").kernel
+    weight = decoder.attention.keys.kernel
     start = weight.numpy()
 
     def loss():
@@ -204,112 +188,44 @@ def test_copying_teaches_the_attention():
     assert (sides[0] - sides[1]) / 0.04 == pytest.approx(slope, rel=1e-2)
 
 
-# === Every configuration: other roads give the same ===
+# === The builder ===
 
 
-def build_variant(attention, placement, cell, variant):
-    """The other options walk along with `variant`, so that all of them meet."""
-    return build(
-        seed=variant,
-        attention=attention,
-        placement=placement,
-        cell=cell,
-        num_heads=2,
-        num_layers=1 + variant % 2,
-        bidirectional=attention != "dot" and variant % 5 < 3,
-        bridge=[None, "zero", "dense"][variant % 3],
-        residual=variant % 5 < 3,
-        layer_normalization=variant % 4 == 1,
-        tie_embeddings=variant % 3 == 1,
-        dropout=0.1,
-        coverage_loss=variant % 2,
-        content_selection_loss=variant % 3,
-    )
+def test_losses_train_the_encoder_too():
+    """The coverage loss reaches the attention, and that of the content selector what it shares with the decoder."""
+    model = build(coverage_loss=1.0, content_selection_loss=0.5)
+    weights = weights_by_name(model)
+    for loss, reached in (("coverage_loss", "decoder/placement/attention/coverage_vector"),
+                          ("content_selection_loss", "losses/content_selection_loss/hidden/kernel")):  # fmt: skip
+        with tf.GradientTape() as tape:
+            model(BATCH, training=True)
+            value = sum(model.get_layer(loss).losses)
+        names = [reached, "encoder/embedding/embeddings", "encoder/forward_0/cell/kernel"]
+        for gradient in tape.gradient(value, [weights[name].value for name in names]):
+            assert np.abs(tf.convert_to_tensor(gradient)).max() > 0
 
 
-def check(attention, placement, cell, variant):
-    model = build_variant(attention, placement, cell, variant)
-    log_probabilities = model(BATCH).numpy()
-    assert log_probabilities.shape == (3, 5, VOCABULARY) and log_probabilities.dtype == np.float32
-    assert log_probabilities.std() > 0.1
-
-    # === Step by step ===
-    context = encode(model, SOURCE)
-    whole, states, steps = decode(model, context, TARGET), context["states"], []
-    for position in range(TARGET.shape[1]):
-        steps.append(decode(model, {**context, "states": states}, TARGET[:, position : position + 1]))
-        states = steps[-1]["states"]
-    heads = {"attention_heads"} if attention == "multi_head" else set()
-    assert set(whole) == {"logits", "states", "attention", "generation_probability"} | heads
-    for name, axis in {"logits": 1, "attention": 1, "generation_probability": 1, "attention_heads": 2}.items():
-        if name in whole:
-            joined = np.concatenate([step[name] for step in steps], axis=axis)
-            np.testing.assert_allclose(joined, whole[name], atol=1e-5)
-    np.testing.assert_array_equal(whole["logits"], log_probabilities)
-    for state, expected in zip(states, whole["states"], strict=True):
-        np.testing.assert_allclose(state, expected, atol=1e-5)
-
-    # === What is generated and what is copied adds up to 1, though monotonic attention may look nowhere ===
-    p_gen = whole["generation_probability"].numpy()
-    assert p_gen.shape == (3, 5) and ((p_gen > 0) & (p_gen < 1)).all() and p_gen.std() > 0.01
-    np.testing.assert_allclose(np.exp(np.float64(log_probabilities)).sum(axis=-1), 1, atol=1e-5)
-    assert (whole["attention"].numpy().sum(axis=-1).min() < 0.99) == (attention == "monotonic")
-
-    # === Padding of source and target ===
-    padded = model({name: np.pad(ids, ((0, 0), (0, 3))) for name, ids in BATCH.items()})
-    np.testing.assert_allclose(padded[:, :5], log_probabilities, atol=1e-5)
-    alone = model({"encoder_token_ids": SOURCE[1:2, :3], "decoder_token_ids": TARGET[1:2, :2]})
-    np.testing.assert_allclose(alone, log_probabilities[1:2, :2], atol=1e-5)
-
-
-@pytest.mark.parametrize("variant", range(len(ATTENTIONS)), ids=ATTENTIONS)
-def test_kinds(variant):
-    """Placement, cell and the other options change from one attention to the next."""
-    check(list(ATTENTIONS)[variant], PLACEMENTS[variant % 3], list(CELLS)[variant // 3], variant)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("attention, placement, cell", list(itertools.product(ATTENTIONS, PLACEMENTS, CELLS)))
-def test_kinds_in_every_placement_with_every_cell(attention, placement, cell):
-    numbers = [
-        list(names).index(name) for names, name in ((ATTENTIONS, attention), (PLACEMENTS, placement), (CELLS, cell))
-    ]
-    check(attention, placement, cell, variant=1 + 7 * numbers[0] + 3 * numbers[1] + numbers[2])
-
-
-@pytest.mark.parametrize(
-    "attention, placement, cell",
-    [
-        ("coverage", "after", "lstm"),
-        pytest.param("location", "inside", "gru", marks=pytest.mark.slow),
-        pytest.param("multi_head", "input_feeding", "simple_rnn", marks=pytest.mark.slow),
-    ],
-)
-def test_trained_and_saved(attention, placement, cell, tmp_path):
-    """Every weight learns, through both losses, and comes back with the optimizer's state."""
-    model = build(attention=attention, placement=placement, cell=cell, num_heads=2, coverage_loss=1.0)
+def test_training_and_its_metrics(tmp_path):
+    """In a compiled graph, with both losses; a loaded model goes on with the same loss."""
+    model = build(coverage_loss=1.0, content_selection_loss=0.5)
     model.compile(keras.optimizers.Adam(0.01), MaskedCrossentropy(), metrics=[TokenAccuracy()])
-    before = model.get_weights()
-    model.fit(BATCH, LABELS, verbose=0)
-    for weight, old in zip(model.weights, before, strict=True):
-        assert np.abs(weight.numpy() - old).max() > 0, weight.path
+    losses = model.fit(BATCH, LABELS, epochs=4, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(loaded(BATCH), model(BATCH))
-    assert len(loaded.optimizer.variables) > 2 * len(model.trainable_variables) - 1
-    for ours, theirs in zip(model.optimizer.variables, loaded.optimizer.variables, strict=True):
-        np.testing.assert_array_equal(ours, theirs)
     np.testing.assert_allclose(loaded.losses, model.losses, rtol=1e-6)
+    assert len(model.losses) == 2
 
 
 def test_the_default_is_that_of_the_paper():
     model = PointerGeneratorSeq2Seq(20, units=4, embedding_dim=3)
-    encoder, _, decoder = parts(model)
-    kinds = [type(layer).__name__ for layer in decoder.layers]
-    assert "CoverageAttention" in kinds and "RecurrentAttention" not in kinds
-    assert encoder.get_layer("forward_0").cell == decoder.get_layer("recurrent_0").cell == "lstm"
-    assert encoder.output["memory"].shape == (None, None, 8)
+    assert type(model.decoder.attention).__name__ == "CoverageAttention"
+    assert type(model.decoder.placement).__name__ == "AttentionAfter"
+    assert model.encoder.options["cell"] == model.decoder.options["cell"] == "lstm"
+    assert model.encoder.memory_dim == 8
     assert model.get_layer("coverage_loss").weight == 0.0
+    assert [loss.name for loss in model.auxiliary_losses] == ["coverage_loss"]
 
 
 # === Half precision ===
@@ -326,7 +242,7 @@ def single_and_half(request):
         half = build(**options)
     finally:
         keras.config.set_dtype_policy(default)
-    assert half.get_layer("encoder").output["memory"].dtype == policy.removeprefix("mixed_")
+    assert half.encoder.output["memory"].dtype == policy.removeprefix("mixed_")
     return model, half
 
 
@@ -360,15 +276,8 @@ def test_wide_beams_find_what_brute_force_finds():
     source = np.array([[4, 1, 4, 3], [4, 3, 0, 0]], "int32")
     every = np.array(list(itertools.product(range(vocabulary), repeat=length)), "int32")  # (sequences, length)
     starts = np.full((len(every), 1), 2, "int32")
-    context = encode(model, source)
-    decoder, sampler = model.get_layer("decoder"), BeamSampler(80, length_penalty=0.7)
-    repeated = keras.tree.map_structure(lambda tensor: tf.repeat(tensor, 80, 0), context)
-
-    def step(token_ids, states):
-        outputs = decoder(select_inputs(decoder, {**repeated, "decoder_token_ids": token_ids, "states": states}))
-        return {"logits": outputs["logits"][:, 0], "states": outputs["states"]}
-
-    found = sampler(step, repeated["states"], 2, 2, END, length)
+    request = Request(batch_size=2, max_length=length, start_id=2, end_id=END)
+    found = decode(model, model.encode({"encoder_token_ids": source}), BeamSampler(80, length_penalty=0.7), request)
     for row in range(2):
         inputs = {
             "encoder_token_ids": np.repeat(source[row : row + 1], len(every), axis=0),
@@ -399,9 +308,9 @@ def test_ensembles(other, tmp_path):
     expected = np.mean([softmax(member(BATCH)) for member in members], axis=0)
     assert np.abs(softmax(members[0](BATCH)) - expected).max() > 0.1
     np.testing.assert_allclose(np.exp(ensemble(BATCH)), expected, atol=1e-6)
-    of_members = [decoder_outputs(member)(BATCH) for member in members]
+    of_members = [member.decoder_outputs(BATCH) for member in members]
     attention = [each["attention"] for each in of_members]
-    outputs = decoder_outputs(ensemble)(BATCH)
+    outputs = ensemble.decoder_outputs(BATCH)
     np.testing.assert_allclose(outputs["attention"], np.mean(attention, axis=0), atol=1e-6)
     assert ("generation_probability" in outputs) is (other == "copying")
     if other == "copying":
@@ -416,19 +325,10 @@ def test_ensembles(other, tmp_path):
 
 def test_contract():
     model = PointerGeneratorSeq2Seq(**SIZES)
-    assert type(model).__name__ == "Functional"
+    assert type(model) is Seq2Seq and model.decoder.copies
     inputs = {name: (tensor.shape, tensor.dtype) for name, tensor in model.input.items()}
     assert inputs == {name: ((None, None), "int32") for name in ("encoder_token_ids", "decoder_token_ids")}
     assert (model.output.shape, model.output.dtype) == ((None, None, VOCABULARY), "float32")
-    encoder, bridge, decoder = parts(model)
-    assert [encoder.name, bridge.name, decoder.name] == ["encoder", "bridge", "decoder"]
-    tensor = bridge.output["source_token_ids"]
-    assert (tensor.shape, tensor.dtype) == ((None, None), "int32")
-    assert set(decoder.input) == {
-        "decoder_token_ids", "states", "keys", "memory", "memory_mask", "source_token_ids",
-    }  # fmt: skip
-    probability = decoder.output["generation_probability"]
-    assert (probability.shape, probability.dtype) == ((None, None), "float32")
     assert model.name == "pointer_generator_seq2seq" and PointerGeneratorSeq2Seq(**SIZES, name="other").name == "other"
 
 
@@ -467,7 +367,9 @@ def test_other_bad_arguments():
         PointerGeneratorSeq2Seq(**SIZES, attention="self")
     with pytest.raises(ValueError, match="placement must be one of 'after', .*'top'"):
         PointerGeneratorSeq2Seq(**SIZES, placement="top")
-    with pytest.raises(ValueError, match="'dot' multiplies .* Received: 4 units, a memory of 8. Choose an encoder"):
+    with pytest.raises(
+        ValueError, match="'dot' multiplies .* Received: 4 units, a memory of 8. Choose a unidirectional encoder"
+    ):
         PointerGeneratorSeq2Seq(**SIZES, attention="dot")
 
 

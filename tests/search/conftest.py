@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from kerasseq import search
+
 START, END = 2, 3
 
 
 class Trees:
-    """One tree of tokens a sequence: logits and attention depend on the whole prefix, a node of the tree.
+    """A tree of tokens for each sequence: logits and attention depend on the whole prefix, a node of the tree.
 
     Args:
         tables: logits `(batch, nodes, vocabulary)`; child `token` of `node` is node `node * vocabulary + token + 1`.
@@ -37,31 +39,35 @@ class Trees:
         attention[::2, :, 0] = 0.0  # In every other sequence a position is never attended to.
         return cls(tables, attention, source_mask)
 
-    def search(self, sampler, max_length, start=START, end=END, rows=None, **arguments):
-        """Ids and scores of all sequences, or of those in `rows`."""
+    def search(self, sampler, max_length, rows=None, num_hypotheses=None, **request):
+        """Token ids and scores of all sequences, or of those in `rows`, as arrays."""
         rows = range(len(self.tables)) if rows is None else rows
-        source_mask = None if self.source_mask is None else tf.gather(self.source_mask, rows)
-        outputs = self.sample(sampler, rows, start, end, max_length, source_mask=source_mask, **arguments)
+        if self.source_mask is not None:
+            request["source_mask"] = tf.gather(self.source_mask, rows)
+        outputs = self.sample(sampler, rows, max_length, num_hypotheses, **request)
         return np.asarray(outputs["token_ids"]), np.asarray(outputs["scores"])
 
-    def sample(self, sampler, rows, *arguments, **named):
-        """What `sampler` returns for the sequences `rows`, int32 `(batch,)`; also in a graph."""
+    def sample(self, sampler, rows, max_length, num_hypotheses=None, prefix_ids=None, **request):
+        """The results of `sampler` for the sequences `rows`, int32 `(batch,)`; also in a graph."""
         rows = tf.convert_to_tensor(rows, tf.int32)
         repeated = tf.repeat(rows, sampler.rows_per_sequence)
-        states = {"row": repeated, "node": tf.zeros_like(repeated), "position": tf.zeros_like(repeated)}
-        return sampler(self.step, states, tf.shape(rows)[0], *arguments, **named)
+        state = {"row": repeated, "node": tf.zeros_like(repeated), "position": tf.zeros_like(repeated)}
+        if prefix_ids is not None:
+            request |= {"prefix_ids": prefix_ids, "constraints": (search.Prefix(),)}
+        request = search.Request(batch_size=tf.shape(rows)[0], max_length=max_length, **request)
+        return sampler(self.step, state, request, num_hypotheses)
 
-    def step(self, token_ids, states):
+    def step(self, token_ids, state):
         self.steps.assign_add(1)
-        child = states["node"] * self.tables.shape[2] + token_ids[:, 0] + 1
-        node = tf.where(states["position"] == 0, 0, child)  # START leads to the root.
-        # Beyond the tree's depth all goes on from the last node.
+        child = state["node"] * self.tables.shape[2] + token_ids + 1
+        node = tf.where(state["position"] == 0, 0, child)  # START leads to the root.
+        # Prefixes beyond the depth of the tree share the last node.
         node = tf.minimum(node, self.tables.shape[1] - 1)
-        place = tf.stack([states["row"], node], axis=1)
+        place = tf.stack([state["row"], node], axis=1)
         outputs = {"logits": tf.gather_nd(self.tables, place)}
         if self.attention is not None:
             outputs["attention"] = tf.gather_nd(self.attention, place)
-        return {**outputs, "states": {"row": states["row"], "node": node, "position": states["position"] + 1}}
+        return {**outputs, "state": {"row": state["row"], "node": node, "position": state["position"] + 1}}
 
     def by_hand(self, row, max_length, **options):
         attention, source_mask = (None if part is None else part[row] for part in (self.attention, self.source_mask))
@@ -70,9 +76,9 @@ class Trees:
 
 @dataclasses.dataclass
 class ByHand:
-    """Rules, scores and searches of one sequence, in plain Python and float64, without early stopping.
+    """Constraints, scores and searches of one sequence, in plain Python and float64, without early stopping.
 
-    Searches return lists of ids and score, and are given the samplers' options by the samplers' names.
+    The options are those of `make_sampler`. Searches return lists of ids and score.
     """
 
     table: np.ndarray
@@ -83,11 +89,11 @@ class ByHand:
     prefix_ids: tuple = ()
     length_penalty: float = 1.0
     normalization: str = "gnmt"
-    coverage_penalty: float = 0.0
+    coverage: float = 0.0
     min_length: int = 1
     min_length_ratio: float = 0.0
     max_length_ratio: float | None = None
-    no_repeat_ngram_size: int | None = None
+    ngram_size: int | None = None
     suppressed_ids: tuple = ()
 
     def __post_init__(self):
@@ -103,7 +109,7 @@ class ByHand:
             self.shortest = max(self.shortest, math.ceil(fractions.Fraction(str(self.min_length_ratio)) * source))
         self.shortest = min(self.shortest, self.longest)
 
-    # === Probabilities, rules and scores ===
+    # === Probabilities, constraints and scores ===
 
     def node(self, prefix):
         node = 0
@@ -123,7 +129,7 @@ class ByHand:
             return token == self.prefix_ids[len(prefix)]
         if token in self.suppressed_ids or (token == self.end and len(prefix) + 1 < self.shortest):
             return False
-        ids, size = (*prefix, token), self.no_repeat_ngram_size
+        ids, size = (*prefix, token), self.ngram_size
         if not size or len(ids) < size:
             return True
         return ids[-size:] not in [ids[start : start + size] for start in range(len(ids) - size)]
@@ -136,11 +142,11 @@ class ByHand:
         """Wu et al. 2016, equation 14."""
         base = {"gnmt": (5 + len(ids)) / 6, "length": len(ids)}[self.normalization]
         score = log_probability / base**self.length_penalty
-        if self.coverage_penalty:
+        if self.coverage:
             attended = sum(self.attention[self.node(ids[:step])].astype("float64") for step in range(len(ids)))
             # Attention below a millionth counts as a millionth.
             logarithms = np.log(np.clip(attended, 1e-6, 1.0))
-            score += self.coverage_penalty * logarithms[self.source_mask].sum()
+            score += self.coverage * logarithms[self.source_mask].sum()
         return score
 
     def ranked(self, finished, partial):
@@ -183,8 +189,29 @@ class ByHand:
         return self.ranked(finished, alive)[:beams]
 
 
+def make_sampler(sampler, options=None, **arguments):
+    """`sampler(**arguments)` with the constraints and scorers of the options of `ByHand`.
+
+    "source_words" stands for `SourceWords`; other options are arguments of the sampler.
+    """
+    arguments |= options or {}
+    constraints = list(arguments.pop("constraints", []))
+    for name, constraint in (("suppressed_ids", search.SuppressTokens), ("ngram_size", search.NoRepeatNGram)):
+        if arguments.get(name) is not None:
+            constraints.append(constraint(arguments[name]))
+        arguments.pop(name, None)
+    if arguments.pop("source_words", False):
+        constraints.append(search.SourceWords())
+    names = ("min_length", "min_length_ratio", "max_length_ratio")
+    if lengths := {name: arguments.pop(name) for name in names if name in arguments}:
+        constraints.append(search.LengthLimits(**lengths))
+    if coverage := arguments.pop("coverage", 0):
+        arguments["scorers"] = [search.Coverage(coverage)]
+    return sampler(**arguments, constraints=constraints)
+
+
 def check(token_ids, scores, expected):
-    """One sequence's hypotheses are the expected ones, best first, and nothing stands where there are no more."""
+    """The hypotheses of a sequence are the expected ones, best first; ranks without a hypothesis are empty."""
     expected = expected[: len(token_ids)]
     empty = len(token_ids) - len(expected)
     padded = [[*ids, *[0] * (token_ids.shape[1] - len(ids))] for ids, _ in expected]
@@ -197,6 +224,12 @@ def check(token_ids, scores, expected):
 def trees():
     """The class `Trees`."""
     return Trees
+
+
+@pytest.fixture(scope="session", name="make_sampler")
+def make_sampler_fixture():
+    """The function `make_sampler(sampler, options, **arguments)`."""
+    return make_sampler
 
 
 @pytest.fixture(scope="session", name="check")

@@ -3,27 +3,31 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-import kerasseq
-from kerasseq import samplers
-from kerasseq.samplers.top_k import best_tokens, top_k
+from kerasseq import search
+from kerasseq.search.top_k import best_tokens, top_k
 
 START, END = 2, 3
 
 
 def markov(tables):
-    """A step over one transition table `(previous, next)` of log-probabilities a sequence, and the list of its calls.
+    """A step over a table `(previous, next)` of log-probabilities for each sequence, its state, and a count of calls.
 
-    The states carry each row's table and how many steps it has gone.
+    The state carries the table of each row and the number of its steps.
     """
     tables = tf.constant(tables, tf.float32)
     calls = tf.Variable(0)
 
-    def step(token_ids, states):
+    def step(token_ids, state):
         calls.assign_add(1)
-        rows = tf.gather(states["table"], token_ids[:, 0], axis=1, batch_dims=1)  # (batch, vocabulary)
-        return {"logits": rows, "states": {"table": states["table"], "position": states["position"] + 1}}
+        rows = tf.gather(state["table"], token_ids, axis=1, batch_dims=1)  # (batch, vocabulary)
+        return {"logits": rows, "state": {"table": state["table"], "position": state["position"] + 1}}
 
     return step, {"table": tables, "position": tf.zeros([len(tables)], tf.int32)}, calls
+
+
+def greedy(step, state, batch_size, max_length):
+    request = search.Request(batch_size=batch_size, max_length=max_length, start_id=START, end_id=END)
+    return search.GreedySampler()(step, state, request)
 
 
 def random_tables(batch, vocabulary, seed):
@@ -40,12 +44,12 @@ def by_hand(table, max_length):
     return ids + [0] * (max_length - len(ids)), score
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("max_length", [1, 4, 9])
 def test_agrees_with_a_loop_by_hand(seed, max_length):
     tables = random_tables(6, 7, seed)
-    step, states, calls = markov(tables)
-    outputs = samplers.GreedySampler()(step, states, 6, START, END, max_length)
+    step, state, calls = markov(tables)
+    outputs = greedy(step, state, 6, max_length)
     expected = [by_hand(table, max_length) for table in tables]
     assert outputs["token_ids"].dtype == "int32" and outputs["token_ids"].shape == (6, 1, max_length)
     assert np.asarray(outputs["token_ids"])[:, 0].tolist() == [ids for ids, _ in expected]
@@ -65,8 +69,8 @@ def chain(*path, vocabulary=6, probability=0.8):
 
 def test_stops_when_all_have_ended_and_freezes_those_that_have():
     tables = [chain(END), chain(4, 5, END), chain(5, END)]
-    step, states, calls = markov(tables)
-    outputs = samplers.GreedySampler()(step, states, 3, START, END, 50)
+    step, state, calls = markov(tables)
+    outputs = greedy(step, state, 3, 50)
     assert calls.numpy() == 3
     assert np.asarray(outputs["token_ids"])[:, 0, :4].tolist() == [[END, 0, 0, 0], [4, 5, END, 0], [5, END, 0, 0]]
     assert not np.asarray(outputs["token_ids"])[:, 0, 4:].any()
@@ -74,29 +78,29 @@ def test_stops_when_all_have_ended_and_freezes_those_that_have():
 
 
 def test_a_sequence_without_end_is_cut_at_max_length():
-    step, states, calls = markov([chain(4, 5, 4)])
-    outputs = samplers.GreedySampler()(step, states, 1, START, END, 5)
+    step, state, calls = markov([chain(4, 5, 4)])
+    outputs = greedy(step, state, 1, 5)
     assert np.asarray(outputs["token_ids"]).tolist() == [[[4, 5, 4, 5, 4]]]
     np.testing.assert_allclose(outputs["scores"], [[5 * np.log(0.8)]], rtol=1e-5)
     assert calls.numpy() == 5
 
 
-def test_scores_are_normalised():
+def test_scores_are_normalized():
     """Logits that are shifted by a constant are the same distribution."""
     results = []
     for shift in (0.0, 7.0):
-        step, states, _ = markov(random_tables(3, 5, 1) + shift)
-        results.append(np.asarray(samplers.GreedySampler()(step, states, 3, START, END, 6)["scores"]))
+        step, state, _ = markov(random_tables(3, 5, 1) + shift)
+        results.append(np.asarray(greedy(step, state, 3, 6)["scores"]))
     np.testing.assert_allclose(*results, atol=1e-5)
 
 
 def test_works_in_a_graph_with_any_batch_size():
     @tf.function(input_signature=[tf.TensorSpec([None, 5, 5])])
     def sample(tables):
-        def step(token_ids, states):
-            return {"logits": tf.gather(states, token_ids[:, 0], axis=1, batch_dims=1), "states": states}
+        def step(token_ids, state):
+            return {"logits": tf.gather(state, token_ids, axis=1, batch_dims=1), "state": state}
 
-        return samplers.GreedySampler()(step, tables, tf.shape(tables)[0], START, END, 6)
+        return greedy(step, tables, tf.shape(tables)[0], 6)
 
     for batch in (0, 1, 4):
         tables = random_tables(batch, 5, 2)
@@ -114,25 +118,32 @@ def test_best_tokens_of_large_vocabularies(size, count):
     log_probabilities, token_ids = best_tokens(tf.constant(logits), count)
     expected = np.argsort(-logits, axis=1)[:, :count]
     assert token_ids.dtype == tf.int32 and np.asarray(token_ids).tolist() == expected.tolist()
-    normalised = logits - np.log(np.exp(logits - logits.max(axis=1, keepdims=True)).sum(axis=1, keepdims=True))
-    normalised -= logits.max(axis=1, keepdims=True)
-    np.testing.assert_allclose(log_probabilities, np.take_along_axis(normalised, expected, axis=1), atol=1e-3)
+    normalized = logits - np.log(np.exp(logits - logits.max(axis=1, keepdims=True)).sum(axis=1, keepdims=True))
+    normalized -= logits.max(axis=1, keepdims=True)
+    np.testing.assert_allclose(log_probabilities, np.take_along_axis(normalized, expected, axis=1), atol=1e-3)
+
+
+def test_returns_one_hypothesis():
+    step, state, _ = markov([chain(END)])
+    request = search.Request(batch_size=1, max_length=3)
+    with pytest.raises(ValueError, match="GreedySampler returns at most 1 .* num_hypotheses=2.*BeamSampler"):
+        search.GreedySampler()(step, state, request, num_hypotheses=2)
 
 
 # === By name ===
 
 
 def test_get():
-    assert isinstance(samplers.get("greedy"), samplers.GreedySampler)
-    assert isinstance(samplers.get("beam"), samplers.BeamSampler)
-    sampler = samplers.BeamSampler(beam_width=2)
-    assert samplers.get(sampler) is sampler
+    assert isinstance(search.get("greedy"), search.GreedySampler)
+    assert isinstance(search.get("beam"), search.BeamSampler)
+    sampler = search.BeamSampler(beam_width=2)
+    assert search.get(sampler) is sampler
 
 
-@pytest.mark.parametrize("bad", ["gready", None, 3, samplers.BeamSampler, ["greedy"]])
+@pytest.mark.parametrize("bad", ["gready", None, 3, search.BeamSampler, ["greedy"]])
 def test_get_of_something_else(bad):
     with pytest.raises(ValueError, match="sampler must be one of 'greedy', 'beam', .*Received: sampler="):
-        kerasseq.samplers.get(bad)
+        search.get(bad)
 
 
 @pytest.mark.parametrize("size, count", [(5, 1), (6_000, 1), (640, 10), (6_000, 10), (6_001, 10), (7_919, 10)])

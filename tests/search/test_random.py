@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasseq import samplers
+from kerasseq import search
 
 START, END = 2, 3
 VOCABULARY = 7
@@ -15,12 +15,13 @@ def tables():
     return np.log(np.random.default_rng(4).dirichlet(np.ones(VOCABULARY), size=(20, VOCABULARY)))
 
 
-def step(token_ids, states):
-    return {"logits": tf.gather(states, token_ids[:, 0], axis=1, batch_dims=1), "states": states}
+def step(token_ids, state):
+    return {"logits": tf.gather(state, token_ids, axis=1, batch_dims=1), "state": state}
 
 
 def sample(sampler, tables, max_length=8):
-    outputs = samplers.get(sampler)(step, tf.constant(tables, tf.float32), len(tables), START, END, max_length)
+    request = search.Request(batch_size=len(tables), max_length=max_length, start_id=START, end_id=END)
+    outputs = search.get(sampler)(step, tf.constant(tables, tf.float32), request)
     return {name: np.asarray(value) for name, value in outputs.items()}
 
 
@@ -82,15 +83,15 @@ def test_frequencies_are_the_probabilities():
 
 def test_keras_hub_objects_are_wrapped():
     sampler = keras_hub.samplers.TopPSampler(p=0.5)
-    wrapped = samplers.get(sampler)
-    assert isinstance(wrapped, samplers.RandomSampler) and wrapped.sampler is sampler
-    assert samplers.get(wrapped) is wrapped
+    wrapped = search.get(sampler)
+    assert isinstance(wrapped, search.RandomSampler) and wrapped.sampler is sampler
+    assert search.get(wrapped) is wrapped
 
 
-def test_serialisation():
-    wrapped = samplers.get(keras_hub.samplers.TopKSampler(k=4, seed=9, temperature=0.5))
+def test_serialization():
+    wrapped = search.get(keras_hub.samplers.TopKSampler(k=4, seed=9, temperature=0.5))
     loaded = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(wrapped))
-    assert isinstance(loaded, samplers.RandomSampler) and isinstance(loaded.sampler, keras_hub.samplers.TopKSampler)
+    assert isinstance(loaded, search.RandomSampler) and isinstance(loaded.sampler, keras_hub.samplers.TopKSampler)
     assert (loaded.sampler.k, loaded.sampler.seed, loaded.sampler.temperature) == (4, 9, 0.5)
 
 
@@ -98,10 +99,10 @@ def test_serialisation():
     "refused", [keras_hub.samplers.BeamSampler(), keras_hub.samplers.ContrastiveSampler(), "top_k"]
 )
 def test_samplers_of_several_sequences_are_refused(refused):
-    with pytest.raises(ValueError, match="draws one token a row.*use kerasseq.samplers.BeamSampler"):
-        samplers.RandomSampler(refused)
+    with pytest.raises(ValueError, match="draws one token a row.*use kerasseq.search.BeamSampler"):
+        search.RandomSampler(refused)
 
 
 def test_keras_hub_beam_sampler_is_refused_by_get():
-    with pytest.raises(ValueError, match="Received: .*For beam search use kerasseq.samplers.BeamSampler"):
-        samplers.get(keras_hub.samplers.BeamSampler())
+    with pytest.raises(ValueError, match="Received: .*For beam search use kerasseq.search.BeamSampler"):
+        search.get(keras_hub.samplers.BeamSampler())

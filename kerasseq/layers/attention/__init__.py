@@ -3,8 +3,8 @@
 import functools
 import typing
 
-from kerasseq.layers.attention.base import Attention
 from kerasseq.layers.attention.bahdanau import BahdanauAttention
+from kerasseq.layers.attention.base import Attention
 from kerasseq.layers.attention.coverage import CoverageAttention
 from kerasseq.layers.attention.location import LocationAttention
 from kerasseq.layers.attention.luong import DotAttention, LuongAttention

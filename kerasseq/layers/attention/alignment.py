@@ -34,7 +34,7 @@ class AlignmentAttention(Attention):
         # As in `Recurrent`.
         self.supports_jit = keras.config.backend() != "tensorflow"
 
-    def build(self, query_shape, constants_shape, state_shape=None):
+    def build(self, query_shape, constants_shape):
         self.query_kernel = self.add_weight(shape=(query_shape[-1], self.units), name="query_kernel")
         self.bias = self.add_weight(shape=(self.units,), initializer="zeros", name="bias")
         self.score_vector = self.add_weight(shape=(self.units,), initializer="random_uniform", name="score_vector")

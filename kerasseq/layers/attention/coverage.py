@@ -29,7 +29,7 @@ class CoverageAttention(AlignmentAttention):
 
     initial_weight = 0.0
 
-    def build(self, query_shape, constants_shape, state_shape=None):
+    def build(self, query_shape, constants_shape):
         super().build(query_shape, constants_shape)
         self.coverage_vector = self.add_weight(
             shape=(self.units,), initializer="random_uniform", name="coverage_vector"

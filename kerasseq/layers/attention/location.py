@@ -40,7 +40,7 @@ class LocationAttention(AlignmentAttention):
         self.filters = filters
         self.kernel_size = kernel_size
 
-    def build(self, query_shape, constants_shape, state_shape=None):
+    def build(self, query_shape, constants_shape):
         super().build(query_shape, constants_shape)
         self.filter_kernel = self.add_weight(shape=(self.kernel_size, 1, self.filters), name="filter_kernel")
         self.location_kernel = self.add_weight(shape=(self.filters, self.units), name="location_kernel")

@@ -39,16 +39,14 @@ class MonotonicAttention(AlignmentAttention):
     True
     """
 
-    def __init__(
-        self, units: int, score_bias: float = -1.0, noise: float = 1.0, seed: int | None = None, **kwargs
-    ):
+    def __init__(self, units: int, score_bias: float = -1.0, noise: float = 1.0, seed: int | None = None, **kwargs):
         super().__init__(units, **kwargs)
         self.score_bias = score_bias
         self.noise = check_number("noise", noise)
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 
-    def build(self, query_shape, constants_shape, state_shape=None):
+    def build(self, query_shape, constants_shape):
         super().build(query_shape, constants_shape)
         gain = keras.initializers.Constant(self.units**-0.5)
         self.gain = self.add_weight(shape=(), initializer=gain, name="gain")

@@ -22,7 +22,7 @@ class Cell(keras.layers.Layer):
 
     Attributes:
         num_gates: int, number of blocks of `units` columns in the kernel.
-        state_names: tuple of str, the states, each `(batch, units)`. The first one is the output of the cell.
+        state_names: tuple of str, the states, each `(batch, units)`. One of them is `hidden`, the output of the cell.
     """
 
     num_gates = 1

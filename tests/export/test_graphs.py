@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasseq.graphs import read_saved_model, without_onednn_batch_products
+from kerasseq.export.graphs import read_saved_model, without_onednn_batch_products
 
 PRODUCTS = {
     "plain": lambda a, b: tf.matmul(a, tf.transpose(b, [0, 2, 1])),
@@ -37,9 +37,9 @@ def test_products_are_the_same(tmp_path, name):
     operations = collections.Counter(node.op for function in functions for node in function.node_def)
     assert operations["BatchMatMulV3"] >= 1 and not operations["BatchMatMulV2"]
     random = np.random.default_rng(1)
+    loaded = tf.saved_model.load(str(tmp_path))
     for rows in (1, 3):
         a, b = random.normal(size=(rows, 2, 5)).astype("float32"), random.normal(size=(rows, 4, 5)).astype("float32")
-        loaded = tf.saved_model.load(str(tmp_path))
         served = loaded.signatures["serving_default"](a=tf.constant(a), b=tf.constant(b))["c"]
         np.testing.assert_allclose(served, a @ b.transpose(0, 2, 1), rtol=1e-5, atol=1e-5)
     assert without_onednn_batch_products(tmp_path) == 0
