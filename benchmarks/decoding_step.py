@@ -48,7 +48,7 @@ def bare_decoder(cell, decoder):
     placement = decoder.placement
     (embedding,), cell_weights, attentional, logits = (
         [tf.constant(weight) for weight in layer.get_weights()]
-        for layer in (decoder.embedding, placement.stack.recurrent[0].cell, placement.attentional, decoder.logits)
+        for layer in (decoder.embedding, decoder.cells[0], placement.attentional, decoder.logits)
     )
 
     def step(token_ids, state, constants):

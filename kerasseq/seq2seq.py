@@ -138,6 +138,11 @@ class Seq2Seq(keras.Model):
             for part in (config["encoder"], config["decoder"], *config["losses"])
         )
         model = cls(encoder, decoder, losses, name=config["name"])
+        for part in (encoder, decoder, *losses):
+            if not part.trainable:
+                # For the layers within. Keras ignores an assignment of the value that a flag already has.
+                part.trainable = True
+                part.trainable = False
         model.trainable = config.get("trainable", True)
         # Layers within a decoder do not serialize themselves, nor their flags; their weights have flags of their own.
         frozen = set(config["frozen"])

@@ -238,7 +238,7 @@ def test_two_vocabularies_are_refused(separate):
     sizes = (separate.source_vocabulary_size, separate.target_vocabulary_size)
     model = models.GRUSeq2Seq(*sizes, units=4, embedding_dim=4)
     sampler = greedy([SourceWords()])
-    message = "SourceWords .* need one vocabulary. Received: a TextPreprocessor. .*joint=True"
+    message = "SourceWords .* need one vocabulary. Received: a TextPreprocessor without. .*joint=True"
     with pytest.raises(ValueError, match=message):
         TextGenerator(model, separate, sampler)
     with pytest.raises(ValueError, match=message):
@@ -248,7 +248,7 @@ def test_two_vocabularies_are_refused(separate):
 @pytest.mark.parametrize("sampler", ["beam", BeamSampler(constraints=[SourceWords()])])
 def test_a_model_that_copies_needs_one_vocabulary(separate, sampler):
     model = models.PointerGeneratorSeq2Seq(separate.source_vocabulary_size, units=4, embedding_dim=4)
-    message = "copies token ids .* need one vocabulary. Received: a. .*joint=True"
+    message = "copies token ids .* need one vocabulary. Received: a preprocessor with two. .*joint=True"
     with pytest.raises(ValueError, match=message):
         TextGenerator(model, separate, sampler)
 

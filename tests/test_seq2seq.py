@@ -210,11 +210,18 @@ def test_frozen_weights_stay_frozen(name, tmp_path):
         assert len(again.encoder.trainable_weights) == len(again.encoder.weights)
 
 
-def test_a_model_that_is_frozen_as_a_whole():
-    model = attention_model()
+@pytest.mark.parametrize("name", MODELS)
+def test_frozen_parts_can_be_trained_again(name):
+    """A decoder, and a whole model."""
+    model = MODELS[name]()
+    model.decoder.trainable = False
+    again = Seq2Seq.from_config(model.get_config())
+    assert again.decoder.trainable_weights == []
+    again.decoder.trainable = True
+    assert len(again.decoder.trainable_weights) == len(again.decoder.weights)
     model.trainable = False
     again = Seq2Seq.from_config(model.get_config())
-    assert again.trainable_weights == [] and not again.trainable
+    assert again.trainable_weights == []
     again.trainable = True
     assert len(again.trainable_weights) == len(again.weights)
 

@@ -128,7 +128,7 @@ model = kerasseq.models.VanillaSeq2Seq(
 )
 encoder, decoder = model.encoder, model.decoder
 embedding, forward = encoder.get_layer("embedding"), encoder.get_layer("forward_0")
-recurrent = decoder.placement.stack.recurrent[0]
+recurrent = decoder.cells[0]
 layers = {
     "encoder, embedding": embedding,
     "encoder, recurrent": forward,

@@ -171,7 +171,7 @@ print("kerasseq:", outputs["attention"][0].numpy().round(4))
 np.testing.assert_allclose(weights, outputs["attention"][0], atol=1e-5)
 
 y = decoder.embedding(start)[0].numpy()  # (embedding_dim,)
-cell = decoder.placement.inside.recurrent.cell  # a GRU, in a kerasseq.layers.RecurrentAttention
+cell = decoder.cells[0]  # a GRU, in a kerasseq.layers.RecurrentAttention
 after = cell(np.concatenate([y, context])[None], {"hidden": state[None]})  # {"hidden": (1, units)}
 np.testing.assert_allclose(after["hidden"], outputs["state"]["layers"][0]["hidden"], atol=1e-5)
 

@@ -10,6 +10,7 @@ import typing
 from keras import layers, ops
 
 from kerasseq.layers.attention import Attention, get_score
+from kerasseq.layers.cells import Cell
 from kerasseq.layers.input_feeding import InputFeeding
 from kerasseq.layers.recurrent import Recurrent
 from kerasseq.layers.recurrent_attention import RecurrentAttention
@@ -79,6 +80,20 @@ class Placement(layers.Layer):
         self.options = options
         self.attention = attention
 
+    @property
+    def cells(self) -> list[Cell]:
+        """The cell of each recurrent layer."""
+        return [layer.cell for layer in self.stack.recurrent]
+
+    @property
+    def features_dim(self) -> int:
+        """The size of the features."""
+        return self.options.attentional_units
+
+    def readout_dim(self, constants_shape: dict[str, tuple]) -> int:
+        """The total size of the readout."""
+        return self.options.units + constants_shape["values"][-1]
+
     def initial_state(self, states: list[State], memory_mask: Tensor) -> State:
         """The state before the first step, from the initial state of each layer's cell."""
         return {"layers": states, "attention": self.attention.initial_state(memory_mask)}
@@ -91,10 +106,14 @@ class WithoutAttention(Placement):
         super().__init__(options, attention, activation, **kwargs)
         self.stack = RecurrentStack(options, name="stack")
 
+    @property
+    def features_dim(self):
+        return self.options.units
+
     def initial_state(self, states, memory_mask):
         return {"layers": states}
 
-    def build(self, embedded_shape, state_shape, constants_shape):
+    def build(self, embedded_shape, constants_shape):
         self.stack.build(embedded_shape)
 
     def call(self, embedded, state, constants, training=False):
@@ -123,7 +142,7 @@ class AttentionAfter(AttentionalPlacement):
         super().__init__(options, attention, activation, **kwargs)
         self.stack = RecurrentStack(options, name="stack")
 
-    def build(self, embedded_shape, state_shape, constants_shape):
+    def build(self, embedded_shape, constants_shape):
         units, steps = self.options.units, embedded_shape[:-1]
         self.stack.build(embedded_shape)
         self.attention.build((*steps, units), constants_shape)
@@ -151,13 +170,17 @@ class AttentionInside(AttentionalPlacement):
         self.dropout = layers.Dropout(options.dropout, name="dropout_0")
         self.stack = RecurrentStack(options, first=1, name="stack")
 
+    @property
+    def cells(self):
+        return [self.inside.recurrent.cell, *super().cells]
+
     def initial_state(self, states, memory_mask):
         first = {name: ops.cast(value, self.inside.compute_dtype) for name, value in states[0].items()}
         return super().initial_state([first, *states[1:]], memory_mask)
 
-    def build(self, embedded_shape, state_shape, constants_shape):
+    def build(self, embedded_shape, constants_shape):
         units, steps = self.options.units, embedded_shape[:-1]
-        self.inside.build(embedded_shape, None, constants_shape)
+        self.inside.build(embedded_shape, constants_shape)
         self.stack.build((*steps, units))
         self.attentional.build((*steps, units + constants_shape["values"][-1] + embedded_shape[-1]))
 
@@ -183,13 +206,20 @@ class AttentionFedBack(Placement):
         self.feeding = InputFeeding(attention=attention, name="input_feeding", **options._asdict())
         self.attentional = self.feeding.attentional
 
+    @property
+    def cells(self):
+        return [layer.cell for layer in self.feeding.recurrent]
+
+    def readout_dim(self, constants_shape):
+        return self.options.attentional_units
+
     def initial_state(self, states, memory_mask):
         shape, dtype = (ops.shape(memory_mask)[0], self.options.attentional_units), self.feeding.compute_dtype
         states = [{name: ops.cast(value, dtype) for name, value in state.items()} for state in states]
         return {**super().initial_state(states, memory_mask), "attentional": ops.zeros(shape, dtype=dtype)}
 
-    def build(self, embedded_shape, state_shape, constants_shape):
-        self.feeding.build(embedded_shape, None, constants_shape)
+    def build(self, embedded_shape, constants_shape):
+        self.feeding.build(embedded_shape, constants_shape)
 
     def call(self, embedded, state, constants, training=False):
         memory_mask = constants["memory_mask"]

@@ -9,6 +9,7 @@ from kerasseq.decoders.bridge import Bridge
 from kerasseq.decoders.heads import token_embedding, vocabulary_head
 from kerasseq.decoders.placements import Options, get_placement
 from kerasseq.layers.attention import make_attention
+from kerasseq.layers.cells import Cell
 from kerasseq.layers.pointer_generator import PointerGenerator
 from kerasseq.precision import default_dtype_policy
 
@@ -106,30 +107,25 @@ class RecurrentDecoder(Decoder):
             self.logits = None if tie_embeddings else vocabulary_head(vocabulary_size)
             self.pointer_generator = PointerGenerator(name="pointer_generator") if copy else None
 
+    @property
+    def cells(self) -> list[Cell]:
+        """The cell of each recurrent layer, with its weights."""
+        return self.placement.cells
+
     def build(self, decoder_token_ids_shape, context_shape):
         embedding_dim, units = self.options["embedding_dim"], self.options["units"]
         batch, target = decoder_token_ids_shape
         memory_shape = tuple(context_shape["memory"])
         self.bridge.build(context_shape["states"])
         self.embedding.build((batch, target))
-        constants_shape, readout_dim = {}, units
-        if self.attention is not None:
-            self.attention.build_projections(memory_shape)
-            context_dim = self.attention.context_dim(memory_shape[-1])
-            keys_dim = memory_shape[-1] if self.options["attention"] == "dot" else units
-            constants_shape = {
-                "keys": (*memory_shape[:-1], keys_dim), "values": (*memory_shape[:-1], context_dim),
-            }  # fmt: skip
-            readout_dim = units + context_dim
-        self.placement.build((batch, target, embedding_dim), None, constants_shape)
-        features_dim = self.placement.options.attentional_units if self.attention is not None else units
+        constants_shape = {} if self.attention is None else self.attention.build_projections(memory_shape)
+        self.placement.build((batch, target, embedding_dim), constants_shape)
         if self.to_embedding is not None:
             self.to_embedding.build((batch, target, units))
         if self.logits is not None:
-            self.logits.build((batch, target, features_dim))
+            self.logits.build((batch, target, self.placement.features_dim))
         if self.pointer_generator is not None:
-            if self.options["placement"] == "input_feeding":
-                readout_dim = features_dim
+            readout_dim = self.placement.readout_dim(constants_shape)
             self.pointer_generator.build(None, None, (batch, target, readout_dim + embedding_dim), None)
 
     def start(self, context):

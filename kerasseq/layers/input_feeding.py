@@ -85,7 +85,7 @@ class InputFeeding(keras.layers.Layer):
         self.dropout_mask = keras.layers.Dropout(dropout, dtype=self.dtype_policy, name="dropout")
         self.supports_jit = self.recurrent[0].supports_jit
 
-    def build(self, sequences_shape, state_shape, constants_shape):
+    def build(self, sequences_shape, constants_shape):
         batch, time, self.features = sequences_shape
         self.recurrent[0].build((batch, time, self.features + self.attentional_units))
         for layer in self.recurrent[1:]:

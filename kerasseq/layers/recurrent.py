@@ -54,6 +54,11 @@ class Recurrent(keras.layers.Layer):
 
     def call(self, sequences, initial_state=None, sequence_mask=None, training=None):
         state = self.cell.initial_state(ops.shape(sequences)[0]) if initial_state is None else initial_state
+        if not isinstance(state, dict) or set(state) != set(self.cell.state_names):
+            raise ValueError(
+                f"initial_state must be a dict of {', '.join(map(repr, self.cell.state_names))}, each (batch, units). "
+                f"Received: {sorted(state) if isinstance(state, dict) else type(state).__name__}."
+            )
         if sequences.shape[1] == 1:
             after = self.cell.step(self.cell.project(sequences[:, 0]), state)
             if sequence_mask is not None:

@@ -53,7 +53,7 @@ class RecurrentAttention(keras.layers.Layer):
         self.recurrent = Recurrent(units, cell=cell, dtype=self.dtype_policy, name="recurrent")
         self.supports_jit = self.recurrent.supports_jit
 
-    def build(self, sequences_shape, state_shape, constants_shape):
+    def build(self, sequences_shape, constants_shape):
         batch, time, self.features = sequences_shape
         self.recurrent.build((batch, time, self.features + constants_shape["values"][-1]))
         self.attention.build((batch, 1, self.units), constants_shape)

@@ -340,7 +340,8 @@ def test_symbolic_shapes(case, target):
     }
     context, weights, state = case(query, memory, state, mask)
     heads = (HEADS,) if case.name == "multi_head" else ()
-    assert (context.shape, context.dtype) == ((None, target, case.layer.context_dim(case.dim)), "float32")
+    context_dim = UNITS if case.name == "multi_head" else case.dim
+    assert (context.shape, context.dtype) == ((None, target, context_dim), "float32")
     assert (weights.shape, weights.dtype) == ((None, *heads, target, None), "float32")
     assert case.layer.step_weights_shape(BATCH, SOURCE) == (BATCH, *heads, SOURCE)
     real = case(*case.inputs)

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from kerasseq import search
 
-START, END = 2, 3
+END = 3
 
 
 class Trees:

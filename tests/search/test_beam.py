@@ -1,10 +1,9 @@
 import numpy as np
 import pytest
-import tensorflow as tf
 
-from kerasseq.search import BeamSampler, GreedySampler, Request
+from kerasseq.search import BeamSampler, GreedySampler
 
-START, END = 2, 3
+END = 3
 
 
 def random_tables(batch, depth, seed, vocabulary=4, concentration=0.6):
@@ -109,35 +108,6 @@ def test_fewer_sequences_than_beams(trees, check, exponent):
     expected = some.by_hand(0, max_length, end=end, length_penalty=exponent).brute_force()
     assert len(expected) == 14
     check(token_ids[0], scores[0], expected)
-
-
-# === Batches and graphs ===
-
-
-def test_batch_composition_does_not_matter(trees):
-    some = trees(random_tables(7, 5, seed=6))
-    together = some.search(BeamSampler(3, 1.0), max_length=5)
-    for row in range(7):
-        ids, scores = some.search(BeamSampler(3, 1.0), max_length=5, rows=[row])
-        assert np.array_equal(ids[0], together[0][row])
-        np.testing.assert_allclose(scores[0], together[1][row], atol=1e-5)
-
-
-def test_works_in_a_graph_with_any_batch_size():
-    @tf.function(input_signature=[tf.TensorSpec([None, 5, 4])])
-    def search(tables):
-        def step(token_ids, state):
-            return {"logits": tf.gather(state, token_ids, axis=1, batch_dims=1), "state": state}
-
-        request = Request(batch_size=tf.shape(tables)[0], max_length=6, start_id=START, end_id=END)
-        return BeamSampler(3, 1.0)(step, tf.repeat(tables, 3, 0), request)
-
-    tables = random_tables(4, 1, seed=2)
-    together = search(tf.constant(tables, tf.float32))
-    for row in range(4):
-        alone = search(tf.constant(tables[row : row + 1], tf.float32))
-        assert np.array_equal(alone["token_ids"][0], together["token_ids"][row])
-    assert search(tf.zeros([0, 5, 4]))["token_ids"].shape == (0, 3, 6)
 
 
 def test_more_hypotheses_than_beams(trees):

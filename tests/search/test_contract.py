@@ -184,7 +184,7 @@ def test_the_order_of_a_list_makes_no_difference(trees):
         "prefix_ids": tf.constant([[0, 0], [4, 0], [0, 0], [1, 2]]),
     }
     constraints = [CONSTRAINTS[name] for name in ("ratios", "bigrams", "suppressed", "words", "toy")]
-    orders = random.Random(1).sample(list(itertools.permutations(constraints)), 4)
+    orders = random.Random(1).sample(list(itertools.permutations(constraints)), 2)
     for make in (GreedySampler, lambda order: BeamSampler(3, constraints=order)):
         first, *others = (some.search(make(list(order)), 5, **request) for order in [constraints, *orders])
         for token_ids, scores in others:

@@ -34,7 +34,7 @@ PREFIXES = st.lists(st.lists(st.sampled_from([0, 1, 2, END]), min_size=3, max_si
 # === All options at once ===
 
 
-@settings(deadline=None, derandomize=True, max_examples=50)
+@settings(deadline=None, derandomize=True, max_examples=30)
 @given(
     constraints=st.fixed_dictionaries(CONSTRAINTS),
     scores=st.fixed_dictionaries(SCORES),
@@ -61,7 +61,7 @@ def test_beams_agree_with_a_search_by_hand(
         check(token_ids[row], values[row], by_hand.beam_search(beams))
 
 
-@settings(deadline=None, derandomize=True, max_examples=25)
+@settings(deadline=None, derandomize=True, max_examples=15)
 @given(
     options=st.fixed_dictionaries(CONSTRAINTS),
     prefixes=PREFIXES,

@@ -10,12 +10,10 @@ from kerasseq.search import BeamSampler
 END = 3
 
 PENALTIES = {
-    "gnmt-0": {"length_penalty": 0},
     "gnmt-2.5": {"length_penalty": 2.5},
     "length-0.3": {"normalization": "length", "length_penalty": 0.3},
     "length-1": {"normalization": "length", "length_penalty": 1},
     "coverage-0.2": {"coverage": 0.2},
-    "coverage-20": {"coverage": 20},
     "length-1-coverage-1": {"normalization": "length", "length_penalty": 1, "coverage": 1.0},
 }
 
@@ -26,40 +24,38 @@ def options(request):
     return PENALTIES[request.param]
 
 
-@pytest.mark.parametrize(("vocabulary", "max_length", "beams"), [(4, 4, 108), (5, 3, 80)])
-def test_wide_beams_find_what_brute_force_finds(trees, check, make_sampler, options, vocabulary, max_length, beams):
-    some = trees.random(8, max_length, seed=vocabulary, vocabulary=vocabulary)
-    token_ids, scores = some.search(make_sampler(BeamSampler, options, beam_width=beams), max_length)
+def test_wide_beams_find_what_brute_force_finds(trees, check, make_sampler, options):
+    some = trees.random(8, 4, seed=4)
+    token_ids, scores = some.search(make_sampler(BeamSampler, options, beam_width=108), 4)
     for row in range(8):
-        check(token_ids[row], scores[row], some.by_hand(row, max_length, **options).brute_force())
+        check(token_ids[row], scores[row], some.by_hand(row, 4, **options).brute_force())
 
 
-@pytest.mark.parametrize("beams", [1, 3])
-def test_narrow_beams_find_what_a_search_by_hand_finds(trees, check, make_sampler, options, beams):
+def test_narrow_beams_find_what_a_search_by_hand_finds(trees, check, make_sampler, options):
     """Also where fewer hypotheses than beams are requested."""
-    some = trees.random(24, 6, seed=beams)
-    sampler = make_sampler(BeamSampler, options, beam_width=beams)
+    some = trees.random(24, 6, seed=3)
+    sampler = make_sampler(BeamSampler, options, beam_width=3)
     token_ids, scores = some.search(sampler, 6)
     best_ids, best_scores = some.search(sampler, 6, num_hypotheses=1)
     for row in range(24):
-        expected = some.by_hand(row, 6, **options).beam_search(beams)
+        expected = some.by_hand(row, 6, **options).beam_search(3)
         check(token_ids[row], scores[row], expected)
         check(best_ids[row], best_scores[row], expected)
 
 
 def test_stopping_early_changes_nothing(trees, check, make_sampler, options):
     """Row by row, because a batch goes on until all of its rows are decided."""
-    some = trees.random(8, 6, seed=6)
+    some = trees.random(4, 6, seed=6)
     some.tables[:, :, END] += 1.5
     sampler = make_sampler(BeamSampler, options, beam_width=3)
-    for row in range(8):
+    for row in range(4):
         token_ids, scores = some.search(sampler, 6, rows=[row], num_hypotheses=(1, 3)[row % 2])
         check(token_ids[0], scores[0], some.by_hand(row, 6, **options).beam_search(3))
     if "coverage" not in options:
-        assert some.steps.numpy() < 8 * 6  # Some searches stopped early.
+        assert some.steps.numpy() < 4 * 6  # Some searches stopped early.
 
 
-@pytest.mark.parametrize("name", ["gnmt-0", "length-0.3", "length-1", "coverage-0.2", "length-1-coverage-1"])
+@pytest.mark.parametrize("name", ["length-0.3", "length-1", "coverage-0.2", "length-1-coverage-1"])
 def test_stops_early(trees, check, make_sampler, name):
     options = PENALTIES[name]
     some = trees.random(6, 3, seed=7)

@@ -42,27 +42,27 @@ class Attention(keras.layers.Layer):
 
     Attributes:
         has_state: bool, whether there is a state that depends on earlier attention weights.
+        projects_keys: bool, whether the keys are a projection of the memory.
     """
 
     has_state = False
+    projects_keys = True
 
     def __init__(self, units: int, **kwargs):
         super().__init__(**kwargs)
         check_positive_integer("units", units)
         self.units = int(units)
-        self.keys = keras.layers.Dense(units, use_bias=False, dtype=self.dtype_policy, name="attention_keys")
+        if self.projects_keys:
+            self.keys = keras.layers.Dense(units, use_bias=False, dtype=self.dtype_policy, name="attention_keys")
 
-    def build_projections(self, memory_shape: tuple) -> None:
-        """Builds the projections that `prepare` applies."""
+    def build_projections(self, memory_shape: tuple) -> dict[str, tuple]:
+        """Builds the projections that `prepare` applies, and returns the shapes of its result."""
         self.keys.build(memory_shape)
+        return {"keys": (*memory_shape[:-1], self.units), "values": memory_shape}
 
     def prepare(self, memory: Tensor) -> State:
         """Projects the memory, once a sentence: `(batch, source, dim)` -> `keys` and `values`."""
         return {"keys": self.keys(memory), "values": memory}
-
-    def context_dim(self, memory_dim: int) -> int:
-        """The size of the context vector."""
-        return memory_dim
 
     def initial_state(self, memory_mask: Tensor) -> State:
         """The state before the first step, from the mask `(batch, source)`."""
@@ -101,8 +101,8 @@ class Attention(keras.layers.Layer):
 
     def compute_output_spec(self, query, constants, state=None, memory_mask=None, training=None):
         batch, target, _ = query.shape
-        _, source, memory_dim = constants["values"].shape
-        context = keras.KerasTensor((batch, target, self.context_dim(memory_dim)), dtype=self.compute_dtype)
+        _, source, values_dim = constants["values"].shape
+        context = keras.KerasTensor((batch, target, values_dim), dtype=self.compute_dtype)
         *leading, source = self.step_weights_shape(batch, source)
         weights = keras.KerasTensor((*leading, target, source), dtype="float32")
         next_state = {name: keras.KerasTensor(value.shape, dtype="float32") for name, value in (state or {}).items()}

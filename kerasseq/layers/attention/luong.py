@@ -42,6 +42,8 @@ class DotAttention(LuongAttention):
     As `LuongAttention`, for a memory of the size `units`.
     """
 
+    projects_keys = False
+
     def build_projections(self, memory_shape):
         if memory_shape[-1] != self.units:
             raise ValueError(
@@ -49,6 +51,7 @@ class DotAttention(LuongAttention):
                 f"Received: {self.units} units, a memory of {memory_shape[-1]}. Choose a unidirectional encoder with "
                 "bidirectional=False, or attention='luong', which projects the memory."
             )
+        return {"keys": memory_shape, "values": memory_shape}
 
     def prepare(self, memory):
         return {"keys": memory, "values": memory}

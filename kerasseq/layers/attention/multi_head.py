@@ -46,14 +46,13 @@ class MultiHeadAttention(Attention):
         self.output_kernel = self.add_weight(shape=(self.units, self.units), name="output_kernel")
 
     def build_projections(self, memory_shape):
+        shape = (*memory_shape[:-1], self.units)
         self.keys.build(memory_shape)
         self.values.build(memory_shape)
+        return {"keys": shape, "values": shape}
 
     def prepare(self, memory):
         return {"keys": self.keys(memory), "values": self.values(memory)}
-
-    def context_dim(self, memory_dim):
-        return self.units
 
     def split_heads(self, tensor):
         """`(batch, time, units)` -> `(batch, time, heads, size)`."""
