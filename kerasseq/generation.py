@@ -1,6 +1,7 @@
 """The result of a generation: texts, scores, tokens and attention."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -43,7 +44,7 @@ class Generation:
     problem: str = ""
 
 
-def describe(result: dict[str, np.ndarray]) -> Generation:
+def describe(result: dict[str, Any]) -> Generation:
     """The `Generation` of one row of `decode_with_details`."""
     texts = [text.decode("utf-8") for text in result["text"]]
     scores = [float(score) for score in result["score"]]
@@ -72,7 +73,7 @@ def describe(result: dict[str, np.ndarray]) -> Generation:
 
 def real_tokens(tokens: np.ndarray) -> list[str]:
     """List of str up to the last real token; padding before it, as an untrained model emits, is kept."""
-    tokens = [token.decode("utf-8") for token in tokens]
-    while tokens and not tokens[-1]:
-        tokens.pop()
-    return tokens
+    texts = [token.decode("utf-8") for token in tokens]
+    while texts and not texts[-1]:
+        texts.pop()
+    return texts

@@ -87,7 +87,7 @@ class TextGenerator(keras.Model):
         self.max_length = max_length or preprocessor.max_target_length
         self.long_sources = long_sources
         self.built = True
-        self._compiled = {}
+        self._compiled: dict[tuple, Any] = {}
 
     def call(self, inputs, training=False):
         """Teacher-forced logits of the model."""

@@ -15,13 +15,13 @@ PACKAGE = pathlib.Path(kerasseq.__file__).parent
 
 # From the bottom to the top: each part imports only from parts listed above it here, and from itself.
 PARTS = [
-    "types", "arguments", "layers", "losses", "metrics", "preprocessing", "datasets", "backbones", "encoders",
+    "types", "arguments", "precision", "layers", "losses", "metrics", "preprocessing", "datasets", "backbones", "encoders",
     "decoders", "seq2seq", "models", "pretraining", "search", "compatibility", "evaluation", "export", "generation",
     "generator", "plotting", "callbacks", "serving",
 ]  # fmt: skip
 
 # Stricter than the order.
-LEAVES = {"types", "arguments"}
+LEAVES = {"types", "arguments", "precision"}
 ALLOWED = {
     **{part: {*PARTS[:index], part} for index, part in enumerate(PARTS)},
     "layers": {*LEAVES, "layers"},
@@ -37,7 +37,7 @@ ALLOWED = {
 
 # Parts that run on every backend: of the packages that they could import, Keras alone.
 KERAS_ALONE = [
-    "types", "layers", "losses", "metrics", "encoders", "decoders", "seq2seq", "models", "search",
+    "types", "precision", "layers", "losses", "metrics", "encoders", "decoders", "seq2seq", "models", "search",
 ]  # fmt: skip
 
 # Imported where they are used.

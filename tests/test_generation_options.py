@@ -95,7 +95,7 @@ def test_bytes_that_form_no_character_are_left_out(generator):
     """The only tokens allowed are the first byte of four, and one word."""
     tokenizer = generator.preprocessor.target_tokenizer
     allowed = [END, *(int(tokenizer.string_to_id(token)) for token in ("<0xF0>", "▁eins"))]
-    suppressed = [token for token in range(1, generator.model.decoder.vocabulary_size) if token not in allowed]
+    suppressed = [token for token in range(generator.model.decoder.vocabulary_size) if token not in allowed]
     sampler = GreedySampler([LengthLimits(min_length=3), NoRepeatNGram(1), SuppressTokens(suppressed)])
     generation = generator.generate("four", sampler, max_length=3, details=True)
     assert generation.target_tokens.count("<0xF0>") == 1

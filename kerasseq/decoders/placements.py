@@ -6,6 +6,7 @@ attention; and `attentional` where the attentional hidden state is an input of t
 """
 
 import typing
+from typing import Any
 
 from keras import layers, ops
 
@@ -70,9 +71,12 @@ class Placement(layers.Layer):
 
     Args:
         options: the `Options`.
-        attention: the attention layer, or `None`.
+        attention: the attention layer; `None` without attention.
         activation: of the attentional hidden state.
     """
+
+    attention: Any
+    stack: RecurrentStack
 
     def __init__(self, options: Options, attention: Attention | None, activation: str = "tanh", **kwargs):
         # Alignments keep their float32 under mixed precision: the layers within cast what they need.

@@ -1,5 +1,7 @@
 """Recurrent encoders of speech."""
 
+from typing import Any
+
 import keras
 from keras import layers
 
@@ -58,7 +60,7 @@ class FramesEncoder(Encoder):
     ):
         check_positive_integer("num_bins", num_bins)
         check_options(subsampling, spec_augment)
-        options = {
+        options: dict[str, Any] = {
             "units": units, "cell": cell, "num_layers": num_layers, "bidirectional": bidirectional,
             "residual": residual, "dropout": dropout,
         }  # fmt: skip

@@ -1,5 +1,7 @@
 """Recurrent encoders of tokens."""
 
+from typing import Any
+
 import keras
 from keras import layers
 
@@ -56,7 +58,7 @@ class RecurrentEncoder(Encoder):
         dropout: float = 0.0,
         name: str = "encoder",
     ):
-        options = {
+        options: dict[str, Any] = {
             "units": units, "cell": cell, "num_layers": num_layers, "bidirectional": bidirectional,
             "residual": residual, "pyramidal": pyramidal, "dropout": dropout,
         }  # fmt: skip

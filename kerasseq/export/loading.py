@@ -38,16 +38,24 @@ def load_parts(path: str) -> dict[str, Any]:
 def load_weights(model: Seq2Seq, saved: list[dict], path: str) -> None:
     """Reads the weights of a version into a model, by name."""
     weights = weights_by_name(model)
+    names = [entry["name"] for entry in saved]
+    # Keras renames layers inside wrappers such as Bidirectional when it rebuilds them. They keep their order.
+    renamed = dict(
+        zip(
+            (name for name in names if name not in weights), (name for name in weights if name not in names),
+            strict=False,
+        )
+    )  # fmt: skip
+    names = [renamed.get(name, name) for name in names]
     expected = {name: list(weight.shape) for name, weight in weights.items()}
-    received = {entry["name"]: entry["shape"] for entry in saved}
+    received = {name: entry["shape"] for name, entry in zip(names, saved, strict=True)}
     if expected != received:
-        names = sorted({*expected, *received})
-        name = next(name for name in names if expected.get(name) != received.get(name))
+        name = next(name for name in sorted({*expected, *received}) if expected.get(name) != received.get(name))
         raise ValueError(
             f"The weights of {path} are not those of the model it describes. Expected for {name!r}: "
             f"{expected.get(name, 'no such weight')}. Received: {received.get(name, 'no such weight')}. Export the "
             "model again."
         )
     reader = tf.train.load_checkpoint(os.path.join(path, "variables", "variables"))
-    for index, entry in enumerate(saved):
-        weights[entry["name"]].assign(reader.get_tensor(f"weights/{index}/.ATTRIBUTES/VARIABLE_VALUE"))
+    for index, name in enumerate(names):
+        weights[name].assign(reader.get_tensor(f"weights/{index}/.ATTRIBUTES/VARIABLE_VALUE"))

@@ -101,7 +101,7 @@ def CaptioningSeq2Seq(
             f"Received: backbone={backbone!r}, feature_shape={feature_shape!r}."
         )
     encoder: Encoder
-    if backbone is None:
+    if feature_shape is not None:
         encoder = FeatureEncoder(feature_shape)
     else:
         extractor = image_features(backbone, image_size, normalization)

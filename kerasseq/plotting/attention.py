@@ -181,9 +181,7 @@ def origins(generation: Any) -> np.ndarray:
 def check_generations(generations: Sequence[Any], heads: bool, copies: bool) -> None:
     """Raises a `ValueError` unless every generation has the requested weights, in the shape of its tokens."""
     if heads and copies:
-        raise ValueError(
-            "plot_attention shows either heads or copies. Received: heads=True, copies=True. Choose one."
-        )
+        raise ValueError("plot_attention shows either heads or copies. Received: heads=True, copies=True. Choose one.")
     if not generations:
         raise ValueError("plot_attention needs at least one Generation. Received: an empty list.")
     for index, generation in enumerate(generations):

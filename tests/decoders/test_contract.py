@@ -80,7 +80,7 @@ def parts(options, units=4):
 def build(case):
     """A model with random weights of order 1."""
     if isinstance(case, list):
-        encoders, decoders = zip(*(parts(options, 4 + index) for index, options in enumerate(case)), strict=True)
+        encoders, decoders = zip(*(parts(options, 4 + 2 * index) for index, options in enumerate(case)), strict=True)
         model = kerasseq.Seq2Seq(EnsembleEncoder(list(encoders)), EnsembleDecoder(list(decoders)))
     else:
         model = kerasseq.Seq2Seq(*parts(case))
