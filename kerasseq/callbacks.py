@@ -1,4 +1,4 @@
-"""Outputs and their scores while a model trains, beside the callbacks of Keras."""
+"""Callbacks that generate and score texts during training."""
 
 import importlib.util
 import io

@@ -7,7 +7,7 @@ from kerasseq.seq2seq import Seq2Seq
 
 
 def check_sampler(sampler: Sampler, model: Seq2Seq, preprocessor: Preprocessor) -> None:
-    """Raises a `ValueError` for a constraint or a scorer that the model or the preprocessor cannot serve."""
+    """Raises a `ValueError` for a constraint or a scorer that the model or the preprocessor does not support."""
     for constraint in sampler.constraints:
         # A preprocessor that is being loaded has no vocabularies yet.
         if constraint.joint_vocabulary and preprocessor.has_vocabularies and not preprocessor.joint:

@@ -37,9 +37,9 @@ class TextGenerator(keras.Model):
             split. Default: the preprocessor's `max_target_length`.
         long_sources: how to treat sources that are longer than the model reads. `"split"`: a preprocessor that can, as
             `TextPreprocessor`, splits them into sentences, and the outputs are joined by spaces; the score is the sum
-            of theirs. `"sentences"`: the same for all sources of several sentences, long or not, which suits a model
-            trained on single sentences. `"cut"`: tokens beyond the limit are ignored, which suits documents that begin
-            with the essence.
+            of the parts' scores. `"sentences"`: the same for all sources of several sentences, long or not, which suits
+            a model trained on single sentences. `"cut"`: tokens beyond the limit are ignored, which suits documents
+            whose beginning matters most.
         name: str.
 
     Raises:
@@ -325,7 +325,7 @@ class TextGenerator(keras.Model):
         return context, search.decode(self.model, context, sampler, request, num_hypotheses)
 
     def _texts(self, token_ids):
-        """Texts `(batch, hypotheses)` of ids `(batch, hypotheses, length)`, without bytes that form no character."""
+        """Texts `(batch, hypotheses)` of ids `(batch, hypotheses, length)`, with invalid UTF-8 removed."""
         shape = tf.shape(token_ids)
         texts = self.preprocessor.decode(tf.reshape(token_ids, [-1, shape[2]]))
         texts = tf.strings.regex_replace(texts, "\ufffd", "")

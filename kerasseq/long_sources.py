@@ -10,7 +10,7 @@ from kerasseq.search.request import IMPOSSIBLE
 from kerasseq.types import Tensor
 
 LONG_SOURCES = ("split", "cut", "sentences")
-# Rows that go through the model together, where long sources are split into more parts than there are sources.
+# Minimum number of parts decoded together.
 PARTS_AT_ONCE = 64
 
 

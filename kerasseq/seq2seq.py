@@ -4,7 +4,9 @@ import keras
 
 from kerasseq.decoders.base import Decoder
 from kerasseq.encoders.base import Encoder
+from kerasseq.layers.inner_layers import inner_layers
 from kerasseq.layers.losses import AuxiliaryLoss
+from kerasseq.precision import default_dtype_policy
 from kerasseq.types import Context, State, Tensor
 
 
@@ -70,7 +72,7 @@ class Seq2Seq(keras.Model):
     # === Step by step ===
 
     def encode(self, inputs: dict[str, Tensor], training: bool = False) -> Context:
-        """Encodes a source, once a sentence.
+        """Runs the encoder, once per source.
 
         Args:
             inputs: dict of the encoder's inputs; others are ignored.
@@ -127,7 +129,7 @@ class Seq2Seq(keras.Model):
             "decoder": serialized(self.decoder),
             "losses": [serialized(loss) for loss in self.auxiliary_losses],
             "frozen": [name for name, weight in weights_by_name(self).items() if not weight.trainable],
-            "trainable": self.trainable,
+            "dtype": self.dtype_policy.name,
             "name": self.name,
         }
 
@@ -137,17 +139,16 @@ class Seq2Seq(keras.Model):
             keras.saving.deserialize_keras_object(part, custom_objects)
             for part in (config["encoder"], config["decoder"], *config["losses"])
         )
-        model = cls(encoder, decoder, losses, name=config["name"])
-        for part in (encoder, decoder, *losses):
-            if not part.trainable:
-                # For the layers within. Keras ignores an assignment of the value that a flag already has.
-                part.trainable = True
-                part.trainable = False
-        model.trainable = config.get("trainable", True)
-        # Layers within a decoder do not serialize themselves, nor their flags; their weights have flags of their own.
-        frozen = set(config["frozen"])
+        # `compile` looks at the policy of the model: under mixed_float16 it scales the loss.
+        with default_dtype_policy(config.get("dtype")):
+            model = cls(encoder, decoder, losses, name=config["name"])
+        # Layers within a decoder do not serialize their flags. A layer without trainable weights was frozen.
+        frozen = set(config.get("frozen", ()))
         for name, weight in weights_by_name(model).items():
             weight.trainable = name not in frozen
+        for layer in inner_layers(model):
+            if layer.weights and not any(weight.trainable for weight in layer.weights):
+                layer.trainable = False
         return model
 
 

@@ -76,6 +76,8 @@ def served(request, preprocessor, joint_preprocessor, tmp_path_factory):
 
 def greedy_loop(model, encoder_token_ids):
     """Greedy ids, and their log-probability, of one source: the whole prefix through the model for every token."""
+    # Padded, because Keras warns of a softmax over the one position of an empty source.
+    encoder_token_ids = np.pad(encoder_token_ids, ((0, 0), (0, 1)))
     ids, score = [], 0.0
     while len(ids) < LENGTH and END not in ids:
         decoder_token_ids = np.array([[START, *ids]], "int32")
@@ -97,7 +99,6 @@ def test_generate_is_a_loop_over_the_model(generator):
         if not generator.model.decoder.copies:
             assert generation.generation_probability is None
             continue
-        # Padded, for Keras warns of a softmax over one position, which an empty source has.
         inputs = {
             "encoder_token_ids": np.pad(encoder_token_ids, ((0, 0), (0, 1))),
             "decoder_token_ids": np.array([[START, *ids[:-1]]], "int32"),
@@ -153,7 +154,9 @@ def test_the_search_has_no_loop_inside_its_loop(generator):
     }
     bodies = [node.attr["body"].func.name for nodes in loops.values() for node in nodes]
     assert len(bodies) >= 2  # The encoder's and the search's.
-    assert not any(loops[body] for body in bodies)
+    attention = getattr(generator.model.decoder, "attention", None)
+    if not isinstance(attention, kerasseq.layers.MonotonicAttention):  # It has a loop of its own.
+        assert not any(loops[body] for body in bodies)
 
 
 def test_half_precision(preprocessor):

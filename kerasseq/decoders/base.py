@@ -28,17 +28,20 @@ class Decoder(keras.layers.Layer):
     Returns:
         dict of `logits`, float32 `(batch, target, vocabulary)`, and with `has_attention` the attention weights
         `attention`, float32 `(batch, target, source)`; with several heads also `attention_heads`, float32 `(batch,
-        heads, target, source)`; with `copies` also `generation_probability`, float32 `(batch, target)`.
+        heads, target, source)`; with `has_generation_probability` also `generation_probability`, float32 `(batch,
+        target)`.
 
     Attributes:
         vocabulary_size: int, number of target token ids.
         has_attention: bool, whether there are attention weights.
         copies: bool, whether source tokens are copied, which needs one vocabulary for both sides.
+        has_generation_probability: bool, whether there are generation probabilities.
     """
 
     vocabulary_size: int
     has_attention = False
     copies = False
+    has_generation_probability = False
 
     def start(self, context: Context) -> tuple[State, State]:
         """The initial state and the constants of a batch.
@@ -49,7 +52,7 @@ class Decoder(keras.layers.Layer):
         Returns:
             the state before the first step, a nested dict of tensors, batch first: all that changes from step to step,
             of the same dtypes as the state that `step` returns; and the constants, a nested dict of tensors, batch
-            first, computed once a sentence.
+            first, computed once per source.
         """
         raise NotImplementedError
 
@@ -74,6 +77,6 @@ class Decoder(keras.layers.Layer):
         if self.has_attention:
             source = context["memory"].shape[1]
             outputs["attention"] = keras.KerasTensor((batch, target, source), dtype="float32")
-        if self.copies:
+        if self.has_generation_probability:
             outputs["generation_probability"] = keras.KerasTensor((batch, target), dtype="float32")
         return outputs

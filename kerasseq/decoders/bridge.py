@@ -1,9 +1,12 @@
 """Maps the final states of an encoder to the initial states of a decoder."""
 
+from collections.abc import Callable
+
 import keras
 from keras import layers, ops
 
 from kerasseq.layers.cells import get_cell
+from kerasseq.types import State
 
 BRIDGES = ("zero", "copy", "dense")
 
@@ -30,6 +33,14 @@ class Bridge(layers.Layer):
 
     Raises:
         ValueError: for an unknown bridge, or a copy of states that do not fit.
+
+    Example:
+
+    >>> import keras, kerasseq
+    >>> encoder_state = {"hidden": keras.ops.ones((2, 64)), "cell": keras.ops.ones((2, 64))}
+    >>> (initial_state,) = kerasseq.decoders.Bridge(32, cell="lstm")([encoder_state])
+    >>> sorted((name, keras.ops.shape(value)) for name, value in initial_state.items())
+    [('cell', (2, 32)), ('hidden', (2, 32))]
     """
 
     def __init__(self, units: int, cell: str, num_layers: int = 1, bridge: str | None = None, **kwargs):
@@ -45,42 +56,42 @@ class Bridge(layers.Layer):
         self.bridge = bridge
 
     def build(self, states_shape):
-        names = get_cell(self.cell).state_names
+        cell = get_cell(self.cell)
         self.dense: dict[str, layers.Layer] = {}  # by the state they compute, such as "hidden_0"
         if self.bridge == "zero":
             return
-        known = all(set(names) <= set(state) for state in states_shape)
-        same_layers = known and len(states_shape) == self.num_layers
         if self.bridge == "copy":
-            self.check_copy(states_shape, known, same_layers)
-        # An LSTM's cell state is unbounded, all other states are outputs of a tanh.
-        activations = {name: "linear" if name == "cell" else "tanh" for name in names}
-        for index in range(self.num_layers):
-            for name in names:
-                if not known:
-                    dim = sum(shape[-1] for state in states_shape for shape in state.values())
-                elif not same_layers:
-                    dim = sum(state[name][-1] for state in states_shape)
-                else:
-                    dim = states_shape[index][name][-1]
-                    if self.bridge != "dense" and dim == self.units:
-                        continue
-                key = f"{name}_{index}"
-                self.dense[key] = layers.Dense(
-                    self.units, activation=activations[name], dtype=self.dtype_policy, name=key
-                )
-                self.dense[key].build((None, dim))
-        self.known, self.same_layers = known, same_layers
+            self.check_copy(states_shape)
+        dims = [{name: shape[-1] for name, shape in state.items()} for state in states_shape]
+        sources = self.sources(dims, combine=sum)
+        for index, source in enumerate(sources):
+            for name in cell.state_names:
+                if sources is dims and self.bridge != "dense" and source[name] == self.units:
+                    continue  # copied
+                key, activation = f"{name}_{index}", cell.state_activations.get(name, "tanh")
+                self.dense[key] = layers.Dense(self.units, activation=activation, dtype=self.dtype_policy, name=key)
+                self.dense[key].build((None, source[name]))
 
-    def check_copy(self, states_shape, known, same_layers):
+    def sources(self, states: list[State], combine: Callable) -> list[State]:
+        """The source of each initial state, layer by layer: the encoder's state, or several of them combined."""
+        names = get_cell(self.cell).state_names
+        if not all(set(names) <= set(state) for state in states):
+            everything = combine([state[name] for state in states for name in sorted(state)])
+            return [dict.fromkeys(names, everything)] * self.num_layers
+        if len(states) != self.num_layers:
+            return [{name: combine([state[name] for state in states]) for name in names}] * self.num_layers
+        return states
+
+    def check_copy(self, states_shape: list[dict[str, tuple]]) -> None:
         """Raises a `ValueError` unless the states of the encoder can be copied."""
-        if not known:
+        names = get_cell(self.cell).state_names
+        if not all(set(names) <= set(state) for state in states_shape):
             raise ValueError(
                 "bridge='copy' needs an encoder with the states of the decoder's cell. Received: an encoder with the "
                 f"states {[sorted(state) for state in states_shape]} for cell={self.cell!r}. Choose bridge='dense' or "
                 "'zero'."
             )
-        if not same_layers:
+        if len(states_shape) != self.num_layers:
             raise ValueError(
                 f"bridge='copy' needs as many layers in the decoder as in the encoder. Received: {self.num_layers} "
                 f"decoder layers for {len(states_shape)} encoder layers. Choose bridge='dense' or 'zero'."
@@ -96,18 +107,11 @@ class Bridge(layers.Layer):
     def call(self, states):
         names = get_cell(self.cell).state_names
         if self.bridge == "zero":
-            batch_size = ops.shape(states[0]["hidden"])[0]
+            batch_size = ops.shape(next(iter(states[0].values())))[0]
             zeros = ops.zeros((batch_size, self.units), dtype=self.compute_dtype)
             return [dict.fromkeys(names, zeros) for _ in range(self.num_layers)]
-        if not self.known:
-            everything = concatenated([state[name] for state in states for name in sorted(state)])
-            sources = [dict.fromkeys(names, everything)] * self.num_layers
-        elif not self.same_layers:
-            sources = [{name: concatenated([state[name] for state in states]) for name in names}] * self.num_layers
-        else:
-            sources = states
         initial_states = []
-        for index, source in enumerate(sources):
+        for index, source in enumerate(self.sources(states, combine=concatenated)):
             dense = {name: self.dense.get(f"{name}_{index}") for name in names}
             initial_states.append({name: dense[name](source[name]) if dense[name] else source[name] for name in names})
         return initial_states

@@ -31,6 +31,7 @@ class EnsembleDecoder(Decoder):
         self.vocabulary_size = self.decoders[0].vocabulary_size
         self.has_attention = average_attention and all(decoder.has_attention for decoder in self.decoders)
         self.copies = any(decoder.copies for decoder in self.decoders)
+        self.has_generation_probability = all(decoder.has_generation_probability for decoder in self.decoders)
 
     def build(self, decoder_token_ids_shape, context_shape):
         for decoder, member in zip(self.decoders, member_contexts(context_shape), strict=True):
@@ -57,17 +58,11 @@ class EnsembleDecoder(Decoder):
         log_probabilities = ops.stack([ops.log_softmax(output["logits"], axis=-1) for output in outputs])
         mean = {"logits": ops.logsumexp(log_probabilities, axis=0) - ops.log(float(len(outputs)))}
         names = ["attention"] if self.has_attention else []
-        if all(decoder.copies for decoder in self.decoders):
+        if self.has_generation_probability:
             names.append("generation_probability")
         for name in names:
             mean[name] = ops.mean(ops.stack([output[name] for output in outputs]), axis=0)
         return mean
-
-    def compute_output_spec(self, decoder_token_ids, context, training=False):
-        outputs = super().compute_output_spec(decoder_token_ids, context)
-        if not all(decoder.copies for decoder in self.decoders):
-            outputs.pop("generation_probability", None)
-        return outputs
 
     def get_config(self):
         members = []
@@ -85,5 +80,6 @@ class EnsembleDecoder(Decoder):
 
 def member_contexts(context):
     """The context of each member: the inputs of the encoder, which all share, and the outputs of its own encoder."""
-    inputs = {name: value for name, value in context.items() if name.startswith("encoder_")}
+    outputs = {"members", *context["members"][0]}
+    inputs = {name: value for name, value in context.items() if name not in outputs}
     return [{**inputs, **member} for member in context["members"]]

@@ -32,7 +32,7 @@ class RecurrentDecoder(Decoder):
         vocabulary_size: int, number of target token ids.
         embedding_dim: int, size of the token embeddings.
         units: int, size of each state, of the keys and of the attentional hidden state.
-        cell: name of a cell: `"simple_rnn"`, `"lstm"` or `"gru"`.
+        cell: str, a name in `kerasseq.layers.cells.CELLS`: `"simple_rnn"`, `"lstm"` or `"gru"`.
         num_layers: int, number of stacked recurrent layers.
         attention: a name as in `kerasseq.models.AttentionSeq2Seq`. Default: no attention.
         placement: `"after"`, `"input_feeding"` or `"inside"`. Default: `"inside"` for `"bahdanau"`, `"location"` and
@@ -54,6 +54,18 @@ class RecurrentDecoder(Decoder):
     Raises:
         ValueError: for an unknown cell, attention, placement or bridge, heads that do not divide the units, `"dot"`
             with a memory of another size than the states, or copying without attention.
+
+    Example:
+
+    >>> import keras, kerasseq
+    >>> encoder = kerasseq.encoders.RecurrentEncoder(100, embedding_dim=16, units=32)
+    >>> decoder = kerasseq.decoders.RecurrentDecoder(120, embedding_dim=16, units=32, attention="luong")
+    >>> model = kerasseq.Seq2Seq(encoder, decoder)  # builds both
+    >>> context = model.encode({"encoder_token_ids": keras.ops.ones((2, 7), dtype="int32")})
+    >>> state, constants = decoder.start(context)
+    >>> outputs = decoder.step(keras.ops.array([2, 2]), state, constants)  # START
+    >>> keras.ops.shape(outputs["logits"]), keras.ops.shape(outputs["attention"])
+    ((2, 120), (2, 7))
     """
 
     def __init__(
@@ -90,15 +102,14 @@ class RecurrentDecoder(Decoder):
         }  # fmt: skip
         self.vocabulary_size = vocabulary_size
         self.has_attention = attention is not None
-        self.has_heads = attention == "multi_head"
-        self.copies = copy
+        self.copies = self.has_generation_probability = copy
 
         # === Layers ===
         with default_dtype_policy(self.dtype_policy):
             self.bridge = Bridge(units, cell, num_layers, bridge, name="bridge")
             self.embedding = token_embedding(vocabulary_size, embedding_dim, tie_embeddings)
             self.embedding_dropout = layers.Dropout(dropout, name="embedding_dropout")
-            self.attention = make_attention(attention, units, num_heads) if attention is not None else None
+            self.attention = make_attention(attention, units, num_heads=num_heads) if attention is not None else None
             options = Options(units, cell, num_layers, residual, dropout, embedding_dim if tie_embeddings else units)
             make_placement = get_placement(placement, attention)
             self.placement = make_placement(options, self.attention, "linear" if copy else "tanh", name="placement")
@@ -148,10 +159,10 @@ class RecurrentDecoder(Decoder):
         else:  # float32 under mixed precision too
             logits = ops.cast(self.embedding(features, reverse=True), "float32")
         outputs = {"logits": logits}
-        if self.has_heads:
-            outputs["attention_heads"] = weights
-        if self.has_attention:
-            outputs["attention"] = ops.mean(weights, axis=1) if self.has_heads else weights
+        if self.attention is not None and self.attention.num_heads:
+            outputs |= {"attention": ops.mean(weights, axis=1), "attention_heads": weights}
+        elif self.attention is not None:
+            outputs["attention"] = weights
         if self.copies:
             features = ops.concatenate([*readout, embedded], axis=-1)
             outputs["logits"], outputs["generation_probability"] = self.pointer_generator(
@@ -172,9 +183,9 @@ class RecurrentDecoder(Decoder):
 
     def compute_output_spec(self, decoder_token_ids, context, training=False):
         outputs = super().compute_output_spec(decoder_token_ids, context)
-        if self.has_heads:
+        if self.attention is not None and self.attention.num_heads:
             batch, target, source = outputs["attention"].shape
-            shape = (batch, self.options["num_heads"], target, source)
+            shape = (batch, self.attention.num_heads, target, source)
             outputs["attention_heads"] = keras.KerasTensor(shape, dtype="float32")
         return outputs
 

@@ -19,6 +19,9 @@ class Encoder(keras.Model):
         vocabulary_size: int, number of source token ids. `None` where sources are not tokens.
         name: str.
 
+    Raises:
+        ValueError: if `memory`, `memory_mask` or `states` is missing among the outputs.
+
     Example:
 
     >>> import keras, kerasseq
@@ -44,6 +47,10 @@ class Encoder(keras.Model):
         vocabulary_size: int | None = None,
         name: str = "encoder",
     ):
+        if not isinstance(inputs, dict) or not isinstance(outputs, dict):
+            raise ValueError(
+                f"An encoder has dicts of inputs and outputs by name. Received: inputs={inputs!r}, outputs={outputs!r}."
+            )
         missing = {"memory", "memory_mask", "states"} - set(outputs)
         if missing:
             raise ValueError(
@@ -60,8 +67,8 @@ class Encoder(keras.Model):
         return self.output["memory"].shape[-1]
 
     def get_arguments(self) -> dict:
-        """The arguments of the constructor, without the name: what a subclass is rebuilt from."""
-        # Without arguments to rebuild it from, the graph is all there is.
+        """Constructor arguments without `name`."""
+        # A plain Encoder has no arguments, so its graph is serialized.
         graph = keras.Model(self.input, self.output, name=self.name)
         return {"graph": graph, "stride": self.stride, "vocabulary_size": self.vocabulary_size}
 

@@ -14,7 +14,7 @@ class EnsembleEncoder(Encoder):
         name: str.
 
     A functional model from the inputs of its members to `members`, a list of their outputs; `memory`, `memory_mask` and
-    `states` are those of the first member. The stride is the smallest of theirs.
+    `states` are those of the first member, and so is the stride.
     """
 
     def __init__(self, encoders: list[Encoder], name: str = "encoder"):
@@ -22,7 +22,7 @@ class EnsembleEncoder(Encoder):
             key: keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=key)
             for key, tensor in encoders[0].input.items()
         }
-        # A functional model needs a name of its own for each of its parts.
+        # Layers of a functional model need unique names.
         members = [
             keras.Model(encoder.input, encoder.output, name=f"member_{index}")(inputs)
             for index, encoder in enumerate(encoders)
@@ -30,7 +30,7 @@ class EnsembleEncoder(Encoder):
         super().__init__(
             inputs=inputs,
             outputs={**members[0], "members": members},
-            stride=min(encoder.stride for encoder in encoders),
+            stride=encoders[0].stride,
             vocabulary_size=encoders[0].vocabulary_size,
             name=name,
         )

@@ -34,7 +34,8 @@ class FramesEncoder(Encoder):
     the first.
 
     Raises:
-        ValueError: for an unknown subsampling, or a pyramid with residual connections.
+        ValueError: for sizes that are not positive integers, a dropout outside [0, 1), an unknown cell or subsampling,
+            a `spec_augment` that is not a dict, or a pyramid with residual connections.
 
     Example:
 

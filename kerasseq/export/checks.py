@@ -43,6 +43,6 @@ def check_answers(functions: dict[str, Any], folder: str, preprocessor: Preproce
 
 
 def same(served: dict, expected: dict, decided: np.ndarray) -> bool:
-    """Whether the scores of two answers agree, and the best texts in the rows where it is decided."""
+    """Whether the scores of two answers agree, and the best texts in rows without near ties."""
     texts, others = (answer["text"].numpy().reshape(len(decided), -1)[decided, 0] for answer in (served, expected))
     return np.array_equal(texts, others) and np.allclose(served["score"], expected["score"], atol=TOLERANCE)

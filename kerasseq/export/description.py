@@ -96,9 +96,10 @@ def read_json(config_file: str) -> dict[str, Any]:
     try:
         with open(config_file, encoding="utf-8") as file:
             description = json.load(file)
-        description.items()
+        if not isinstance(description, dict):
+            raise ValueError("not an object")
         return description
-    except (ValueError, AttributeError) as error:
+    except ValueError as error:
         raise damaged(config_file, error) from error
 
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from kerasseq import search
 from kerasseq.export.exportable import Exportable
+from kerasseq.layers.inner_layers import inner_layers
 from kerasseq.types import Tensor
 
 
@@ -59,17 +60,3 @@ def without_cudnn(model: keras.Model) -> Iterator[None]:
     finally:
         for layer, use_cudnn in chosen.items():
             layer.use_cudnn = use_cudnn
-
-
-def inner_layers(layer: keras.layers.Layer) -> set[keras.layers.Layer]:
-    """A layer and all layers in it, at any depth."""
-    found: set[keras.layers.Layer] = set()
-    remaining = [layer]
-    while remaining:
-        layer = remaining.pop()
-        if layer not in found:
-            found.add(layer)
-            for value in vars(layer).values():
-                values = value if isinstance(value, (list, tuple)) else [value]
-                remaining += [inner for inner in values if isinstance(inner, keras.layers.Layer)]
-    return found

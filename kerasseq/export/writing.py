@@ -126,7 +126,7 @@ def write(generator: Exportable, folder: str, model_name: str, verify: bool) -> 
     write_description(folder, description)
     if verify:
         check_answers(module.functions, folder, generator.preprocessor)
-    for base, _, names in os.walk(folder):  # A power cut leaves no version with empty files.
+    for base, _, names in os.walk(folder):  # Flush, so a power failure leaves no empty files.
         for name in names:
             with open(os.path.join(base, name), "rb") as file:
                 os.fsync(file.fileno())

@@ -16,7 +16,7 @@ class Recurrent(keras.layers.Layer):
 
     Args:
         units: int, size of each state.
-        cell: name of a cell: `"simple_rnn"`, `"lstm"` or `"gru"`.
+        cell: str, a name in `kerasseq.layers.cells.CELLS`: `"simple_rnn"`, `"lstm"` or `"gru"`.
         reverse: bool, whether to run from the last step to the first. Outputs keep the order of the inputs.
 
     Call arguments:
@@ -24,13 +24,17 @@ class Recurrent(keras.layers.Layer):
         initial_state: dict of float `(batch, units)` with the cell's `state_names`: `hidden`, and for an LSTM `cell`.
             Default: zeros.
         sequence_mask: bool `(batch, time)`, true for real steps. Default: all are real.
-        training: bool. With `False` the loop has no gradient of its own, and the framework derives one.
+        training: bool. With `False` the hand-written gradient is skipped; the framework's is used.
 
     Returns:
         outputs `(batch, time, units)`, and the final state, a dict like `initial_state`.
 
     Attributes:
         cell: the `kerasseq.layers.cells.Cell`, which owns the weights.
+
+    Raises:
+        ValueError: if `units` is not a positive integer, the cell is unknown, or `initial_state` is not a dict with
+            exactly the states of the cell.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""A recurrence with attention inside: each step attends before the cell moves on."""
+"""A recurrence that attends before each cell update."""
 
 import keras
 from keras import ops

@@ -2,6 +2,7 @@
 
 from kerasseq.decoders import RecurrentDecoder
 from kerasseq.encoders import RecurrentEncoder
+from kerasseq.layers.attention import get_score
 from kerasseq.models.arguments import check_arguments
 from kerasseq.seq2seq import Seq2Seq
 
@@ -28,7 +29,7 @@ def AttentionSeq2Seq(
     Args:
         source_vocabulary_size: int, number of source token ids.
         target_vocabulary_size: int, number of target token ids.
-        cell: `"simple_rnn"`, `"lstm"` or `"gru"`, in encoder and decoder.
+        cell: str, of encoder and decoder: a name in `kerasseq.layers.cells.CELLS`, `"simple_rnn"`, `"lstm"` or `"gru"`.
         embedding_dim: int, size of the token embeddings on both sides.
         units: int, size of each state, in the encoder for each direction.
         num_layers: int, number of recurrent layers in encoder and decoder.
@@ -79,6 +80,7 @@ def AttentionSeq2Seq(
         num_layers=num_layers,
         num_heads=num_heads,
     )
+    get_score(attention)  # Without attention there are the other builders.
     encoder = RecurrentEncoder(
         source_vocabulary_size,
         embedding_dim,

@@ -61,7 +61,7 @@ def CaptioningSeq2Seq(
         bridge: initial states of the decoder: a `"dense"` layer over the mean of all regions, or `"zero"`.
         doubly_stochastic_loss: float of at least 0, the weight of the loss that spreads the attention over all regions
             in the course of a caption, see `kerasseq.layers.DoublyStochasticLoss`; the paper has 1. It is part of the
-            loss that `fit` minimises and `evaluate` reports.
+            loss that `fit` minimizes and `evaluate` reports.
         name: str.
 
     Returns:

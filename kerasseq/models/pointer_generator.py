@@ -40,7 +40,7 @@ def PointerGeneratorSeq2Seq(
             tie_embeddings: as in `AttentionSeq2Seq`.
         attention: a name as in `AttentionSeq2Seq`. The default, `"coverage"`, is the paper's.
         coverage_loss: float of at least 0, the weight of the loss against attending to the same position twice, see
-            `kerasseq.layers.CoverageLoss`. It is part of the loss that `fit` minimises and `evaluate` reports.
+            `kerasseq.layers.CoverageLoss`. It is part of the loss that `fit` minimizes and `evaluate` reports.
         content_selection_loss: float of at least 0, the weight of the loss of a content selector, which trains the
             encoder to tell which positions are copied, see `kerasseq.layers.ContentSelectionLoss`. With 0 there is no
             selector.

@@ -1,4 +1,7 @@
-"""Finds where words and numbers begin and end in the subwords of a vocabulary."""
+"""Finds where words and numbers begin and end in the subwords of a vocabulary.
+
+The constraint in `kerasseq/search/source_words.py` reads it, and keeps words and numbers whole.
+"""
 
 import re
 import unicodedata

@@ -40,7 +40,7 @@ class Sampler:
         sequence's probability.
 
     Attributes:
-        rows_per_sequence: int, hypotheses that go through the model at a time for each sequence.
+        rows_per_sequence: int, number of hypotheses per sequence in each decoder step.
         scorers: tuple of `kerasseq.search.Scorer`.
         random_state: the object that holds the state of the random numbers; `None` for a deterministic search.
     """
@@ -87,7 +87,7 @@ class Constrained(typing.NamedTuple):
     """The constraints of one search, with their limits and what they compute once.
 
     Attributes:
-        constraints: by priority.
+        constraints: lower priority first.
         constants: of each constraint.
         longest: int32 `(rows, 1)`, the most tokens of a hypothesis, END included.
         end_id: int.

@@ -30,7 +30,7 @@ NORMALIZATIONS = {"gnmt": gnmt_penalty, "length": plain_length}
 
 @keras.saving.register_keras_serializable(package="kerasseq")
 class BeamSampler(Sampler):
-    """Keeps the best partial hypotheses of each sequence, and apart from them the best finished ones.
+    """Keeps the best partial and, separately, the best finished hypotheses of each sequence.
 
     A hypothesis that has ended is frozen: its score no longer changes. It counts if it was among the `beam_width` best
     when it ended, so a beam of 1 is greedy search. The score of a finished hypothesis y is
@@ -108,13 +108,13 @@ class BeamSampler(Sampler):
 
         def body(beam):
             index = beam["index"]
-            active = index < longest  # (batch, 1); beyond its limit a sequence stands still.
+            active = index < longest  # (batch, 1); a sequence at its length limit is frozen.
             outputs = step(beam["tokens"], beam["state"])
             logits = ops.cast(outputs["logits"], "float32")
             row_ids = ops.reshape(beam["alive_ids"], (-1, request.max_length))
             masked = constrained.mask(logits, row_ids, index, beam["constraints"])
 
-            # === Twice as many candidates as beams: at most one a beam ends, so enough go on ===
+            # === Candidates: at most one per beam is END, so `beams` remain ===
             width = min(2 * beams, logits.shape[-1])
             log_probabilities, token_ids = best_tokens(logits, width, masked)  # (batch * beams, width)
             log_probabilities = ops.reshape(log_probabilities, (-1, beams, width))
@@ -126,7 +126,7 @@ class BeamSampler(Sampler):
             candidate_ids = ops.where(positions == index, token_ids[:, :, None], candidate_ids)
             ended = token_ids == request.end_id
 
-            # === Finished: the old ones and those that end now ===
+            # === Finished: merged with those ending now ===
             # Only hypotheses within the beam finish: a beam of 1 is greedy. No score lifts what is impossible.
             finishes = active & ended & (ops.arange(2 * beams) < beams) & (log_probabilities > IMPOSSIBLE / 2)
             scores = log_probabilities / self.penalty(index + 1)
@@ -138,7 +138,7 @@ class BeamSampler(Sampler):
             finished_scores, best = ops.top_k(ops.concatenate([beam["finished_scores"], scores], axis=1), beams)
             finished_ids = ops.concatenate([beam["finished_ids"], candidate_ids], axis=1)
 
-            # === Alive: the best that go on ===
+            # === Alive: the best unfinished candidates ===
             after = {
                 "index": index + 1,
                 "finished_ids": take_rows(finished_ids, ops.cast(best, "int32")),

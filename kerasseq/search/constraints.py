@@ -14,13 +14,25 @@ from kerasseq.types import State, Tensor
 class Constraint:
     """Masks tokens in a search. Subclasses define `mask`, and what else they need.
 
-    The masks of all constraints are combined by `narrow`, in the order of `priority`; then each constraint may
-    `override` the result.
+    The masks of all constraints are combined by `narrow`, lower priority first; then each constraint, in the
+    same order, may `override` the result.
 
     Attributes:
-        priority: int, constraints of lower priority are applied first.
+        priority: int, the place in the order in which constraints are applied, lower priority first.
         suppressed_ids: tuple of int, tokens that the constraint never allows.
         joint_vocabulary: bool, whether it compares token ids of source and target.
+
+    Example:
+
+    >>> import keras, kerasseq
+    >>> class OnlySmallIds(kerasseq.search.Constraint):
+    ...     def mask(self, hypotheses, state, constants):
+    ...         return keras.ops.arange(hypotheses.vocabulary_size)[None] < 6
+    >>> sampler = kerasseq.search.GreedySampler(constraints=[OnlySmallIds()])
+    >>> request = kerasseq.search.Request(batch_size=1, max_length=4)
+    >>> step = lambda token_ids, state: {"logits": keras.ops.array([[0.0, 1, 2, 3, 4, 5, 6, 7]]), "state": state}
+    >>> keras.ops.convert_to_numpy(sampler(step, {}, request)["token_ids"]).tolist()  # without it, four times 7
+    [[[5, 5, 5, 5]]]
     """
 
     priority = 2
@@ -32,7 +44,7 @@ class Constraint:
         return None
 
     def room(self, request: Request) -> Tensor | None:
-        """The tokens that the limits of other constraints must leave room for, int32 `(rows, 1)`; `None` for none."""
+        """Lower bound on all length limits, int32 `(rows, 1)`; `None` for none."""
         return None
 
     def start(self, request: Request) -> tuple[State, State]:
@@ -48,16 +60,21 @@ class Constraint:
         return state
 
     def narrow(self, allowed: Tensor, mask: Tensor) -> Tensor:
-        """Combines the mask with that of the constraints before it."""
+        """Combines the mask with that of earlier constraints, those of lower priority."""
         return allowed & mask
 
     def override(
         self, allowed: Tensor | None, mask: Tensor | None, hypotheses: Hypotheses, constants: State
     ) -> Tensor | None:
-        """The last word on the combined mask, for constraints that allow a token whatever the others say."""
+        """Final edit of the combined mask, to force tokens or to allow them again."""
         return allowed
 
     def get_config(self) -> dict:
+        """The arguments of the constructor. A compiled graph is reused for an equal configuration."""
+        if type(self).__init__ is not object.__init__:
+            raise NotImplementedError(
+                f"{type(self).__name__} takes arguments, so it must define get_config, which returns them."
+            )
         return {}
 
     @classmethod
@@ -134,8 +151,7 @@ class LengthLimits(Constraint):
 class NoRepeatNGram(Constraint):
     """Blocks repeated n-grams: a sequence of `size` tokens appears only once in an output (Paulus et al. 2018).
 
-    It yields where constraints of higher precedence leave nothing but repetitions: under `SourceWords`, a word that has
-    begun is completed.
+    Ignored where earlier constraints allow only repetitions: under `SourceWords`, a word that has begun is completed.
 
     Args:
         size: int, the n of the n-grams.
@@ -260,9 +276,10 @@ def check_constraints(constraints: Sequence[Constraint]) -> tuple[Constraint, ..
             "constraints must be a list of constraints of kerasseq.search, such as [NoRepeatNGram(3)]. Received: "
             f"constraints={constraints!r}."
         )
-    kinds = [type(constraint).__name__ for constraint in constraints]
+    kinds = [type(constraint) for constraint in constraints]
     if len(set(kinds)) < len(kinds):
-        raise ValueError(f"constraints must hold at most one of each kind. Received: {', '.join(kinds)}.")
+        names = ", ".join(kind.__name__ for kind in kinds)
+        raise ValueError(f"constraints must hold at most one of each kind. Received: {names}.")
     return tuple(constraints)
 
 

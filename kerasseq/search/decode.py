@@ -1,4 +1,4 @@
-"""The one loop of the library: encode, start, step."""
+"""Runs a sampler over a model: start, then step. The loops are in `greedy.py` and `beam.py`."""
 
 from kerasseq.search.base import Sampler
 from kerasseq.search.request import Request, repeat_rows
@@ -13,7 +13,7 @@ def decode(
     request: Request,
     num_hypotheses: int | None = None,
 ) -> dict[str, Tensor]:
-    """Searches for the best outputs of a model.
+    """Searches for the best outputs of a model, from a context that is already encoded.
 
     Args:
         model: a `kerasseq.Seq2Seq`.
@@ -25,9 +25,19 @@ def decode(
     Returns:
         dict of `token_ids`, int32 `(batch, num_hypotheses, max_length)`, and `scores`, float32 `(batch,
         num_hypotheses)`, best hypothesis first; see `Sampler`.
+
+    Example:
+
+    >>> import keras, kerasseq
+    >>> model = kerasseq.models.AttentionSeq2Seq(100, 120, embedding_dim=16, units=32)
+    >>> context = model.encode({"encoder_token_ids": keras.ops.ones((2, 7), dtype="int32")})
+    >>> request = kerasseq.search.Request(batch_size=2, max_length=10)
+    >>> outputs = kerasseq.search.decode(model, context, kerasseq.search.BeamSampler(beam_width=3), request)
+    >>> keras.ops.shape(outputs["token_ids"])
+    (2, 3, 10)
     """
     rows = sampler.rows_per_sequence
-    # The encoder and the projections of its memory run once a sentence, the steps once for each hypothesis.
+    # The memory is projected once per source, as it was encoded; steps run once per hypothesis.
     state, constants = model.start(context)
     state, constants = repeat_rows(state, rows), repeat_rows(constants, rows)
     request = request._replace(

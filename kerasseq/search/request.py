@@ -1,4 +1,4 @@
-"""What a search is asked for, and how far it is."""
+"""Inputs and progress of a search."""
 
 import typing
 from typing import Any
@@ -23,7 +23,8 @@ class Request(typing.NamedTuple):
         source_mask: bool `(batch, source)`, true for real positions of the memory. Required by lengths relative to the
             source and by scorers of attention.
         source_token_ids: int32 `(batch, source)`, for sources of tokens.
-        max_source_length: int, the length to which longer sources were truncated; `None` where they are not.
+        max_source_length: int, the length to which longer sources were truncated; `None` if sources are not
+            truncated.
         word_pieces: dict of arrays that describes the vocabulary, see
             `kerasseq.preprocessing.Preprocessor.word_pieces`, for `SourceWords`.
         constraints: tuple of constraints of this request, beside those of the sampler.

@@ -37,6 +37,11 @@ class Scorer:
         raise NotImplementedError
 
     def get_config(self) -> dict:
+        """The arguments of the constructor. A compiled graph is reused for an equal configuration."""
+        if type(self).__init__ is not object.__init__:
+            raise NotImplementedError(
+                f"{type(self).__name__} takes arguments, so it must define get_config, which returns them."
+            )
         return {}
 
     @classmethod
@@ -52,6 +57,10 @@ class Coverage(Scorer):
 
     Args:
         weight: float of at least 0.
+
+    Raises:
+        ValueError: if `weight` is not a finite number of at least 0; in a search, for a request without `source_mask`,
+            or a model without attention.
     """
 
     needs_attention = True

@@ -1,4 +1,8 @@
-"""Outputs made of whole words of the source, for summaries that must not invent names or numbers."""
+"""Outputs made of whole words of the source, for summaries that must not invent names or numbers.
+
+`kerasseq/preprocessing/word_pieces.py` tells where words and numbers begin and end in a vocabulary; both files keep
+numbers whole.
+"""
 
 from keras import ops
 
@@ -11,9 +15,9 @@ NUMBERS = ("starts_digit", "point", "starts_point", "ends_point")
 
 @register
 class SourceWords(Constraint):
-    """Outputs are made of whole words of the source and its punctuation marks, in any order, whatever the letter case.
+    """Restricts outputs to whole words and punctuation of the source, ignoring case.
 
-    A hypothesis is a sequence of words of the source: a word continues as it does in the source, and where it ends
+    A hypothesis is a sequence of such words in any order: a word continues as it does in the source, and where it ends
     there, any other word, a punctuation mark or END may follow. Numbers with points, commas, colons, slashes or dashes,
     such as 2.7, 32,000, 7:30 and 14-6, stay whole as well. An output ends with END within its limit, before the fewest
     tokens where no word fits any more. Words with tokens that other constraints suppress are not used; where the source
@@ -88,7 +92,7 @@ class SourceWords(Constraint):
         return ops.take(counts, constants["folded"], axis=1) > 0
 
     def override(self, allowed, mask, hypotheses, constants):
-        # END, however early, where no token may follow, or where a prefix leaves no room for its word.
+        # Allows END early if nothing else is allowed, or if a prefix's word cannot be completed.
         if not constants["may_end"]:
             return allowed
         stuck = ~ops.any(allowed, axis=-1, keepdims=True)

@@ -29,10 +29,16 @@ def built(bridge, states, randomized):
 
 
 def dense(bridge, key, state):
-    """The dense layer of a state, with its activation: a cell state is unbounded."""
+    """The dense layer of a state, with its activation."""
     kernel, bias = bridge.dense[key].get_weights()
     outputs = state @ kernel + bias
-    return outputs if key.startswith("cell") else np.tanh(outputs)
+    linear = CELLS[bridge.cell].state_activations.get(key.rpartition("_")[0]) == "linear"
+    return outputs if linear else np.tanh(outputs)
+
+
+def test_only_the_cell_state_of_an_lstm_is_unbounded():
+    activations = {name: CELLS[name].state_activations for name in ("simple_rnn", "lstm", "gru")}
+    assert activations == {"simple_rnn": {}, "lstm": {"cell": "linear"}, "gru": {}}
 
 
 @pytest.mark.parametrize("cell", CELLS)

@@ -29,12 +29,12 @@ TIME = {"logits": 1, "attention": 1, "generation_probability": 1, "attention_hea
 # === Cases: each score in each placement, and the other options so that all pairs of them meet ===
 
 
-def options_of(variant, attention, placement):
+def options_of(variant, attention, placement, cell):
     bits = [int(bit) for bit in f"{variant // 2 * 7 % 16:04b}"]
     return {
         "attention": attention,
         "placement": placement,
-        "cell": list(CELLS)[(variant // 2 + variant // 6) % 3],
+        "cell": cell,
         "num_layers": 1 + bits[3],
         "tie_embeddings": bool(bits[2]),
         "copy": bool(bits[1]),
@@ -45,7 +45,16 @@ def options_of(variant, attention, placement):
 
 
 PLAIN = {"attention": None, "placement": None, "copy": False}
-CASES = [options_of(variant, *pair) for variant, pair in enumerate(itertools.product(SCORES, PLACEMENTS))]
+CASES = [
+    options_of(variant, *pair, list(CELLS)[(variant // 2 + variant // 6) % 3])
+    for variant, pair in enumerate(itertools.product(SCORES, PLACEMENTS))
+]
+# A case in each placement for each further cell. Even variants differ in every option.
+FURTHER = [
+    options_of(2 * index, "luong", placement, cell)
+    for cell in list(CELLS)[3:]
+    for index, placement in enumerate(PLACEMENTS)
+]
 CASES += [
     {**PLAIN, "cell": "gru", "num_layers": 2, "tie_embeddings": True, "residual": True, "bridge": "copy"},
     {**PLAIN, "cell": "lstm", "num_layers": 1, "tie_embeddings": False, "residual": False, "bridge": "dense"},
@@ -91,6 +100,7 @@ def build(case):
 
 # Half of the cases, in which all pairs of options meet, are fast tests.
 FAST = [options for index, options in enumerate(CASES) if index % 2 == 0 or options["attention"] is None]
+FAST, CASES = FAST + FURTHER, CASES + FURTHER
 PARAMETERS = [
     *(pytest.param(options, id=label(options), marks=() if options in FAST else pytest.mark.slow) for options in CASES),
     *(pytest.param(members, id=name) for name, members in ENSEMBLES.items()),

@@ -30,15 +30,15 @@ def randomize(random):
 
 
 @pytest.fixture(scope="module")
-def decaying_average():
+def plain_test_cell():
     """Adds to the table of cells one that defines nothing but `step`: `h_t = (h_{t-1} + W x_t + b) / 2`."""
 
-    class DecayingAverage(Cell):
+    class PlainTestCell(Cell):
         def step(self, projected, state):
             return {"hidden": 0.5 * (state["hidden"] + projected)}
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(CELLS, "decaying_average", DecayingAverage)
+        patch.setitem(CELLS, "plain_test_cell", PlainTestCell)
         yield
 
 

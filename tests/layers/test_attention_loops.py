@@ -18,11 +18,11 @@ MASK = np.array([[1, 1, 1, 1, 1], [0, 1, 1, 0, 0]], dtype=bool)
 # Each attention and each cell in both loops: attention, cell; number of layers and residual connections of the stack.
 CASES = {
     "inside": [
-        ("luong", "simple_rnn"), ("dot", "lstm"), ("bahdanau", "gru"), ("multi_head", "decaying_average"),
+        ("luong", "simple_rnn"), ("dot", "lstm"), ("bahdanau", "gru"), ("multi_head", "plain_test_cell"),
         ("location", "lstm"), ("coverage", "simple_rnn"), ("monotonic", "gru"),
     ],
     "feeding": [
-        ("luong", "lstm", 3, True), ("dot", "decaying_average", 2, False), ("bahdanau", "simple_rnn", 1, False),
+        ("luong", "lstm", 3, True), ("dot", "plain_test_cell", 2, False), ("bahdanau", "simple_rnn", 1, False),
         ("multi_head", "gru", 1, False), ("location", "gru", 2, True), ("coverage", "lstm", 1, False),
         ("monotonic", "simple_rnn", 2, False),
     ],
@@ -30,7 +30,7 @@ CASES = {
 # One of each loop with and without a state of the attention.
 SOME = [(loop, *CASES[loop][index]) for loop in CASES for index in (3, 6)]
 
-pytestmark = pytest.mark.usefixtures("decaying_average")
+pytestmark = pytest.mark.usefixtures("plain_test_cell")
 
 
 class Case:
@@ -64,7 +64,7 @@ class Case:
             self.state["cell"] = states[0]
         self.inputs = [random(BATCH, TARGET, FEATURES), self.state, self.constants]
         shapes = {name: value.shape for name, value in self.constants.items()}
-        self.layer.build((BATCH, None, FEATURES), None, shapes)
+        self.layer.build((BATCH, None, FEATURES), shapes)
         randomize(self.layer, 0.5)
 
     def __call__(self, sequences, state, constants, mask=MASK, **options):
@@ -113,7 +113,7 @@ def tensor(array):
 
 
 @pytest.fixture(scope="module")
-def make_case(decaying_average, random, randomize):
+def make_case(plain_test_cell, random, randomize):
     return functools.partial(Case, random, randomize)
 
 

@@ -12,7 +12,7 @@ from kerasseq.layers.cells import CELLS
 
 BATCH, TIME, FEATURES, UNITS = 4, 5, 3, 2
 
-NAMES = [*CELLS, "decaying_average"]
+NAMES = [*CELLS, "plain_test_cell"]
 
 KERAS_LAYERS = {
     "simple_rnn": keras.layers.SimpleRNN,
@@ -23,11 +23,11 @@ KERAS_LAYERS = {
 # A row without padding, one padded on the right, one on the left, and one with a gap.
 MASK = np.array([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [0, 0, 1, 1, 1], [1, 0, 1, 1, 0]], dtype=bool)
 
-pytestmark = pytest.mark.usefixtures("decaying_average")
+pytestmark = pytest.mark.usefixtures("plain_test_cell")
 
 
 @pytest.fixture(scope="module")
-def recurrent(decaying_average, randomize):
+def recurrent(plain_test_cell, randomize):
     """A layer whose weights, biases included, are all random."""
 
     def recurrent(cell, reverse=False, dtype="float64"):
@@ -63,7 +63,7 @@ def steps_of(layer, time=TIME):
 
 def by_equations(layer, numpy_cell, mask, inputs, state, *weights):
     """The equations of the cell, one step after the other; masked steps carry the state."""
-    if layer.cell_name == "decaying_average":
+    if layer.cell_name == "plain_test_cell":
         kernel, bias = weights
         step = lambda x, states: [(states[0] + x @ kernel + bias) / 2]  # noqa: E731
     else:

@@ -7,13 +7,14 @@ import pkgutil
 import pytest
 
 import kerasseq.layers
+from kerasseq.layers.cells import CELLS
 
 MODULES = [module.name for module in pkgutil.walk_packages(kerasseq.layers.__path__, "kerasseq.layers.")]
 
 # Functions, base classes and tables.
 WITHOUT_EXAMPLES = {
-    "attention", "attention.alignment", "attention.base", "attention_loop", "cells", "cells.base", "cells.gated",
-    "cells.gru", "cells.lstm", "cells.simple_rnn", "linear_recurrence", "losses", "losses.base",
+    "attention", "attention.alignment", "attention.base", "attention_loop", "cells", "cells.gated",
+    "inner_layers", "linear_recurrence", "losses", "losses.base", *(f"cells.{cell}" for cell in CELLS),
 }  # fmt: skip
 
 

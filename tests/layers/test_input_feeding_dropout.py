@@ -25,7 +25,7 @@ def feeding():
         keras.utils.set_random_seed(3)
         options = {"cell": "gru", "num_layers": num_layers, "dropout": dropout, **options}
         layer = InputFeeding(UNITS, LuongAttention(UNITS, dtype=options.get("dtype")), ATTENTIONAL, **options)
-        layer.build((BATCH, None, FEATURES), None, {"keys": (BATCH, SOURCE, UNITS), "values": (BATCH, SOURCE, DIM)})
+        layer.build((BATCH, None, FEATURES), {"keys": (BATCH, SOURCE, UNITS), "values": (BATCH, SOURCE, DIM)})
         return layer
 
     return feeding

@@ -66,7 +66,8 @@ def by_the_paper(model, cell, numpy_cell, source, target):
     for name, *both in zip(CELLS[cell].state_names, forward_states, backward_states, strict=True):
         kernel, bias = weights(decoder.bridge.dense[f"{name}_0"])
         start = np.concatenate(both) @ kernel + bias
-        states.append(start if name == "cell" else np.tanh(start))
+        linear = CELLS[cell].state_activations.get(name) == "linear"  # as the cell state of an LSTM
+        states.append(start if linear else np.tanh(start))
 
     (W_h,) = weights(decoder.attention.keys)
     attention = decoder.attention

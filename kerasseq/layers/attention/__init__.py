@@ -1,6 +1,5 @@
 """Attention scores, one file a score, by name."""
 
-import functools
 import typing
 
 from kerasseq.layers.attention.bahdanau import BahdanauAttention
@@ -13,10 +12,11 @@ from kerasseq.layers.attention.multi_head import MultiHeadAttention
 
 
 class Score(typing.NamedTuple):
-    """A name in the table: the class of the layer, and the default placement."""
+    """A name in the table: the class of the layer, the default placement, and the options that the layer takes."""
 
-    layer: type[Attention]
+    layer: typing.Callable[..., Attention]
     placement: str
+    options: tuple[str, ...] = ()
 
 
 SCORES = {
@@ -24,7 +24,7 @@ SCORES = {
     "dot": Score(DotAttention, "after"),
     "concat": Score(BahdanauAttention, "after"),
     "bahdanau": Score(BahdanauAttention, "inside"),
-    "multi_head": Score(MultiHeadAttention, "after"),
+    "multi_head": Score(MultiHeadAttention, "after", ("num_heads",)),
     "location": Score(LocationAttention, "inside"),
     "monotonic": Score(MonotonicAttention, "inside"),
     "coverage": Score(CoverageAttention, "after"),
@@ -38,9 +38,7 @@ def get_score(name: str) -> Score:
     return SCORES[name]
 
 
-def make_attention(name: str, units: int, num_heads: int) -> Attention:
-    """The attention layer of a name; `num_heads` is for `"multi_head"`."""
-    make: typing.Callable = get_score(name).layer
-    if make is MultiHeadAttention:
-        make = functools.partial(make, num_heads=num_heads)
-    return make(units, name="attention")
+def make_attention(name: str, units: int, **options: typing.Any) -> Attention:
+    """The attention layer of a name; of the options, such as `num_heads`, it gets those it takes."""
+    score = get_score(name)
+    return score.layer(units, **{option: options[option] for option in score.options}, name="attention")

@@ -1,4 +1,4 @@
-"""What scores that depend on earlier attention weights share."""
+"""Base class of scores that depend on earlier attention weights."""
 
 import keras
 from keras import ops
@@ -9,8 +9,7 @@ from kerasseq.layers.attention.base import Attention
 def single_precision(options: dict) -> dict:
     """The options of a layer, with float32 in the place of a policy that computes in 16 bits.
 
-    Keras casts the arguments of a call, states included, and sums over the steps of a search would be rounded in every
-    step.
+    Keras casts call arguments to the compute dtype, which would round accumulated alignments at every step.
     """
     policy = keras.dtype_policies.get(options.get("dtype") or keras.config.dtype_policy())
     return {**options, "dtype": "float32"} if policy.compute_dtype in ("float16", "bfloat16") else options

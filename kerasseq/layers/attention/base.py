@@ -22,7 +22,7 @@ def masked_softmax(scores: Tensor, mask: Tensor | None) -> Tensor:
 class Attention(keras.layers.Layer):
     """Attention of a decoder over the memory: its projections, its state and its step.
 
-    `prepare` projects the memory once a sentence; a call then attends for the steps of a whole target, and `step` for
+    `prepare` projects the memory once per source; a call then attends for the steps of a whole target, and `step` for
     one. A subclass defines `score`, or `call` where there is more to it.
 
     Args:
@@ -43,10 +43,12 @@ class Attention(keras.layers.Layer):
     Attributes:
         has_state: bool, whether there is a state that depends on earlier attention weights.
         projects_keys: bool, whether the keys are a projection of the memory.
+        num_heads: int, number of heads; `None` where the weights have no axis of heads.
     """
 
     has_state = False
     projects_keys = True
+    num_heads: int | None = None
 
     def __init__(self, units: int, **kwargs):
         super().__init__(**kwargs)
@@ -61,7 +63,7 @@ class Attention(keras.layers.Layer):
         return {"keys": (*memory_shape[:-1], self.units), "values": memory_shape}
 
     def prepare(self, memory: Tensor) -> State:
-        """Projects the memory, once a sentence: `(batch, source, dim)` -> `keys` and `values`."""
+        """Projects the memory, once per source: `(batch, source, dim)` -> `keys` and `values`."""
         return {"keys": self.keys(memory), "values": memory}
 
     def initial_state(self, memory_mask: Tensor) -> State:

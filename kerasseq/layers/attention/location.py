@@ -22,6 +22,9 @@ class LocationAttention(AlignmentAttention):
         filters: int, number k of convolution filters.
         kernel_size: int, their width r in source positions; the paper has 201 for frames of 10 ms.
 
+    Raises:
+        ValueError: if one of them is not a positive integer.
+
     Example:
 
     >>> import keras, kerasseq

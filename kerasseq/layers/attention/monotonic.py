@@ -28,6 +28,9 @@ class MonotonicAttention(AlignmentAttention):
             makes the layer learn scores far from 0, instead of blending neighbours.
         seed: int, of the noise.
 
+    Raises:
+        ValueError: if `units` is not a positive integer, or `noise` is not a finite number of at least 0.
+
     Example:
 
     >>> import keras, kerasseq

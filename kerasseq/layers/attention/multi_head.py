@@ -13,12 +13,15 @@ class MultiHeadAttention(Attention):
 
     `MultiHead(Q, K, V) = Concat(head_1, ..., head_h) W^O` with `head_i = softmax(Q W_i^Q (K W_i^K)^T / sqrt(d_k)) V
     W_i^V` and `d_k = units / num_heads`. `prepare` computes the projections of all heads side by side, `K W^K` and
-    `V W^V`, once a sentence, which `keras.layers.MultiHeadAttention` does in every call. Call arguments and results are
+    `V W^V`, once per source, which `keras.layers.MultiHeadAttention` does in every call. Call arguments and results are
     those of `kerasseq.layers.Attention`; the context has the size `units`.
 
     Args:
         units: int, size of keys, values and context; a multiple of `num_heads`.
         num_heads: int.
+
+    Raises:
+        ValueError: if `units` or `num_heads` is not a positive integer, or `units` is not a multiple of `num_heads`.
 
     Example:
 

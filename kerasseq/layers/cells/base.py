@@ -14,8 +14,8 @@ class Cell(keras.layers.Layer):
 
     A cell reads its inputs through one matrix product, `inputs @ kernel + bias`, which `kerasseq.layers.Recurrent`
     computes for all steps at once. A subclass defines `step`, sets `num_gates` and `state_names` where they differ, and
-    adds the weights of its recurrence in `build`. It may replace `scan` if there is a faster way through a sequence
-    than a loop over `step`.
+    adds the weights of its recurrence in `build`. It may replace `scan`, for a faster implementation than a loop
+    over `step`.
 
     Args:
         units: int, size of each state.
@@ -23,10 +23,24 @@ class Cell(keras.layers.Layer):
     Attributes:
         num_gates: int, number of blocks of `units` columns in the kernel.
         state_names: tuple of str, the states, each `(batch, units)`. One of them is `hidden`, the output of the cell.
+        state_activations: dict of the activation with which a dense layer makes an initial state, by its name. Default:
+            `"tanh"`, for states in (-1, 1).
+
+    Example:
+
+    >>> import keras, kerasseq
+    >>> class RunningSum(kerasseq.layers.Cell):
+    ...     def step(self, projected, state):
+    ...         return {"hidden": state["hidden"] + projected}
+    >>> cell = RunningSum(4)
+    >>> state = cell(keras.random.normal((2, 3)), cell.initial_state(2))
+    >>> keras.ops.shape(state["hidden"])
+    (2, 4)
     """
 
     num_gates = 1
     state_names: tuple[str, ...] = ("hidden",)
+    state_activations: dict[str, str] = {}
 
     def __init__(self, units: int, **kwargs):
         super().__init__(**kwargs)
@@ -92,7 +106,7 @@ def scan_steps(
 ) -> State:
     """Loops over time with `keras.ops.scan`, and carries the state through masked steps; see `Cell.scan`."""
 
-    # keras.ops.scan takes one sequence of unknown length, so the mask rides along with the inputs.
+    # keras.ops.scan takes one sequence of unknown length, so the mask is concatenated to the inputs.
     def scan_step(state, inputs):
         projected, real = inputs[:, :-1], inputs[:, -1:]
         after = step(projected, state)

@@ -1,4 +1,4 @@
-"""Cells whose gates depend on the hidden state through one matrix product, trained by explicit backpropagation."""
+"""Cells whose gates depend on the hidden state through one matrix product, with a hand-written gradient."""
 
 from keras import ops
 
@@ -55,7 +55,7 @@ class GatedCell(Cell):
     def pull(gradients: State, factors: Tensor, carried: list[Tensor]) -> tuple[Tensor, State]:
         """The gradients of the gates and of the previous states, from those of the next states.
 
-        The latter leave out what flows through the gates, and states without any other path.
+        Gradients of previous states exclude the path through the gates; states without another path are omitted.
         """
         raise NotImplementedError
 
@@ -80,7 +80,7 @@ class GatedCell(Cell):
 
 
 def joined(cell, state):
-    """The states side by side: dict of `(..., units)` -> `(..., num_states * units)`."""
+    """The states concatenated: dict of `(..., units)` -> `(..., num_states * units)`."""
     return ops.concatenate([state[name] for name in cell.state_names], axis=-1)
 
 
@@ -93,8 +93,8 @@ def split(cell, tensor):
 def scan_with_gradient(cell, reverse):
     """A function `(projected, mask, kernel, bias, states) -> (time, batch, num_states * units)` with its gradient.
 
-    keras.ops.scan takes one sequence of unknown length and returns outputs shaped like the carry, so tensors travel
-    side by side.
+    keras.ops.scan takes one sequence of unknown length and returns outputs shaped like the carry, so tensors are
+    concatenated.
     """
 
     @ops.custom_gradient

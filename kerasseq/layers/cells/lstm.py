@@ -18,6 +18,7 @@ class LSTMCell(GatedCell):
 
     num_gates = 4
     state_names = ("hidden", "cell")
+    state_activations = {"cell": "linear"}  # The cell state is unbounded.
 
     def initial_bias(self, shape, dtype=None):
         bias = ops.zeros(shape, dtype=dtype)

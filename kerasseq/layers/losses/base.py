@@ -9,7 +9,7 @@ from kerasseq.types import Context, Tensor
 class AuxiliaryLoss(keras.layers.Layer):
     """A loss on what happens inside a model, beside the loss that the model is compiled with.
 
-    The layer passes the logits through, and adds `weight * loss` to the quantity that `fit` minimises and `evaluate`
+    The layer passes the logits through, and adds `weight * loss` to the quantity that `fit` minimizes and `evaluate`
     reports. `kerasseq.Seq2Seq(..., losses=[...])` calls it. Subclasses define `loss` and list the tensors it needs in
     `required`.
 

@@ -21,9 +21,9 @@ class ContentSelectionLoss(AuxiliaryLoss):
     tells which one it was: `copied_i = min(1, sum_t a_ti [x_i = y_t] / sum_{k: x_k = y_t} a_tk)`. No gradient flows
     into the attention.
 
-    The selector shares the encoder with the decoder, which profits from what the encoder learns. After Gehrmann, Deng
-    and Rush 2018, whose selector learns from labels made beforehand by aligning sources and targets; here the
-    attention of the model aligns them.
+    Selector and decoder share the encoder, so training the selector also improves the memory. After Gehrmann, Deng and
+    Rush 2018, whose selector learns from labels made beforehand by aligning sources and targets; here the attention of
+    the model aligns them.
 
     Args:
         units: int, size of the selector's hidden layer.

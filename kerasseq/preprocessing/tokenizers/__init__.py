@@ -22,7 +22,7 @@ def load_tokenizer(folder: str | os.PathLike[str], name: str) -> Tokenizer | Non
 
 
 def as_tokenizer(vocabulary: Tokenizer | bytes) -> Tokenizer:
-    """Returns tokenizers as they are, and a `SubwordTokenizer` for a serialized SentencePiece model."""
+    """Returns a `Tokenizer` unchanged, and a `SubwordTokenizer` for a serialized SentencePiece model."""
     if isinstance(vocabulary, bytes):
         return SubwordTokenizer(vocabulary)
     if not isinstance(vocabulary, Tokenizer):

@@ -1,0 +1,18 @@
+"""The layers within a layer."""
+
+import keras
+
+
+def inner_layers(layer: keras.layers.Layer) -> set[keras.layers.Layer]:
+    """A layer and all layers in it, at any depth."""
+    found: set[keras.layers.Layer] = set()
+    remaining = [layer]
+    while remaining:
+        layer = remaining.pop()
+        if layer not in found:
+            found.add(layer)
+            for value in vars(layer).values():
+                values = value.values() if isinstance(value, dict) else value
+                values = values if isinstance(value, (list, tuple, dict)) else [value]
+                remaining += [inner for inner in values if isinstance(inner, keras.layers.Layer)]
+    return found
