@@ -30,7 +30,7 @@ ALLOWED = {
     "seq2seq": {*LEAVES, "layers", "encoders", "decoders"},
     "models": {*LEAVES, "layers", "encoders", "decoders", "seq2seq", "models"},
     "search": {*LEAVES, "seq2seq", "search"},
-    "export": {*LEAVES, "preprocessing", "seq2seq", "search", "export"},
+    "export": {*LEAVES, "layers", "preprocessing", "seq2seq", "search", "export"},
     "generator": set(PARTS[: PARTS.index("generator") + 1]) - {"models"},
     "serving": {"export", "serving"},
 }

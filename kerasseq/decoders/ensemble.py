@@ -47,13 +47,13 @@ class EnsembleDecoder(Decoder):
     def step(self, token_ids, state, constants):
         members = zip(self.decoders, state["members"], constants["members"], strict=True)
         outputs = [decoder.step(token_ids, *parts) for decoder, *parts in members]
-        return {**self.mean(outputs), "state": {"members": [output["state"] for output in outputs]}}
+        return {**self._mean(outputs), "state": {"members": [output["state"] for output in outputs]}}
 
     def call(self, decoder_token_ids, context, training=False):
         members = zip(self.decoders, member_contexts(context), strict=True)
-        return self.mean([decoder(decoder_token_ids, member, training=training) for decoder, member in members])
+        return self._mean([decoder(decoder_token_ids, member, training=training) for decoder, member in members])
 
-    def mean(self, outputs):
+    def _mean(self, outputs):
         """The results of an ensemble from those of its members."""
         log_probabilities = ops.stack([ops.log_softmax(output["logits"], axis=-1) for output in outputs])
         mean = {"logits": ops.logsumexp(log_probabilities, axis=0) - ops.log(float(len(outputs)))}

@@ -11,6 +11,7 @@ from kerasseq.decoders.placements import Options, get_placement
 from kerasseq.layers.attention import make_attention
 from kerasseq.layers.cells import Cell
 from kerasseq.layers.pointer_generator import PointerGenerator
+from kerasseq.types import State, Tensor
 from kerasseq.precision import default_dtype_policy
 
 
@@ -148,7 +149,9 @@ class RecurrentDecoder(Decoder):
             constants["source_token_ids"] = context["encoder_token_ids"]
         return states, constants
 
-    def run(self, token_ids, state, constants, training=False):
+    def run(
+        self, token_ids: Tensor, state: State, constants: State, training: bool = False
+    ) -> tuple[dict[str, Tensor], State]:
         """Several steps under teacher forcing: `token_ids (batch, steps)` -> the results of a call, and the state."""
         embedded = self.embedding_dropout(self.embedding(token_ids), training=training)
         features, readout, weights, state = self.placement(embedded, state, constants, training=training)

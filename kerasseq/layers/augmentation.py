@@ -201,14 +201,14 @@ class SpecAugment(keras.layers.Layer):
             return frames
         batch, time, bins = ops.shape(frames)
         lengths = ops.sum(ops.cast(mask, "float32"), axis=1)
-        hidden_bins = self.intervals(
+        hidden_bins = self._intervals(
             batch, bins, self.frequency_masks, ops.full((batch,), float(bins)), float(self.frequency_width)
         )
-        hidden_time = self.intervals(batch, time, self.time_masks, lengths, (self.time_share * lengths)[:, None])
+        hidden_time = self._intervals(batch, time, self.time_masks, lengths, (self.time_share * lengths)[:, None])
         hidden = ops.logical_or(hidden_time[:, :, None], hidden_bins[:, None, :])
         return ops.where(hidden, ops.zeros_like(frames), frames)
 
-    def intervals(self, batch, size, count, lengths, widest):
+    def _intervals(self, batch, size, count, lengths, widest):
         """Bool `(batch, size)`, true within any of `count` random intervals inside the lengths `(batch,)`."""
         drawn = keras.random.uniform((2, batch, count), dtype="float32", seed=self.seed_generator)
         width = drawn[0] * widest  # (batch, count)

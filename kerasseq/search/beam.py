@@ -130,7 +130,7 @@ class BeamSampler(Sampler):
             # Only hypotheses within the beam finish: a beam of 1 is greedy. No score lifts what is impossible.
             finishes = active & ended & (ops.arange(2 * beams) < beams) & (log_probabilities > IMPOSSIBLE / 2)
             scores = log_probabilities / self.penalty(index + 1)
-            scorer_states, added = self.added_scores(outputs, beam["scorers"], scorer_constants)
+            scorer_states, added = self._added_scores(outputs, beam["scorers"], scorer_constants)
             if added is not None:
                 added = ops.take_along_axis(added, parents, axis=1)  # (batch, 2 * beams)
                 scores = scores + added
@@ -177,9 +177,9 @@ class BeamSampler(Sampler):
         if self.scorers:
             start["alive_added"] = ops.zeros((batch_size, beams), dtype="float32")  # (batch, beams)
         beam = ops.while_loop(running, lambda beam: (body(beam),), (start,))[0]
-        return self.best_hypotheses(beam, longest_penalty, num_hypotheses)
+        return self._best_hypotheses(beam, longest_penalty, num_hypotheses)
 
-    def added_scores(self, outputs, states, constants):
+    def _added_scores(self, outputs, states, constants):
         """The scorers' states after a step, and the sum of their scores, `(batch, beams)` or `None`."""
         after, scores = [], []
         for scorer, state, constant in zip(self.scorers, states, constants, strict=True):
@@ -187,7 +187,7 @@ class BeamSampler(Sampler):
             scores.append(ops.reshape(scorer.score(after[-1], constant), (-1, self.beam_width)))
         return after, functools.reduce(ops.add, scores) if scores else None
 
-    def best_hypotheses(self, beam, longest_penalty, num_hypotheses):
+    def _best_hypotheses(self, beam, longest_penalty, num_hypotheses):
         """The finished hypotheses, followed by partial ones where fewer than requested have ended."""
         beams = self.beam_width
         alive_scores = beam["alive_log_probabilities"] / longest_penalty

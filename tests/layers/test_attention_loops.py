@@ -38,7 +38,7 @@ class Case:
 
     def __init__(self, random, randomize, loop, name, cell, num_layers=1, residual=False, seed=None, **options):
         self.feeds, self.heads = loop == "feeding", (2,) if name == "multi_head" else ()
-        attention = make_attention(name, UNITS, 2)
+        attention = make_attention(name, UNITS, num_heads=2)
         config = {**attention.get_config(), **options} | ({} if seed is None else {"seed": seed})
         attention = type(attention).from_config(config)
         if self.feeds:

@@ -57,7 +57,7 @@ class MultiHeadAttention(Attention):
     def prepare(self, memory):
         return {"keys": self.keys(memory), "values": self.values(memory)}
 
-    def split_heads(self, tensor):
+    def _split_heads(self, tensor):
         """`(batch, time, units)` -> `(batch, time, heads, size)`."""
         size = self.units // self.num_heads
         return ops.reshape(tensor, (*ops.shape(tensor)[:-1], self.num_heads, size))
@@ -76,9 +76,9 @@ class MultiHeadAttention(Attention):
             attended = ops.matmul(ops.cast(weights[:, :, 0], values.dtype), values)  # (batch, heads, units)
             attended = ops.sum(attended * block, axis=1)[:, None]
         else:
-            scores = ops.einsum("bthd,bshd->bhts", self.split_heads(projected), self.split_heads(keys))
+            scores = ops.einsum("bthd,bshd->bhts", self._split_heads(projected), self._split_heads(keys))
             weights = masked_softmax(scores, mask)  # (batch, heads, target, source)
-            attended = ops.einsum("bhts,bshd->bthd", ops.cast(weights, values.dtype), self.split_heads(values))
+            attended = ops.einsum("bhts,bshd->bthd", ops.cast(weights, values.dtype), self._split_heads(values))
             attended = ops.reshape(attended, (*ops.shape(query)[:-1], self.units))
         return ops.matmul(attended, self.output_kernel), weights, {}
 
