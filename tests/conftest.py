@@ -84,7 +84,7 @@ def trained_model(preprocessor, number_pairs):
         embedding_dim=16,
     )
     model.compile(keras.optimizers.Adam(0.01), kerasseq.losses.MaskedCrossentropy())
-    model.fit(preprocessor.dataset(number_pairs * 10, batch_size=32, shuffle=True), epochs=28, verbose=0, shuffle=False)
+    model.fit(preprocessor.dataset(number_pairs * 10, batch_size=32, shuffle=True), epochs=16, verbose=0, shuffle=False)
     return model
 
 

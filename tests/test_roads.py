@@ -96,7 +96,7 @@ def test_generate_is_a_loop_over_the_model(generator):
         ids, score = greedy_loop(generator.model, encoder_token_ids)
         assert generation.text == generator.preprocessor.decode([ids]).numpy()[0].decode().replace("\ufffd", "")
         assert generation.score == pytest.approx(score, abs=1e-3)
-        if not generator.model.decoder.copies:
+        if not generator.model.decoder.has_generation_probability:
             assert generation.generation_probability is None
             continue
         inputs = {

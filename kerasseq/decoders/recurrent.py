@@ -11,8 +11,8 @@ from kerasseq.decoders.placements import Options, get_placement
 from kerasseq.layers.attention import make_attention
 from kerasseq.layers.cells import Cell
 from kerasseq.layers.pointer_generator import PointerGenerator
-from kerasseq.types import State, Tensor
 from kerasseq.precision import default_dtype_policy
+from kerasseq.types import State, Tensor
 
 
 @keras.saving.register_keras_serializable(package="kerasseq")

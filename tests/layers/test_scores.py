@@ -19,7 +19,7 @@ LOCATIONS = {
     name: functools.partial(layers.LocationAttention, UNITS, filters=2, kernel_size=size)
     for name, size in {"location": 3, "even location": 4, "wide location": 13}.items()
 }
-LAYERS = {name: functools.partial(make_attention, name, UNITS, HEADS) for name in SCORES} | LOCATIONS
+LAYERS = {name: functools.partial(make_attention, name, UNITS, num_heads=HEADS) for name in SCORES} | LOCATIONS
 
 
 class Case:
@@ -67,9 +67,9 @@ def case(request, random, randomize):
 
 def test_every_name_has_a_layer():
     for name, score in SCORES.items():
-        layer = make_attention(name, UNITS, HEADS)
+        layer = make_attention(name, UNITS, num_heads=HEADS)
         assert type(layer) is score.layer and layer.units == UNITS
-    assert make_attention("multi_head", UNITS, HEADS).num_heads == HEADS
+    assert make_attention("multi_head", UNITS, num_heads=HEADS).num_heads == HEADS
     with pytest.raises(ValueError, match="attention must be one of 'luong', 'dot', .* Received: attention='foo'."):
         get_score("foo")
 

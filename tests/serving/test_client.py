@@ -269,13 +269,13 @@ def test_retries(first, waits):
 
 
 def test_waits_grow(waits):
-    # A date has whole seconds: two of them are more than one from now.
-    date = email.utils.formatdate(time.time() + 2, usegmt=True)
     with serving(failure(503)) as (server, caller), pytest.raises(RequestRefused):
         caller.generate("one")
     assert len(server.requests) == len(waits) + 1 == 4
     assert waits == sorted(waits) and 0 < waits[-1] < 1
     waits.clear()
+    # A date has whole seconds: two of them are more than one from now.
+    date = email.utils.formatdate(time.time() + 2, usegmt=True)
     with serving(failure(503, Retry_After="7"), failure(429, Retry_After=date), success) as (_, caller):
         assert caller.generate("one") == "ONE"
     assert waits == [7, pytest.approx(1.5, abs=0.6)]
