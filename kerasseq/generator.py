@@ -219,8 +219,9 @@ class TextGenerator(keras.Model):
         configuration = repr(keras.saving.serialize_keras_object(sampler))
         # A graph holds on to the tokenizers it was traced with.
         tokenizers = tuple(self.preprocessor.tokenizers)
+        classes = tuple(map(type, [sampler, *sampler.constraints, *sampler.scorers]))
         key = (
-            type(sampler), configuration, sampler.random_state, self.model, tokenizers, max_length, self.long_sources,
+            classes, configuration, sampler.random_state, self.model, tokenizers, max_length, self.long_sources,
             details, prefixed,
         )  # fmt: skip
         graph = self._compiled.pop(key, None)

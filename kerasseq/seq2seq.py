@@ -128,7 +128,7 @@ class Seq2Seq(keras.Model):
             "encoder": serialized(self.encoder),
             "decoder": serialized(self.decoder),
             "losses": [serialized(loss) for loss in self.auxiliary_losses],
-            "frozen": [name for name, weight in weights_by_name(self).items() if not weight.trainable],
+            "frozen": [index for index, weight in enumerate(self.weights) if not weight.trainable],
             "dtype": self.dtype_policy.name,
             "name": self.name,
         }
@@ -144,8 +144,8 @@ class Seq2Seq(keras.Model):
             model = cls(encoder, decoder, losses, name=config["name"])
         # Layers within a decoder do not serialize their flags. A layer without trainable weights was frozen.
         frozen = set(config.get("frozen", ()))
-        for name, weight in weights_by_name(model).items():
-            weight.trainable = name not in frozen
+        for index, weight in enumerate(model.weights):
+            weight.trainable = index not in frozen
         for layer in inner_layers(model):
             if layer.weights and not any(weight.trainable for weight in layer.weights):
                 layer.trainable = False

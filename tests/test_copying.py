@@ -377,7 +377,7 @@ def test_a_model_server_gives_the_same(generator, exported):
         assert texts == [generation.text for generation in expected]
         np.testing.assert_allclose(answer["score"]["values"], [generation.score for generation in expected], atol=1e-3)
     texts = [base64.b64decode(text).decode("utf-8") for text in greedy["text"]["values"]]
-    assert texts == generator.generate(SOURCES, greedy([LengthLimits(min_length=7), SourceWords()]))
+    assert texts == generator.generate(SOURCES, GreedySampler([LengthLimits(min_length=7), SourceWords()]))
     assert texts != generator.generate(SOURCES, "greedy")  # which does not keep the generator's rules
     assert detailed["generation_probability"]["dtype"] == "float32"
     probabilities = np.array(detailed["generation_probability"]["values"])

@@ -39,7 +39,8 @@ COPYING = {
         ]
     ),
 }
-# Exports take long: most kinds of models are served in the slow tests.
+# Graphs take long to trace, and exports longer: most kinds of models are for the slow tests.
+FAST = ["gru, luong, tied", "lstm, multi_head, input feeding, tied", *COPYING]
 SERVED = ["lstm, multi_head, input feeding, tied", "lstm, coverage, pointer-generator"]
 
 
@@ -55,7 +56,10 @@ def make_generator(name, preprocessor, joint_preprocessor):
     return TextGenerator(model, preprocessor, sampler="beam", max_length=LENGTH)
 
 
-@pytest.fixture(scope="module", params=[*BUILDERS, *COPYING])
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in [*BUILDERS, *COPYING]],
+)
 def generator(request, preprocessor, joint_preprocessor):
     return make_generator(request.param, preprocessor, joint_preprocessor)
 

@@ -285,3 +285,57 @@ def test_examples():
     for module in (seq2seq, kerasseq.encoders.base, kerasseq.encoders.frames, kerasseq.encoders.recurrent):
         result = doctest.testmod(module)
         assert result.attempted and not result.failed
+
+
+def test_frozen_weights_of_a_model_built_in_a_name_scope(tmp_path):
+    with keras.name_scope("outer"):
+        model = kerasseq.models.GRUSeq2Seq(9, 9, embedding_dim=4, units=4)
+    model.encoder.get_layer("embedding").trainable = False
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert [weight.trainable for weight in loaded.weights] == [weight.trainable for weight in model.weights]
+    assert len(loaded.trainable_weights) == len(model.weights) - 1
+
+
+@keras.saving.register_keras_serializable(package="test")
+class MeanDecoder(kerasseq.decoders.Decoder):
+    """The least that the contract asks for: the last token and the mean of the memory, without `build`."""
+
+    def __init__(self, vocabulary_size, **kwargs):
+        super().__init__(**kwargs)
+        self.vocabulary_size = vocabulary_size
+        self.embedding = keras.layers.Embedding(vocabulary_size, 4)
+        self.logits = keras.layers.Dense(vocabulary_size)
+
+    def start(self, context):
+        return {}, {"mean": keras.ops.mean(context["memory"], axis=1)}
+
+    def step(self, token_ids, state, constants):
+        features = keras.ops.concatenate([self.embedding(token_ids), constants["mean"]], axis=-1)
+        return {"logits": self.logits(features), "state": state}
+
+    def call(self, decoder_token_ids, context, training=False):
+        _, constants = self.start(context)
+        embedded = self.embedding(decoder_token_ids)
+        mean = keras.ops.repeat(constants["mean"][:, None], keras.ops.shape(embedded)[1], axis=1)
+        return {"logits": self.logits(keras.ops.concatenate([embedded, mean], axis=-1))}
+
+    def get_config(self):
+        return {**super().get_config(), "vocabulary_size": self.vocabulary_size}
+
+
+@pytest.mark.parametrize("joined", [False, True])
+def test_a_decoder_of_ones_own(joined, tmp_path):
+    models = [
+        kerasseq.Seq2Seq(kerasseq.encoders.RecurrentEncoder(9, 4, 4, cell="gru"), MeanDecoder(9)) for _ in range(2)
+    ]
+    model = kerasseq.models.Ensemble(models) if joined else models[0]
+    ids = np.array([[5, 6, 3], [7, 3, 0]], "int32")
+    inputs = {"encoder_token_ids": ids, "decoder_token_ids": np.array([[2, 4], [2, 5]], "int32")}
+    logits = model(inputs)
+    state, constants = model.start(model.encode(inputs))
+    for step in range(2):
+        outputs = model.step(inputs["decoder_token_ids"][:, step], state, constants)
+        np.testing.assert_allclose(outputs["logits"], logits[:, step], atol=1e-5)
+    model.save(tmp_path / "model.keras")
+    np.testing.assert_allclose(keras.models.load_model(tmp_path / "model.keras")(inputs), logits, atol=1e-6)

@@ -33,11 +33,6 @@ class EnsembleDecoder(Decoder):
         self.copies = any(decoder.copies for decoder in self.decoders)
         self.has_generation_probability = all(decoder.has_generation_probability for decoder in self.decoders)
 
-    def build(self, decoder_token_ids_shape, context_shape):
-        for decoder, member in zip(self.decoders, member_contexts(context_shape), strict=True):
-            if not decoder.built:
-                decoder.build(decoder_token_ids_shape, member)
-
     def start(self, context):
         members = member_contexts(context)
         pairs = [decoder.start(member) for decoder, member in zip(self.decoders, members, strict=True)]

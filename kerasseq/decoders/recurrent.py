@@ -166,7 +166,7 @@ class RecurrentDecoder(Decoder):
             outputs |= {"attention": ops.mean(weights, axis=1), "attention_heads": weights}
         elif self.attention is not None:
             outputs["attention"] = weights
-        if self.copies:
+        if self.pointer_generator is not None:
             features = ops.concatenate([*readout, embedded], axis=-1)
             outputs["logits"], outputs["generation_probability"] = self.pointer_generator(
                 logits, outputs["attention"], features, constants["source_token_ids"]

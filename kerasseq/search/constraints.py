@@ -2,6 +2,7 @@
 
 import numbers
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import keras
 from keras import ops
@@ -71,10 +72,6 @@ class Constraint:
 
     def get_config(self) -> dict:
         """The arguments of the constructor. A compiled graph is reused for an equal configuration."""
-        if type(self).__init__ is not object.__init__:
-            raise NotImplementedError(
-                f"{type(self).__name__} takes arguments, so it must define get_config, which returns them."
-            )
         return {}
 
     @classmethod
@@ -276,11 +273,25 @@ def check_constraints(constraints: Sequence[Constraint]) -> tuple[Constraint, ..
             "constraints must be a list of constraints of kerasseq.search, such as [NoRepeatNGram(3)]. Received: "
             f"constraints={constraints!r}."
         )
+    check_configurations(constraints)
     kinds = [type(constraint) for constraint in constraints]
     if len(set(kinds)) < len(kinds):
         names = ", ".join(kind.__name__ for kind in kinds)
         raise ValueError(f"constraints must hold at most one of each kind. Received: {names}.")
     return tuple(constraints)
+
+
+def check_configurations(entries: Sequence[Any]) -> None:
+    """Raises a `ValueError` for a class whose constructor takes arguments that its `get_config` cannot know."""
+    for kind in map(type, entries):
+        init, config = (
+            next(base for base in kind.__mro__ if name in vars(base)) for name in ("__init__", "get_config")
+        )
+        if init is not config and issubclass(init, config):
+            raise ValueError(
+                f"{kind.__name__} has a constructor of its own, so it must define get_config, which returns its "
+                "arguments: graphs are compiled, and files written, by configuration."
+            )
 
 
 def check_ids(token_ids: Iterable[int]) -> tuple[int, ...]:

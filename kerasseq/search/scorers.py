@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from kerasseq.arguments import check_number
+from kerasseq.search.constraints import check_configurations
 from kerasseq.search.request import Request
 from kerasseq.types import State, Tensor
 
@@ -38,10 +39,6 @@ class Scorer:
 
     def get_config(self) -> dict:
         """The arguments of the constructor. A compiled graph is reused for an equal configuration."""
-        if type(self).__init__ is not object.__init__:
-            raise NotImplementedError(
-                f"{type(self).__name__} takes arguments, so it must define get_config, which returns them."
-            )
         return {}
 
     @classmethod
@@ -96,4 +93,5 @@ def check_scorers(scorers: Sequence[Scorer]) -> tuple[Scorer, ...]:
             "scorers must be a list of scorers of kerasseq.search, such as [Coverage(0.02)]. Received: "
             f"scorers={scorers!r}."
         )
+    check_configurations(scorers)
     return tuple(scorers)

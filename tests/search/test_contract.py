@@ -268,3 +268,16 @@ def test_a_new_limit_leaves_room_for_a_prefix(trees):
     token_ids, _ = some.search(GreedySampler([AtMostTwo()]), 5, prefix_ids=tf.constant([[1, 1, 1], [0, 0, 0]]))
     assert token_ids[0, 0, :3].tolist() == [1, 1, 1] and token_ids[0, 0, 4] == 0
     assert not token_ids[1, 0, 2:].any()
+
+
+class WithoutConfiguration(search.NoRepeatNGram):
+    """Its own argument would be lost in files, and in the key of compiled graphs."""
+
+    def __init__(self, size, token):
+        super().__init__(size)
+        self.token = token
+
+
+def test_a_constructor_needs_a_configuration_of_its_own():
+    with pytest.raises(ValueError, match="WithoutConfiguration has a constructor of its own, so it must define get_c"):
+        GreedySampler(constraints=[WithoutConfiguration(3, 70)])
