@@ -23,6 +23,7 @@ from kerasseq.layers.losses import (
 )
 from kerasseq.layers.masking import FullMask, PaddingMask
 from kerasseq.layers.pointer_generator import PointerGenerator
+from kerasseq.layers.position_encoding import PositionEncoding
 from kerasseq.layers.recurrent import Recurrent
 from kerasseq.layers.recurrent_attention import RecurrentAttention
 
@@ -47,6 +48,7 @@ __all__ = [
     "MultiHeadAttention",
     "PaddingMask",
     "PointerGenerator",
+    "PositionEncoding",
     "Recurrent",
     "RecurrentAttention",
     "SpecAugment",

@@ -117,7 +117,7 @@ class InputFeeding(keras.layers.Layer):
                 if index:
                     projected = cell.project(outputs)
                 after.append(cell.step(projected, state["layers"][index]))
-                hidden = after[index]["hidden"]
+                hidden = cell.outputs(after[index])
                 if drops:
                     hidden = hidden * kept[:, index * self.units : (index + 1) * self.units]
                 outputs = outputs + hidden if index and self.residual else hidden

@@ -68,13 +68,13 @@ class RecurrentAttention(keras.layers.Layer):
         def step(state, inputs):
             product, drawn = inputs[:, :width], None if noise is None else inputs[:, width:]
             context, weights, alignment = self.attention.step(
-                state["cell"]["hidden"], constants, state["attention"], memory_mask, drawn
+                cell.outputs(state["cell"]), constants, state["attention"], memory_mask, drawn
             )
             projected = product + cell.project_part(context, self.features) + cell.bias
             return {"cell": cell.step(projected, state["cell"]), "attention": alignment}, context, weights
 
         states, contexts, weights, state = attention_loop(step, inputs, state, self.attention, constants["values"])
-        return states["cell"]["hidden"], contexts, weights, state
+        return cell.outputs(states["cell"]), contexts, weights, state
 
     def compute_output_spec(self, sequences, state, constants, memory_mask=None, training=False):
         batch, time, _ = sequences.shape

@@ -7,6 +7,7 @@ from kerasseq.models.gru import GRUSeq2Seq
 from kerasseq.models.lstm import LSTMSeq2Seq
 from kerasseq.models.pointer_generator import PointerGeneratorSeq2Seq
 from kerasseq.models.speech import SpeechSeq2Seq
+from kerasseq.models.transformer import TransformerSeq2Seq
 from kerasseq.models.vanilla import VanillaSeq2Seq
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "LSTMSeq2Seq",
     "PointerGeneratorSeq2Seq",
     "SpeechSeq2Seq",
+    "TransformerSeq2Seq",
     "VanillaSeq2Seq",
     "with_backbone",
 ]

@@ -29,7 +29,7 @@ def AttentionSeq2Seq(
     Args:
         source_vocabulary_size: int, number of source token ids.
         target_vocabulary_size: int, number of target token ids.
-        cell: str, of encoder and decoder: a name in `kerasseq.layers.cells.CELLS`, `"simple_rnn"`, `"lstm"` or `"gru"`.
+        cell: str, of encoder and decoder: `"simple_rnn"`, `"lstm"`, `"gru"` or `"ssru"` (see `kerasseq.layers.cells`).
         embedding_dim: int, size of the token embeddings on both sides.
         units: int, size of each state, in the encoder for each direction.
         num_layers: int, number of recurrent layers in encoder and decoder.

@@ -35,7 +35,7 @@ def SpeechSeq2Seq(
     Args:
         target_vocabulary_size: int, number of target token ids.
         num_bins: int, size of a frame, the preprocessor's `num_bins`.
-        cell: str, of encoder and decoder: a name in `kerasseq.layers.cells.CELLS`, `"simple_rnn"`, `"lstm"` or `"gru"`.
+        cell: str, of encoder and decoder: `"simple_rnn"`, `"lstm"`, `"gru"` or `"ssru"` (see `kerasseq.layers.cells`).
         embedding_dim: int, size of the token embeddings.
         units: int, size of each state, in the encoder for each direction.
         num_layers: int, number of recurrent layers in the encoder.
