@@ -16,6 +16,7 @@ from kerasseq.evaluation.arguments import sources_and_targets
 from kerasseq.evaluation.texts import check_scorable, score_texts
 from kerasseq.generation import DECODER_DETAILS, describe
 from kerasseq.long_sources import LONG_SOURCES, decode_parts
+from kerasseq.padding import check_padding, warn_about_padding
 from kerasseq.preprocessing import Preprocessor
 from kerasseq.preprocessing.vocabulary import END_ID, START_ID
 from kerasseq.seq2seq import Seq2Seq
@@ -73,6 +74,8 @@ class TextGenerator(keras.Model):
                 "with KERAS_BACKEND=tensorflow."
             )
         check_model(model, preprocessor)
+        if preprocessor.has_vocabularies:
+            warn_about_padding(model, preprocessor)
         if max_length is not None:
             check_positive_integer("max_length", max_length)
         if long_sources not in LONG_SOURCES:
@@ -360,11 +363,14 @@ class TextGenerator(keras.Model):
     def export(self, model_folder: str | os.PathLike, version: int | None = None, verify: bool = True) -> str:
         """Writes a SavedModel for TensorFlow Serving, see `kerasseq.export.export`, and returns the version's folder.
 
+        Refuses a model whose output for a source depends on longer sources in its batch, because they read padding.
+
         Args:
             model_folder: path of the model's folder; versions are numbered folders in it.
             version: int. Default: the next free one.
             verify: bool, whether to load the SavedModel and to compare its answers with those of the generator.
         """
+        check_padding(self.model, self.preprocessor)
         return export.export(self, model_folder, version, verify)
 
     @staticmethod

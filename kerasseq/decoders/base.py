@@ -55,8 +55,9 @@ class Decoder(keras.layers.Layer):
 
         Returns:
             the state before the first step, a nested dict of tensors, batch first: all that changes from step to step,
-            of the same dtypes as the state that `step` returns; and the constants, a nested dict of tensors, batch
-            first, computed once per source.
+            of the same structure and dtypes as the state that `step` returns; and the constants, a nested dict of
+            tensors, batch first, computed once per source. Shapes stay the same, unless a graph does not know the
+            length of the initial state: then it may grow, as the keys of past steps do.
         """
         raise NotImplementedError
 

@@ -176,6 +176,10 @@ def signature(nest):
     )
 
 
+def spec(tensor):
+    return keras.KerasTensor(tuple(tensor.shape), dtype=keras.backend.standardize_dtype(tensor.dtype))
+
+
 def test_all_pairs_of_options_meet():
     values = {"cell": CELLS, "num_layers": (1, 2), "tie_embeddings": (0, 1), "copy": (0, 1), "placement": PLACEMENTS}
     with_attention = [options for options in FAST if options["attention"]]
@@ -225,13 +229,21 @@ def test_what_is_returned(case, model, outputs):
 
 
 def check_state(model):
-    """The state has one structure, and one dtype each, before and after a step; all of it is batch first."""
+    """The state has one structure, and one dtype each, before and after a step; all of it is batch first.
+
+    Only what a Transformer keeps of each past step grows, along axis 1.
+    """
     state, constants = model.start(model.encode(BATCH))
     for nest in (state, constants):
         assert all(tensor.shape[0] == len(SOURCE) for tensor in keras.tree.flatten(nest))
     after = model.step(TARGET[:, 0], state, constants)["state"]
-    assert signature(after) == signature(state)
-    return state
+    keras.tree.assert_same_structure(state, after)
+    before, after = (keras.tree.flatten(keras.tree.map_structure(spec, nest)) for nest in (state, after))
+    assert len(before) == len(after)
+    for old, new in zip(before, after, strict=True):
+        grows = old.shape[1:2] == (0,)
+        assert new.shape == ((*old.shape[:1], 1, *old.shape[2:]) if grows else old.shape)
+        assert new.dtype == old.dtype
 
 
 def test_the_state_keeps_its_structure(model):
