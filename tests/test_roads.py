@@ -52,8 +52,21 @@ COPYING = {
     ),
 }
 # Graphs take long to trace, and exports longer: most kinds of models are for the slow tests.
-FAST = ["transformer", "transformer, ssru decoder", "ssru, multi_head", "gru, luong, tied", "lstm, multi_head, input feeding, tied", *COPYING]
-SERVED = ["transformer", "transformer, ssru decoder", "ssru, multi_head", "lstm, multi_head, input feeding, tied", "lstm, coverage, pointer-generator"]
+FAST = [
+    "transformer",
+    "transformer, ssru decoder",
+    "ssru, multi_head",
+    "gru, luong, tied",
+    "lstm, multi_head, input feeding, tied",
+    *COPYING,
+]
+SERVED = [
+    "transformer",
+    "transformer, ssru decoder",
+    "ssru, multi_head",
+    "lstm, multi_head, input feeding, tied",
+    "lstm, coverage, pointer-generator",
+]
 
 
 def make_generator(name, preprocessor, joint_preprocessor):

@@ -1,7 +1,6 @@
 """Sinusoidal position encodings."""
 
 import keras
-import numpy as np
 from keras import ops
 
 from kerasseq.types import Tensor
@@ -35,8 +34,8 @@ class PositionEncoding(keras.layers.Layer):
         positions = ops.arange(ops.shape(embedded)[1], dtype="int32")[None]  # (1, time)
         if first is not None:
             positions = positions + first[:, None]
-        frequencies = 10_000.0 ** -(np.arange(0, dim + dim % 2, 2) / dim)
-        angles = ops.cast(positions, "float32")[..., None] * frequencies.astype("float32")
+        frequencies = [10_000.0 ** -(index / dim) for index in range(0, dim, 2)]
+        angles = ops.cast(positions, "float32")[..., None] * ops.convert_to_tensor(frequencies, dtype="float32")
         encoding = ops.stack([ops.sin(angles), ops.cos(angles)], axis=-1)  # (batch, time, d / 2, 2)
         encoding = ops.reshape(encoding, (*ops.shape(positions), 2 * len(frequencies)))[..., :dim]
         return embedded * dim**0.5 + ops.cast(encoding, embedded.dtype)

@@ -26,6 +26,16 @@ class TransformerDecoderLayer(layers.Layer):
     Returns:
         outputs `(batch, steps, units)`; attention weights over the memory `(batch, heads, steps, source)`, float32; and
         the next state.
+
+    Example:
+
+    >>> import keras
+    >>> layer = TransformerDecoderLayer(8, num_heads=2, feedforward_dim=16)
+    >>> layer.build((2, 1, 8), (2, 7, 12))
+    >>> constants, mask = layer.prepare(keras.random.normal((2, 7, 12))), keras.ops.ones((2, 7), dtype="bool")
+    >>> outputs, weights, state = layer(keras.random.normal((2, 1, 8)), constants, mask, layer.initial_state(2))
+    >>> keras.ops.shape(outputs), keras.ops.shape(weights), keras.ops.shape(state["keys"])
+    ((2, 1, 8), (2, 2, 1, 7), (2, 1, 8))
     """
 
     def __init__(
