@@ -1,10 +1,11 @@
 """The encoder-decoder for speech."""
 
-from kerasseq.arguments import check_number
+from typing import Any
+
+from kerasseq.arguments import check_number, check_positive_integer
 from kerasseq.decoders import RecurrentDecoder
 from kerasseq.encoders import FramesEncoder
 from kerasseq.layers import CTCLoss
-from kerasseq.models.arguments import check_arguments
 from kerasseq.seq2seq import Seq2Seq
 
 
@@ -77,43 +78,17 @@ def SpeechSeq2Seq(
     Sources: Chan, Jaitly, Le and Vinyals 2016; Chorowski, Bahdanau, Serdyuk, Cho and Bengio 2015; Kim, Hori and
     Watanabe 2017.
     """
-    check_arguments(
-        dropout,
-        target_vocabulary_size=target_vocabulary_size,
-        num_bins=num_bins,
-        embedding_dim=embedding_dim,
-        units=units,
-        num_layers=num_layers,
-        num_decoder_layers=num_decoder_layers,
-        filters=filters,
-        num_heads=num_heads,
-    )
+    check_positive_integer("target_vocabulary_size", target_vocabulary_size)
+    check_positive_integer("num_decoder_layers", num_decoder_layers)
     check_number("ctc_loss", ctc_loss)
+    options: dict[str, Any] = {"cell": cell, "residual": residual, "dropout": dropout}
     encoder = FramesEncoder(
-        num_bins,
-        units,
-        cell=cell,
-        num_layers=num_layers,
-        bidirectional=bidirectional,
-        subsampling=subsampling,
-        filters=filters,
-        residual=residual,
-        dropout=dropout,
-        spec_augment=spec_augment,
-    )
+        num_bins, units, num_layers=num_layers, bidirectional=bidirectional, subsampling=subsampling, filters=filters,
+        spec_augment=spec_augment, **options,
+    )  # fmt: skip
     decoder = RecurrentDecoder(
-        target_vocabulary_size,
-        embedding_dim,
-        units,
-        cell=cell,
-        num_layers=num_decoder_layers,
-        attention=attention,
-        placement=placement,
-        num_heads=num_heads,
-        bridge=bridge,
-        residual=residual,
-        dropout=dropout,
-        tie_embeddings=tie_embeddings,
-    )
+        target_vocabulary_size, embedding_dim, units, num_layers=num_decoder_layers, attention=attention,
+        placement=placement, num_heads=num_heads, bridge=bridge, tie_embeddings=tie_embeddings, **options,
+    )  # fmt: skip
     losses = [CTCLoss(target_vocabulary_size, ctc_loss, name="ctc_loss")] if ctc_loss else []
     return Seq2Seq(encoder, decoder, losses, name=name)
