@@ -31,9 +31,7 @@ class ImagePreprocessor(Preprocessor):
     images are shown on white. Images are resized to `image_size` with antialiasing and without keeping the aspect
     ratio; EXIF orientation is ignored. All of this runs in TensorFlow graphs, in training and in a model server alike.
     Sources that are not images, are damaged, or have more than 50 million pixels are decoded to mid gray, and reported
-    by `remarks`.
-
-    Usually made by `ImagePreprocessor.from_pairs`.
+    by `remarks`. Usually made by `ImagePreprocessor.from_pairs`.
 
     Args:
         target_vocabulary: bytes, a serialized SentencePiece model, see `train_vocabulary`; or a `Tokenizer`.
@@ -79,12 +77,8 @@ class ImagePreprocessor(Preprocessor):
         Args:
             pairs: list of (image, text) tuples of bytes and str.
             vocabulary_size: int, the maximum number of ids, at least 261; small data may yield fewer.
-            image_size: int, or a tuple of height and width, in pixels.
-            max_target_length: int, the maximum number of tokens of a target, END included.
+            image_size, max_target_length: as in the constructor.
             normalization: as in `train_vocabulary`.
-
-        Returns:
-            an `ImagePreprocessor`.
 
         Raises:
             ValueError: if there are no pairs, a pair is not bytes and a string, or a number is too small.
@@ -99,7 +93,6 @@ class ImagePreprocessor(Preprocessor):
 
     @property
     def source_signature(self) -> tf.TensorSpec:
-        """The signature of raw sources: `tf.TensorSpec([None], tf.string)`, contents of image files."""
         return tf.TensorSpec([None], tf.string, name="image_bytes")
 
     @property
@@ -107,31 +100,14 @@ class ImagePreprocessor(Preprocessor):
         return {"encoder_images": (*self.image_size, 3)}
 
     def encode_source(self, raw: Tensor) -> dict[str, Tensor]:
-        """Encodes image files to encoder inputs.
+        """Decodes files, string `(batch,)`, to `{"encoder_images": float32 (batch, height, width, 3)}`.
 
-        Args:
-            raw: string `(batch,)`, contents of image files.
-
-        Returns:
-            `{"encoder_images": float32 (batch, height, width, 3)}`, RGB from 0 to 255; mid gray for files that cannot
-            be decoded.
+        The images are RGB from 0 to 255; mid gray for files that cannot be decoded.
         """
         images, _ = decode_images(tf.convert_to_tensor(raw, tf.string), self.image_size)
         return {"encoder_images": images}
 
     def raw_batch(self, sources: Sequence[bytes], split: bool = False) -> Tensor:
-        """Checks the contents of image files and converts them to a string tensor.
-
-        Args:
-            sources: list of bytes, contents of image files.
-            split: has no effect: images are never split.
-
-        Returns:
-            string tensor `(batch,)`.
-
-        Raises:
-            ValueError: if an element is not bytes, neither JPEG nor PNG, or damaged.
-        """
         for index, image in enumerate(sources):
             check_image(image, index)
         raw = tf.constant(sources, tf.string, shape=[len(sources)])
@@ -149,15 +125,7 @@ class ImagePreprocessor(Preprocessor):
         return {"problem": image_problems(tf.convert_to_tensor(raw, tf.string))}
 
     def example_sources(self, count: int, share: float) -> list[bytes]:
-        """Returns image files of coloured blocks for warm-up requests, the same in every call.
-
-        Args:
-            count: int, the number of images.
-            share: float, their height and width as a share of `image_size`.
-
-        Returns:
-            list of bytes, JPEG and PNG in turn.
-        """
+        """Returns coloured blocks, JPEG and PNG in turn; `share` is that of their height and width in `image_size`."""
         height, width = (max(1, round(share * length)) for length in self.image_size)
         blocks = np.random.default_rng(1).integers(256, size=(count, 4, 4, 3))
         images = tf.cast(tf.image.resize(blocks, (height, width), method="nearest"), tf.uint8)
@@ -165,15 +133,7 @@ class ImagePreprocessor(Preprocessor):
         return [encoders[index % 2](image).numpy() for index, image in enumerate(images)]
 
     def source_tokens(self, context: dict[str, Tensor], stride: int = 1) -> Tensor:
-        """Returns the positions of image regions, for the axes of plots.
-
-        Args:
-            context: dict of encoder outputs; `regions`, int32 `(batch, regions, 2)`, are their rows and columns.
-            stride: has no effect: encoders name their regions themselves.
-
-        Returns:
-            string `(batch, regions)`, `"row,column"` from `"0,0"` on, row by row.
-        """
+        """Returns the `regions (batch, regions, 2)` of the encoder as `"row,column"`, from `"0,0"` on, row by row."""
         return tf.strings.reduce_join(tf.strings.as_string(context["regions"]), axis=-1, separator=",")
 
     # === Data sets ===
@@ -196,15 +156,10 @@ class ImagePreprocessor(Preprocessor):
         Args:
             pairs: list of (image, text) tuples of bytes and str; or of (features, text), features `(rows, columns,
                 channels)` of a frozen backbone, as `feature_pairs` returns them.
-            batch_size: int, pairs per batch.
-            shuffle: `False` keeps the order. `True` shuffles every pass and batches texts of similar lengths. If the
-                length of a text depends on the kind of image, batches are not representative of the data, which harms
-                trainable batch normalization: pad all texts to one length, with `pad_to_multiple=max_target_length`. An
-                `EpochShuffle` that is also passed to `fit` as a callback makes resumed runs repeat uninterrupted ones.
-            seed: int, for `shuffle=True`.
-            too_long: what to do with pairs whose text is longer than `max_target_length`: `"drop"` them, `"truncate"`
-                them, or raise an `"error"`. Default: drop if shuffled, else truncate.
-            pad_to_multiple: int, round lengths of texts up to multiples of it. Default: 4 if shuffled, else 1.
+            batch_size, shuffle, seed, too_long, pad_to_multiple: as in `TextPreprocessor.dataset`, for lengths of
+                texts. If the length of a text depends on the kind of image, shuffled batches are not representative of
+                the data, which harms trainable batch normalization: pad all texts to one length, with
+                `pad_to_multiple=max_target_length`.
             augmentation: function of float32 images `(batch, height, width, 3)` and `training=True` that returns
                 augmented images, such as `keras.layers.RandomFlip("horizontal")`. Beware of texts that mention left and
                 right. Default: none.

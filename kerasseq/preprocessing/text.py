@@ -24,12 +24,10 @@ logger = logging.getLogger(__name__)
 
 @keras.saving.register_keras_serializable(package="kerasseq")
 class TextPreprocessor(Preprocessor):
-    """Tokenizes both sides of text pairs.
+    """Tokenizes both sides of text pairs. Usually made by `TextPreprocessor.from_pairs`.
 
     Ids: 0 padding, 1 unknown, 2 start, 3 end, then bytes, then subwords. Sources end in END and so are never empty. All
     encoding and decoding runs in TensorFlow graphs, in training and in a model server alike.
-
-    Usually made by `TextPreprocessor.from_pairs`.
 
     Args:
         source_vocabulary: bytes, a serialized SentencePiece model with these ids, see `train_vocabulary`; or a
@@ -53,7 +51,6 @@ class TextPreprocessor(Preprocessor):
     """
 
     vocabulary_names = ("source", "target")
-
     max_source_length: int
 
     def __init__(
@@ -86,13 +83,8 @@ class TextPreprocessor(Preprocessor):
             vocabulary_size: int, the maximum number of ids of each vocabulary, at least 261; small data may yield
                 fewer.
             joint: bool, whether sources and targets share one vocabulary.
-            max_source_length: int, the maximum number of tokens of a source, END included.
-            max_target_length: int, the maximum number of tokens of a target, END included.
-            normalization: `"nmt_nfkc"` normalizes compatibility characters and white space; `"identity"` keeps every
-                character, which full-width Chinese punctuation requires.
-
-        Returns:
-            a `TextPreprocessor`.
+            max_source_length, max_target_length: as in the constructor.
+            normalization: as in `train_vocabulary`.
 
         Raises:
             ValueError: if there are no pairs, a pair is not two strings, or the vocabulary size is too small.
@@ -109,7 +101,6 @@ class TextPreprocessor(Preprocessor):
 
     @property
     def joint(self) -> bool:
-        """Whether sources and targets share one vocabulary."""
         return len(self.tokenizers) == 1
 
     @property
@@ -119,7 +110,6 @@ class TextPreprocessor(Preprocessor):
 
     @property
     def source_vocabulary_size(self) -> int:
-        """The number of ids of the source vocabulary."""
         return self.source_tokenizer.vocabulary_size
 
     def word_pieces(self) -> dict[str, np.ndarray]:
@@ -133,7 +123,6 @@ class TextPreprocessor(Preprocessor):
 
     @property
     def source_signature(self) -> tf.TensorSpec:
-        """The signature of raw sources: `tf.TensorSpec([None], tf.string)`, UTF-8."""
         return tf.TensorSpec([None], tf.string, name="text")
 
     @property
@@ -141,31 +130,15 @@ class TextPreprocessor(Preprocessor):
         return {"encoder_token_ids": (None,)}
 
     def encode_source(self, raw: Tensor) -> dict[str, Tensor]:
-        """Encodes texts to encoder inputs.
+        """Encodes texts, string `(batch,)`, to `{"encoder_token_ids": int32 (batch, source)}`: tokens, END, padding.
 
-        Args:
-            raw: string `(batch,)`.
-
-        Returns:
-            `{"encoder_token_ids": int32 (batch, source)}`: tokens, END, padding. Longer sources are truncated to their
-            first `max_source_length - 1` tokens and END.
+        Longer sources are truncated to their first `max_source_length - 1` tokens and END.
         """
         ids = self.tokenize(tf.convert_to_tensor(raw), "source")
         return {"encoder_token_ids": padded(ids, self.max_source_length)}
 
     def raw_batch(self, sources: Sequence[str | bytes], split: bool = False) -> Tensor:
-        """Checks texts and converts them to a string tensor. Warns about texts that are too long.
-
-        Args:
-            sources: list of str, or of bytes in UTF-8.
-            split: bool, whether long texts will be split (see `encode_parts`) rather than truncated.
-
-        Returns:
-            string tensor `(batch,)`.
-
-        Raises:
-            ValueError: if an element is not a text.
-        """
+        """Converts texts, str or bytes in UTF-8, to a string tensor. Warns about texts that are too long."""
         for index, text in enumerate(sources):
             if not isinstance(text, (str, bytes)):
                 raise ValueError(
@@ -190,27 +163,11 @@ class TextPreprocessor(Preprocessor):
         return {"ignored_tokens": tf.maximum(lengths - self.max_source_length, 0)}
 
     def example_sources(self, count: int, share: float) -> list[bytes]:
-        """Returns texts of random tokens for warm-up requests, the same in every call.
-
-        Args:
-            count: int, the number of texts.
-            share: float, their length as a share of `max_source_length`.
-
-        Returns:
-            list of bytes in UTF-8.
-        """
+        """Returns texts of random tokens, bytes in UTF-8; `share` is their length as a share of `max_source_length`."""
         return self.source_tokenizer.example_texts(count, max(1, int(share * self.max_source_length) - 1))
 
     def source_tokens(self, context: dict[str, Tensor], stride: int = 1) -> Tensor:
-        """Returns the tokens of sources, for the axes of plots.
-
-        Args:
-            context: dict with the outputs of `encode_source`.
-            stride: int, tokens per memory position; they are joined.
-
-        Returns:
-            string `(batch, positions)`, empty for padding.
-        """
+        """Returns the tokens of sources; the `stride` tokens of a memory position are joined."""
         return join_groups(self.source_tokenizer.tokens(context["encoder_token_ids"]), stride)
 
     # === Long sources ===
@@ -220,18 +177,9 @@ class TextPreprocessor(Preprocessor):
         return True
 
     def encode_parts(self, raw: Tensor, every_sentence: bool = False) -> tuple[dict[str, Tensor], Tensor]:
-        """Encodes texts as `encode_source` does, but splits those that are too long instead of truncating them.
+        """Splits texts into sentences, see `kerasseq.preprocessing.long_texts.sentences`, and encodes them.
 
-        Texts are split into sentences, see `kerasseq.preprocessing.long_texts.sentences`. Sentences that are too long
-        are split at line breaks and punctuation, and what is still too long between words.
-
-        Args:
-            raw: string `(batch,)`.
-            every_sentence: bool, whether to split every text of several sentences, not only those that are too long.
-
-        Returns:
-            `{"encoder_token_ids": int32 (parts, source)}`, and int32 `(parts,)`, the index of the source of each part,
-            in ascending order.
+        Sentences that are too long are split at line breaks and punctuation, and what is still too long between words.
         """
         texts = tf.convert_to_tensor(raw)
         ids = self.tokenize(texts, "source")
@@ -256,7 +204,7 @@ class TextPreprocessor(Preprocessor):
         return {"encoder_token_ids": padded(parts, self.max_source_length)}, tf.cast(owners, tf.int32)
 
     def join_parts(self, texts: Tensor, owners: Tensor, count: Tensor) -> Tensor:
-        """Joins outputs by spaces, except after the full stops of East Asian scripts; see `Preprocessor.join_parts`."""
+        """Joins outputs by spaces, except after the full stops of East Asian scripts."""
         return join_texts(texts, owners, count)
 
     # === Data sets ===
