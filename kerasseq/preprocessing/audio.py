@@ -95,9 +95,8 @@ class AudioPreprocessor(Preprocessor):
         Raises:
             ValueError: if there are no pairs, a pair is not bytes and a string, or the vocabulary size is too small.
         """
-        pairs = list(pairs)
-        check_pairs(pairs, bytes)
-        vocabulary = train_vocabulary([text for _, text in pairs], vocabulary_size, normalization)
+        texts = [text for _, text in check_pairs(pairs, bytes)]
+        vocabulary = train_vocabulary(texts, vocabulary_size, normalization)
         return cls(vocabulary, sample_rate, num_bins, max_seconds, max_target_length)
 
     # === Sources ===
@@ -226,8 +225,7 @@ class AudioPreprocessor(Preprocessor):
         Raises:
             ValueError: if there are no pairs, none is left, one is not bytes and a string, or a sound is unreadable.
         """
-        pairs = list(pairs)
-        check_pairs(pairs, bytes)
+        pairs = check_pairs(pairs, bytes)
         too_long, pad_to_multiple = data_set_options(batch_size, shuffle, too_long, pad_to_multiple)
         layers = [augmentation] if callable(augmentation) else augmentation
         if not isinstance(layers, (tuple, list)) or not all(map(callable, layers)):

@@ -1,6 +1,7 @@
 """The preprocessor of images and their texts."""
 
 import logging
+import reprlib
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
@@ -11,7 +12,6 @@ import tensorflow as tf
 from kerasseq.arguments import check_positive_integer
 from kerasseq.preprocessing.base import Preprocessor
 from kerasseq.preprocessing.batching import Shuffle, batched, pad
-from kerasseq.preprocessing.image_features import check_features, feature_pairs, stack_features
 from kerasseq.preprocessing.image_files import DAMAGED, check_image, decode_images, image_problems
 from kerasseq.preprocessing.pairs import check_pairs, data_set_options, kept_pairs, truncated
 from kerasseq.preprocessing.tokenizers import Tokenizer
@@ -83,10 +83,9 @@ class ImagePreprocessor(Preprocessor):
         Raises:
             ValueError: if there are no pairs, a pair is not bytes and a string, or a number is too small.
         """
-        pairs = list(pairs)
-        check_pairs(pairs, bytes)
+        texts = [text for _, text in check_pairs(pairs, bytes)]
         image_size = height_and_width(image_size)
-        vocabulary = train_vocabulary([target for _, target in pairs], vocabulary_size, normalization)
+        vocabulary = train_vocabulary(texts, vocabulary_size, normalization)
         return cls(vocabulary, image_size=image_size, max_target_length=max_target_length)
 
     # === Sources ===
@@ -184,7 +183,12 @@ class ImagePreprocessor(Preprocessor):
         sources, targets = zip(*pairs, strict=True)
         encode: Callable[[Sequence[Any]], Tensor]
         if of_features:
-            name, shape, encode = "encoder_features", check_features(sources, augmentation), stack_features
+            if augmentation is not None:
+                raise ValueError(
+                    "augmentation applies to images. Received: features. Pass pairs of images instead, or compute the "
+                    "features of augmented images."
+                )
+            name, shape, encode = "encoder_features", feature_shape(sources), stack_features
         else:
             for index, image in enumerate(sources):
                 check_image(image, index)
@@ -233,7 +237,27 @@ class ImagePreprocessor(Preprocessor):
         Raises:
             ValueError: if a source is not bytes, or neither JPEG nor PNG.
         """
-        return feature_pairs(pairs, extractor, self._augmented(None), batch_size)
+        import tqdm  # Deferred: only long work shows progress.
+
+        check_positive_integer("batch_size", batch_size)
+        pairs = list(pairs)
+        for index, pair in enumerate(pairs):
+            if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+                raise ValueError(
+                    f"pairs must be tuples (image, text). Received at index {index}: {reprlib.repr(pair)}."
+                )
+            check_image(pair[0], index)
+        images = list(dict.fromkeys(image for image, _ in pairs))
+        decode = self._augmented(None)
+        features: dict[bytes, np.ndarray] = {}
+        with tqdm.tqdm(total=len(images), desc="features", unit="image", delay=2) as progress:
+            for start in range(0, len(images), batch_size):
+                batch = images[start : start + batch_size]
+                # Half precision: a thousand images of 160 x 160 pixels have some 40 million features.
+                arrays = extractor.predict_on_batch(decode(batch)).astype("float16")
+                features.update(zip(batch, arrays, strict=True))
+                progress.update(len(batch))
+        return [(features[image], target) for image, target in pairs]
 
     # === Saving ===
 
@@ -249,3 +273,19 @@ def height_and_width(image_size: Any) -> tuple[int, int]:
     for length in size:
         check_positive_integer("image_size", length)
     return size
+
+
+def feature_shape(features: Sequence[np.ndarray]) -> tuple[int, ...]:
+    """The shape of the features of each image. Raises a `ValueError` if they have several."""
+    shapes = {array.shape for array in features}
+    if len(shapes) > 1 or len(features[0].shape) != 3:
+        raise ValueError(
+            "Features must be arrays (rows, columns, channels) of one shape, as feature_pairs returns them. "
+            f"Received: the shapes {sorted(shapes)}."
+        )
+    return features[0].shape
+
+
+def stack_features(features: Sequence[np.ndarray]) -> np.ndarray:
+    """Stacks features to a float32 batch."""
+    return np.stack(features).astype("float32")

@@ -8,12 +8,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kerasseq.arguments import check_number
 from kerasseq.preprocessing.base import Preprocessor
-from kerasseq.preprocessing.batching import Shuffle
+from kerasseq.preprocessing.batching import Shuffle, batched, pad
 from kerasseq.preprocessing.ids import join_groups, padded, string_tensor
 from kerasseq.preprocessing.long_texts import join_texts, sentences, split_texts
-from kerasseq.preprocessing.pairs import check_length, check_pairs
-from kerasseq.preprocessing.text_dataset import text_dataset
+from kerasseq.preprocessing.pairs import check_length, check_pairs, data_set_options, kept_pairs, truncated
+from kerasseq.preprocessing.subword_sampling import Segmentations
 from kerasseq.preprocessing.tokenizers import Tokenizer
 from kerasseq.preprocessing.vocabulary import train_vocabulary
 from kerasseq.preprocessing.word_pieces import word_pieces
@@ -89,9 +90,7 @@ class TextPreprocessor(Preprocessor):
         Raises:
             ValueError: if there are no pairs, a pair is not two strings, or the vocabulary size is too small.
         """
-        pairs = list(pairs)
-        check_pairs(pairs)
-        sources, targets = zip(*pairs, strict=True)
+        sources, targets = zip(*check_pairs(pairs), strict=True)
         shared = [*sources, *targets] if joint else sources
         source_vocabulary = train_vocabulary(shared, vocabulary_size, normalization)
         target_vocabulary = None if joint else train_vocabulary(targets, vocabulary_size, normalization)
@@ -250,10 +249,39 @@ class TextPreprocessor(Preprocessor):
 
         Source: Kudo 2018, section 3.3 (subword regularization).
         """
+        pairs = check_pairs(pairs)
+        if copies not in (1, 2):
+            raise ValueError(f"copies must be 1 or 2. Received: copies={copies!r}.")
+        too_long, pad_to_multiple = data_set_options(batch_size, shuffle, too_long, pad_to_multiple)
+        if subword_sampling is not None and not check_number("subword_sampling", subword_sampling):
+            raise ValueError("subword_sampling must be above 0, or None. Received: subword_sampling=0.")
+
+        # === Pairs within the limits ===
         limits = (self.max_source_length, self.max_target_length)
-        return text_dataset(
-            self, limits, pairs, batch_size, shuffle, seed, too_long, pad_to_multiple, subword_sampling, copies
+        texts = list(zip(*pairs, strict=True))
+        ids = [self.tokenize_all(side, name) for side, name in zip(texts, ("source", "target"), strict=True)]
+        fits = [len(source) <= limits[0] and len(target) <= limits[1] for source, target in zip(*ids, strict=True)]
+        kept = kept_pairs(fits, f"{limits[0]} source or {limits[1]} target tokens", too_long)
+        tokenizers = self.tokenizers
+        sources, targets = (
+            Segmentations(
+                [texts[side][row] for row in kept],
+                [truncated(ids[side][row], limits[side]) for row in kept],
+                limits[side],
+                None if subword_sampling is None else tokenizers[-side].sampler(subword_sampling),
+                (seed, side),
+            )
+            for side in (0, 1)
         )
+
+        # === Batches ===
+        def make_batch(rows, seeds):
+            labels = np.repeat(pad(targets.draw(rows, seeds), pad_to_multiple), copies, axis=0)
+            return {"encoder_token_ids": pad(sources.draw(np.repeat(rows, copies), seeds), pad_to_multiple)}, labels
+
+        lengths = [[len(target), len(source)] for source, target in zip(sources.ids, targets.ids, strict=True)]
+        signature = {"encoder_token_ids": tf.TensorSpec([None, None], tf.int32)}
+        return batched(np.array(lengths), batch_size, shuffle, seed, make_batch, signature)
 
     # === Saving ===
 
