@@ -8,24 +8,14 @@ from keras import ops
 
 from kerasseq.arguments import check_number, check_positive_integer
 from kerasseq.search.base import Constrained, Sampler
-from kerasseq.search.constraints import Constraint
+from kerasseq.search.constraints import Constraint, check_entries
 from kerasseq.search.request import IMPOSSIBLE
-from kerasseq.search.scorers import Scorer, check_scorers
+from kerasseq.search.scorers import Scorer
 from kerasseq.search.top_k import best_tokens, take_rows
 from kerasseq.types import Tensor
 
-
-def gnmt_penalty(length: Tensor) -> Tensor:
-    """Wu et al. 2016, equation 14, before the exponent."""
-    return (5.0 + length) / 6.0
-
-
-def plain_length(length: Tensor) -> Tensor:
-    """The length itself: with an exponent of 1, scores are means over the tokens."""
-    return length
-
-
-NORMALIZATIONS = {"gnmt": gnmt_penalty, "length": plain_length}
+# The length penalty before the exponent: Wu et al. 2016, equation 14, and the length itself.
+NORMALIZATIONS = {"gnmt": lambda length: (5.0 + length) / 6.0, "length": lambda length: length}
 
 
 @keras.saving.register_keras_serializable(package="kerasseq")
@@ -84,7 +74,8 @@ class BeamSampler(Sampler):
         self.beam_width = self.rows_per_sequence = beam_width
         self.length_penalty = check_number("length_penalty", length_penalty)
         self.normalization = normalization
-        self.scorers = check_scorers(scorers)
+        check_entries("scorers", scorers, Scorer, "[Coverage(0.02)]")
+        self.scorers = tuple(scorers)
 
     def penalty(self, length: Tensor) -> Tensor:
         """The divisor of log-probabilities of hypotheses of `length` tokens, END included."""

@@ -79,12 +79,7 @@ class Constraint:
         return cls(**config)
 
 
-def register(cls: type) -> type:
-    """Registers a class for saved models."""
-    return keras.saving.register_keras_serializable(package="kerasseq")(cls)
-
-
-@register
+@keras.saving.register_keras_serializable(package="kerasseq")
 class LengthLimits(Constraint):
     """The fewest and the most tokens of an output.
 
@@ -144,7 +139,7 @@ class LengthLimits(Constraint):
         }
 
 
-@register
+@keras.saving.register_keras_serializable(package="kerasseq")
 class NoRepeatNGram(Constraint):
     """Blocks repeated n-grams: a sequence of `size` tokens appears only once in an output (Paulus et al. 2018).
 
@@ -175,7 +170,7 @@ class NoRepeatNGram(Constraint):
         return {"size": self.size}
 
 
-@register
+@keras.saving.register_keras_serializable(package="kerasseq")
 class SuppressTokens(Constraint):
     """Tokens that never appear in an output.
 
@@ -198,7 +193,7 @@ class SuppressTokens(Constraint):
         return {"token_ids": list(self.suppressed_ids)}
 
 
-@register
+@keras.saving.register_keras_serializable(package="kerasseq")
 class Prefix(Constraint):
     """Outputs begin with the `prefix_ids` of the request. Their log-probabilities count in the scores.
 
@@ -268,12 +263,7 @@ def repeated_ngrams(token_ids: Tensor, index: Tensor, size: int, vocabulary_size
 
 def check_constraints(constraints: Sequence[Constraint]) -> tuple[Constraint, ...]:
     """The constraints as a tuple; raises a `ValueError` for anything else, or two of one kind."""
-    if not isinstance(constraints, (list, tuple)) or not all(isinstance(entry, Constraint) for entry in constraints):
-        raise ValueError(
-            "constraints must be a list of constraints of kerasseq.search, such as [NoRepeatNGram(3)]. Received: "
-            f"constraints={constraints!r}."
-        )
-    check_configurations(constraints)
+    check_entries("constraints", constraints, Constraint, "[NoRepeatNGram(3)]")
     kinds = [type(constraint) for constraint in constraints]
     if len(set(kinds)) < len(kinds):
         names = ", ".join(kind.__name__ for kind in kinds)
@@ -281,9 +271,14 @@ def check_constraints(constraints: Sequence[Constraint]) -> tuple[Constraint, ..
     return tuple(constraints)
 
 
-def check_configurations(entries: Sequence[Any]) -> None:
-    """Raises a `ValueError` for a class whose constructor takes arguments that its `get_config` cannot know."""
+def check_entries(name: str, entries: Sequence[Any], base: type, example: str) -> None:
+    """Raises a `ValueError` unless entries are a list of subclasses of `base` that can be saved."""
+    if not isinstance(entries, (list, tuple)) or not all(isinstance(entry, base) for entry in entries):
+        raise ValueError(
+            f"{name} must be a list of {name} of kerasseq.search, such as {example}. Received: {name}={entries!r}."
+        )
     for kind in map(type, entries):
+        # A constructor may take arguments that the `get_config` of a base class cannot know.
         init, config = (
             next(base for base in kind.__mro__ if name in vars(base)) for name in ("__init__", "get_config")
         )
