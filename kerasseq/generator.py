@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerasseq import export, search
-from kerasseq.arguments import check_positive_integer
+from kerasseq.arguments import check_choice, check_positive_integer
 from kerasseq.compatibility import check_model, check_sampler
 from kerasseq.evaluation.arguments import sources_and_targets
 from kerasseq.evaluation.texts import check_scorable, score_texts
@@ -75,11 +75,7 @@ class TextGenerator(keras.Model):
         check_model(model, preprocessor)
         if max_length is not None:
             check_positive_integer("max_length", max_length)
-        if long_sources not in LONG_SOURCES:
-            raise ValueError(
-                f"long_sources must be one of {', '.join(map(repr, LONG_SOURCES))}. Received: "
-                f"long_sources={long_sources!r}."
-            )
+        check_choice("long_sources", long_sources, LONG_SOURCES)
         self.model = model
         self.preprocessor = preprocessor
         self.sampler = search.get(sampler)

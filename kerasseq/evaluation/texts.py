@@ -217,10 +217,7 @@ def word_error_rate(predictions: Iterable[str], references: Iterable[str], resam
         "words": words.hits + words.substitutions + words.deletions,
     }
     if resamples:
-        result["intervals"] = {
-            "wer": error_interval(words, resamples),
-            "cer": error_interval(characters, resamples),
-        }
+        result["intervals"] = {"wer": error_interval(words, resamples), "cer": error_interval(characters, resamples)}
     return result
 
 

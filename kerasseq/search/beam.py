@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import keras
 from keras import ops
 
-from kerasseq.arguments import check_number, check_positive_integer
+from kerasseq.arguments import check_choice, check_number, check_positive_integer
 from kerasseq.search.base import Constrained, Sampler
 from kerasseq.search.constraints import Constraint, check_entries
 from kerasseq.search.request import IMPOSSIBLE
@@ -66,11 +66,7 @@ class BeamSampler(Sampler):
     ):
         super().__init__(constraints)
         check_positive_integer("beam_width", beam_width)
-        if not isinstance(normalization, str) or normalization not in NORMALIZATIONS:
-            raise ValueError(
-                f"normalization must be one of {', '.join(map(repr, NORMALIZATIONS))}. "
-                f"Received: normalization={normalization!r}."
-            )
+        check_choice("normalization", normalization, NORMALIZATIONS)
         self.beam_width = self.rows_per_sequence = beam_width
         self.length_penalty = check_number("length_penalty", length_penalty)
         self.normalization = normalization
