@@ -61,10 +61,6 @@ def plot_attention(generations: Any, title: str | None = None, heads: bool = Fal
     >>> figure = plot_attention(generation)
     >>> [label.get_text() for label in figure.axes[0].get_xticklabels()]
     ['␣the', '␣cat', 'END']
-
-    ```python
-    figure.savefig("attention.png", dpi=150)
-    ```
     """
     from matplotlib.figure import Figure  # Deferred: importing kerasseq stays cheap.
 
