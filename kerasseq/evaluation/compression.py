@@ -60,8 +60,7 @@ def compression_rate(predictions: Iterable[str], sources: Iterable[str]) -> floa
         float of at least 0, the mean over the predictions. Copying the source scores 1.
 
     Raises:
-        ValueError: if a source is empty, there are no predictions, or predictions and sources differ in number or are
-            not str.
+        ValueError: if a source is empty, and as `token_f1`.
 
     Example:
 
@@ -92,7 +91,7 @@ def new_words(predictions: Iterable[str], sources: Iterable[str]) -> dict[str, A
         words) for all of them.
 
     Raises:
-        ValueError: if there are no predictions, or predictions and sources differ in number or are not str.
+        ValueError: as `token_f1`.
 
     Example:
 
