@@ -172,16 +172,10 @@ class TextGenerator(keras.Model):
 
         Returns:
             dict by the names of the metrics: of `"bleu"` and `"chrf"` each a dict of `score`, `signature` and
-            `intervals`.
+            `intervals`, such as `translator.evaluate_text(test)["bleu"]["intervals"]["score"]`.
 
         Raises:
             ValueError: as `generate` and `score_texts`, before anything is generated, and if there are no pairs.
-
-        Example:
-
-        ```python
-        translator.evaluate_text(test)["bleu"]["intervals"]["score"]
-        ```
         """
         sources, targets = sources_and_targets(pairs)
         metrics = check_scorable(targets, metrics, resamples)
@@ -251,8 +245,7 @@ class TextGenerator(keras.Model):
 
         Args:
             raw: tensor of raw sources, as the preprocessor's `source_signature` says.
-            sampler: a `kerasseq.search` object.
-            max_length: int, the most tokens of an output, or of each part's output.
+            sampler, max_length: a `kerasseq.search` object, and the most tokens of an output, or of each part's output.
             prefix_ids: int32 `(batch, prefix)`, the first tokens of an output, 0 behind them. Default: none.
             num_hypotheses: int, at most the sampler's `rows_per_sequence`.
 
@@ -331,12 +324,11 @@ class TextGenerator(keras.Model):
     # === Saving ===
 
     def get_config(self):
+        parts = {"model": self.model, "preprocessor": self.preprocessor, "sampler": self.sampler}
         return {
             "format": FORMAT,
             "name": self.name,
-            "model": keras.saving.serialize_keras_object(self.model),
-            "preprocessor": keras.saving.serialize_keras_object(self.preprocessor),
-            "sampler": keras.saving.serialize_keras_object(self.sampler),
+            **{name: keras.saving.serialize_keras_object(part) for name, part in parts.items()},
             "max_length": self.max_length,
             "long_sources": self.long_sources,
         }
@@ -354,13 +346,7 @@ class TextGenerator(keras.Model):
         return cls(**arguments)
 
     def export(self, model_folder: str | os.PathLike, version: int | None = None, verify: bool = True) -> str:
-        """Writes a SavedModel for TensorFlow Serving, see `kerasseq.export.export`, and returns the version's folder.
-
-        Args:
-            model_folder: path of the model's folder; versions are numbered folders in it.
-            version: int. Default: the next free one.
-            verify: bool, whether to load the SavedModel and to compare its answers with those of the generator.
-        """
+        """Writes a SavedModel for TensorFlow Serving, and returns the version's folder: see `kerasseq.export.export`."""
         return export.export(self, model_folder, version, verify)
 
     @staticmethod
