@@ -34,11 +34,7 @@ def check_image(image: Any, index: int) -> None:
 
 
 def decode_images(contents: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Decodes JPEG and PNG files, and resizes them.
-
-    Args:
-        contents: string `(batch,)`, contents of files.
-        size: tuple of int, height and width.
+    """Decodes JPEG and PNG files, string `(batch,)`, and resizes them to a height and width.
 
     Returns:
         float32 `(batch, height, width, 3)`, RGB from 0 to 255, mid gray for files that cannot be decoded; and bool
@@ -69,12 +65,8 @@ def image_problems(contents: Tensor) -> Tensor:
 def decodable(contents: Tensor, decode: Callable[..., Any], example: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Decodes the rows that can be decoded.
 
-    An error in a graph stops it, but a data set can skip the elements that raise one.
-
-    Args:
-        contents: string `(batch,)`.
-        decode: function from a row, int32, and its content, a string, to the row and a tensor.
-        example: a tensor of the shape and dtype that `decode` returns.
+    An error in a graph stops it, but a data set can skip the elements that raise one. `decode` is a function from a
+    row, int32, and its content, a string, to the row and a tensor like `example`.
 
     Returns:
         int32 `(decoded,)`, the rows that were decoded; their tensors `(decoded, ...)`; and bool `(batch,)`, whether

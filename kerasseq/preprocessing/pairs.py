@@ -62,16 +62,7 @@ def truncated(ids: np.ndarray, limit: int) -> np.ndarray:
 
 
 def kept_pairs(fits: Sequence[bool], limits: str, too_long: str) -> list[int]:
-    """Decides which pairs to keep, and warns about those that are too long.
-
-    Args:
-        fits: list of bool, whether each pair is within the limits.
-        limits: str, the limits in words.
-        too_long: `"drop"`, `"truncate"` or `"error"`.
-
-    Returns:
-        list of int, the indices of the pairs to keep.
-    """
+    """The indices of the pairs to keep; warns about those that do not fit within the `limits`, given in words."""
     number_too_long = len(fits) - sum(fits)
     if number_too_long:
         message = f"{number_too_long} of {len(fits)} pairs are longer than {limits}"

@@ -236,16 +236,9 @@ def whole(lengths: Tensor) -> Tensor:
 
 
 def repeated_ngrams(token_ids: Tensor, index: Tensor, size: int, vocabulary_size: int) -> Tensor:
-    """Marks the tokens that would complete an n-gram for the second time.
+    """Marks the tokens that would complete an n-gram of `size` tokens for the second time.
 
-    Args:
-        token_ids: int32 `(rows, max_length)`, the tokens so far.
-        index: int scalar, their number.
-        size: int, the n of the n-grams.
-        vocabulary_size: int.
-
-    Returns:
-        bool `(rows, vocabulary_size)`.
+    The `index` tokens so far, int32 `(rows, max_length)` -> bool `(rows, vocabulary_size)`.
     """
     rows, length = ops.shape(token_ids)
     starts = ops.arange(length, dtype="int32")
