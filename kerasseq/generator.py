@@ -346,7 +346,7 @@ class TextGenerator(keras.Model):
         return cls(**arguments)
 
     def export(self, model_folder: str | os.PathLike, version: int | None = None, verify: bool = True) -> str:
-        """Writes a SavedModel for TensorFlow Serving, see `kerasseq.export.export`, and returns the version's folder."""
+        """Writes a SavedModel for TensorFlow Serving and returns its folder, see `kerasseq.export.export`."""
         return export.export(self, model_folder, version, verify)
 
     @staticmethod

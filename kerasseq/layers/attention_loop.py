@@ -21,8 +21,7 @@ def attention_loop(
             `(batch, dim)` and the attention weights `(batch, [heads,] source)`.
         inputs: float `(batch, time, size)`. A static time of 1 needs no loop.
         state: nested dict of `(batch, size)`.
-        attention: the attention layer.
-        values: float `(batch, source, dim)`, the values of the attention.
+        attention, values: the attention layer, and its values `(batch, source, dim)`.
 
     Returns:
         the state after every step, a nest of `(batch, time, size)`; contexts `(batch, time, dim)`; weights `(batch,

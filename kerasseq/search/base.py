@@ -70,8 +70,9 @@ class Sampler:
         return num_hypotheses
 
     def get_config(self) -> dict:
-        constraints = [keras.saving.serialize_keras_object(constraint) for constraint in self.constraints]
-        return {"constraints": constraints} if constraints else {}
+        lists = {"constraints": self.constraints, "scorers": self.scorers}
+        serialize = keras.saving.serialize_keras_object
+        return {name: [serialize(entry) for entry in entries] for name, entries in lists.items() if entries}
 
     @classmethod
     def from_config(cls, config: dict) -> "Sampler":

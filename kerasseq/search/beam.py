@@ -192,11 +192,9 @@ class BeamSampler(Sampler):
         return {"token_ids": take_rows(token_ids, best), "scores": ops.take_along_axis(scores, best, axis=1)}
 
     def get_config(self):
-        scorers = [keras.saving.serialize_keras_object(scorer) for scorer in self.scorers]
         return {
             "beam_width": self.beam_width,
             "length_penalty": self.length_penalty,
             "normalization": self.normalization,
             **super().get_config(),
-            **({"scorers": scorers} if scorers else {}),
         }
