@@ -36,21 +36,15 @@ def SpeechSeq2Seq(
     Args:
         target_vocabulary_size: int, number of target token ids.
         num_bins: int, size of a frame, the preprocessor's `num_bins`.
-        cell: str, of encoder and decoder: a name in `kerasseq.layers.cells.CELLS`, `"simple_rnn"`, `"lstm"` or `"gru"`.
-        embedding_dim: int, size of the token embeddings.
-        units: int, size of each state, in the encoder for each direction.
+        cell, embedding_dim, units, bidirectional, placement, num_heads, bridge, residual, dropout, tie_embeddings: as
+            in `AttentionSeq2Seq`.
         num_layers: int, number of recurrent layers in the encoder.
         num_decoder_layers: int, number of recurrent layers in the decoder.
-        bidirectional: bool, whether the encoder also runs backwards.
         subsampling, filters: how frames become positions of the memory, see `kerasseq.encoders.FramesEncoder`.
         attention: as in `AttentionSeq2Seq`. `"location"` depends on the previous attention weights, and so keeps its
             place in repetitive speech (Chorowski et al. 2015).
-        placement, num_heads, bridge: as in `AttentionSeq2Seq`.
-        residual: bool, whether each layer from the second on adds its input to its output.
-        dropout: float in [0, 1), share of units dropped after embeddings, between layers and before the logits.
         spec_augment: dict of arguments of `kerasseq.layers.SpecAugment`, which masks parts of the frames in training;
             `{}` for its defaults. Default: nothing is masked.
-        tie_embeddings: bool, whether the logits share the matrix of the target embedding.
         ctc_loss: float of at least 0, the weight of a loss that trains the encoder alone to align tokens with frames,
             see `kerasseq.layers.CTCLoss`.
         name: str.

@@ -182,7 +182,10 @@ class SuppressTokens(Constraint):
     """
 
     def __init__(self, token_ids: Iterable[int]):
-        self.suppressed_ids = check_ids(token_ids)
+        ids = tuple(token_ids) if isinstance(token_ids, Iterable) else (token_ids,)
+        if any(not isinstance(token, numbers.Integral) or isinstance(token, bool) or token < 0 for token in ids):
+            raise ValueError(f"token_ids must be a list of token ids, 0 or more. Received: token_ids={token_ids!r}.")
+        self.suppressed_ids = tuple(map(int, ids))
 
     def mask(self, hypotheses, state, constants):
         vocabulary = ops.arange(hypotheses.vocabulary_size, dtype="int32")
@@ -280,12 +283,3 @@ def check_entries(name: str, entries: Sequence[Any], base: type, example: str) -
                 f"{kind.__name__} has a constructor of its own, so it must define get_config, which returns its "
                 "arguments: graphs are compiled, and files written, by configuration."
             )
-
-
-def check_ids(token_ids: Iterable[int]) -> tuple[int, ...]:
-    """The ids as a tuple; raises a `ValueError` unless all are integers of at least 0."""
-    ids = tuple(token_ids) if isinstance(token_ids, Iterable) else (token_ids,)
-    for token_id in ids:
-        if not isinstance(token_id, numbers.Integral) or isinstance(token_id, bool) or token_id < 0:
-            raise ValueError(f"token_ids must be a list of token ids, 0 or more. Received: token_ids={token_ids!r}.")
-    return tuple(int(token_id) for token_id in ids)
