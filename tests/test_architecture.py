@@ -49,7 +49,7 @@ TREES = {name: ast.parse(source) for name, source in SOURCES.items()}
 
 
 def part_of(name):
-    """`models/lstm.py` and `losses.py` belong to `models` and `losses`."""
+    """`models/attention.py` and `losses.py` belong to `models` and `losses`."""
     return pathlib.PurePath(name).parts[0].removesuffix(".py")
 
 
