@@ -61,17 +61,18 @@ def dependent_part(model: Seq2Seq, preprocessor: Preprocessor) -> str | None:
     for index, encoder in enumerate(encoders):
         members = [context["members"][index] if len(encoders) > 1 else context for context in contexts]
         for name in ("memory_mask", "memory", "states"):
-            if differs(*(real_part(member, name) for member in members), tolerance):
+            ours, theirs = (real_part(member, name) for member in members)
+            if differs(ours, theirs, tolerance):
                 layer = first_layer(encoder, padded, alone, tolerance)
                 where = "" if layer is None else f", from its layer {layer.name!r} ({type(layer).__name__}) on,"
                 return f"{name!r} of the encoder{where}"
     token_ids = np.random.default_rng(1).integers(NUM_SPECIAL_TOKENS, model.decoder.vocabulary_size, (1, STEPS))
     token_ids[0, 0] = START_ID
-    logits = [
+    ours, theirs = (
         model.decoder(tf.constant(np.repeat(token_ids, rows, axis=0), tf.int32), context)["logits"][:1]
         for rows, context in zip((2, 1), contexts, strict=True)
-    ]
-    return "the decoder" if differs(*logits, tolerance) else None
+    )
+    return "the decoder" if differs(ours, theirs, tolerance) else None
 
 
 def real_part(context: Context, name: str) -> Context:

@@ -1,5 +1,7 @@
 """One layer of a Transformer decoder."""
 
+from typing import Any
+
 from keras import layers, ops
 
 from kerasseq.layers.attention import MultiHeadAttention
@@ -44,7 +46,7 @@ class TransformerDecoderLayer(layers.Layer):
         super().__init__(**kwargs)
         self.units = units
         self.recurrent = None if cell is None else Recurrent(units, cell=cell, name="recurrent")
-        self.self_attention = None if cell else MultiHeadAttention(units, num_heads, name="self_attention")
+        self.self_attention: Any = None if cell else MultiHeadAttention(units, num_heads, name="self_attention")
         self.attention = MultiHeadAttention(units, num_heads, name="attention")
         self.expand = layers.Dense(feedforward_dim, activation="relu", name="expand")
         self.contract = layers.Dense(units, name="contract")

@@ -159,13 +159,13 @@ def test_captioners_and_recognizers(source, decoder):
         inputs = {"encoder_frames": random.normal(size=(2, 24, 8)).astype("float32"), "encoder_mask": mask}
     keras.utils.set_random_seed(3)
     if decoder == "transformer":
-        decoder = TransformerDecoder(VOCABULARY, 16, num_layers=1, num_heads=2)
+        decoder = TransformerDecoder(VOCABULARY, 16, num_layers=1, num_heads=2, feedforward_dim=16)
     else:
         decoder = RecurrentDecoder(VOCABULARY, 16, 16, attention="bahdanau")
     model = kerasseq.Seq2Seq(encoder, decoder)
-    model.compile(keras.optimizers.Adam(0.02), kerasseq.losses.MaskedCrossentropy())
+    model.compile(keras.optimizers.Adam(0.03), kerasseq.losses.MaskedCrossentropy())
     labels = np.array([[7, 4, 5, 6, 3], [5, 9, 3, 0, 0]])
-    model.fit({**inputs, "decoder_token_ids": TARGET}, labels, batch_size=2, epochs=60, verbose=0, shuffle=False)
+    model.fit({**inputs, "decoder_token_ids": TARGET}, labels, batch_size=2, epochs=30, verbose=0, shuffle=False)
     context = model.encode(inputs)
     request = kerasseq.search.Request(batch_size=2, max_length=5)
     outputs = kerasseq.search.decode(model, context, kerasseq.search.GreedySampler(), request)
