@@ -36,7 +36,7 @@ def fit(
         callbacks: list of `keras.callbacks.Callback`, which see the averages.
 
     Returns:
-        the model, and the minutes that it took, float: as many median epochs.
+        the model, and the minutes that it took one core, float: as many median epochs.
     """
     keras.utils.set_random_seed(seed)
     model = build()
@@ -84,19 +84,16 @@ def fit(
 
 
 class Seconds(keras.callbacks.Callback):
-    """Puts into the logs how long each epoch took, validation included."""
+    """Puts into the logs the processor time of each epoch, validation included: the seconds that one core takes."""
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.begin = time.perf_counter()
+        self.begin = time.process_time()
 
     def on_epoch_end(self, epoch, logs=None):
-        logs["seconds"] = round(time.perf_counter() - self.begin, 1)
+        logs["seconds"] = round(time.process_time() - self.begin, 1)
 
 
 def minutes(log, epochs):
-    """The minutes of all epochs, each as long as the median of those in a log, which may lack interrupted ones.
-
-    Other work slows single epochs down.
-    """
+    """The minutes of all epochs, each as long as the median of those in a log, which may lack interrupted ones."""
     with open(log, newline="", encoding="utf-8") as file:
         return round(epochs * statistics.median(float(row["seconds"]) for row in csv.DictReader(file)) / 60, 1)
