@@ -1,7 +1,7 @@
 """Recurrent networks and Transformers in the same minutes: Multi30k, English to German.
 
-All have the same data, vocabulary, loss and schedule, and as many epochs as take about as long as eight of the
-GRU, on one core. BLEU is over the tokens of the authors' lowercased and tokenised files. Nothing is chosen by the test, which
+All have the same data, vocabulary, loss and schedule, and as many epochs as take about as long as eight of the GRU, on
+one core. BLEU is over the tokens of the authors' lowercased and tokenised files. Nothing is chosen by the test, which
 is scored once a model. One seed.
 
     python benchmarks/architectures.py
