@@ -15,6 +15,12 @@ logger = logging.getLogger(__name__)
 LARGEST = 8_000
 WORDS_PER_SUBWORD = 50
 
+# When to warn. Of the subwords of Multi30k and Anki at 8,000, at most a hundredth are numbers of several digits, and a
+# third occur twice or less; of those of 20,000 integers, nearly all are such numbers, half of which occur 4 times or less.
+MOST = 0.5
+FEW = 10
+DIGITS = re.compile(r"\d\d")
+
 # Scripts without spaces between words: Thai, Lao, Myanmar, Khmer, Kana, Han. Each character counts as a word.
 UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 WORD = re.compile(rf"[{UNSPACED}]|[^\s{UNSPACED}]+")
@@ -44,5 +50,31 @@ def default_vocabulary_size(texts: Sequence[str]) -> int:
     return min(NUM_SPECIAL_TOKENS + NUM_BYTE_TOKENS + required + recurring // WORDS_PER_SUBWORD, LARGEST)
 
 
-def warn_about_subwords(pieces: Sequence[str], counts: np.ndarray, default: int) -> None:
-    pass
+def warn_about_subwords(pieces: Sequence[str], counts: np.ndarray, default: int, size: int) -> None:
+    """Warns about a vocabulary that is larger than the default and too large for the texts it was trained on.
+
+    That is, most of its subwords are numbers of several digits that are rare, or most of them occur once or twice.
+
+    Args:
+        pieces: list of str, the subwords, without special tokens and bytes.
+        counts: int array `(pieces,)`, how often each occurs in the texts.
+        default: int, `default_vocabulary_size` of the texts.
+        size: int, the number of ids of the vocabulary.
+    """
+    if size <= default:
+        return
+    numbers = np.array([DIGITS.search(piece) is not None for piece in pieces])
+    advice = (
+        f"Such tokens are hardly trained. Pass tokens='characters', or vocabulary_size=None, which is {default} here."
+    )
+    if numbers.mean() > MOST and np.median(counts[numbers]) < FEW:
+        example = pieces[int(np.argmax(np.where(numbers, [len(piece) for piece in pieces], 0)))]
+        logger.warning(
+            "%d of %d subwords are numbers of several digits, such as %r; half of these occur less than %d times. %s",
+            numbers.sum(), len(pieces), example, FEW, advice,
+        )  # fmt: skip
+    elif np.mean((counts == 1) | (counts == 2)) > MOST:
+        logger.warning(
+            "%d of %d subwords occur only once or twice in the texts. %s",
+            ((counts == 1) | (counts == 2)).sum(), len(pieces), advice,
+        )  # fmt: skip

@@ -93,7 +93,9 @@ class SubwordTokenizer(Tokenizer):
             ids = tokenizer.tokenize(string_tensor(texts[start : start + TEXTS_AT_ONCE])).flat_values
             counts += np.bincount(ids, minlength=len(counts))
         pieces = tokenizer.id_to_string(tf.range(tokenizer.first_text_id, tokenizer.vocabulary_size)).numpy()
-        warn_about_subwords([piece.decode() for piece in pieces], counts[tokenizer.first_text_id :], default)
+        warn_about_subwords(
+            [piece.decode() for piece in pieces], counts[tokenizer.first_text_id :], default, tokenizer.vocabulary_size
+        )
         return tokenizer
 
     def tokenize(self, texts: Tensor) -> tf.RaggedTensor:
