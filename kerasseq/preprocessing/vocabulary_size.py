@@ -15,8 +15,9 @@ logger = logging.getLogger(__name__)
 LARGEST = 8_000
 WORDS_PER_SUBWORD = 50
 
-# When to warn. Of the subwords of Multi30k and Anki at 8,000, at most a hundredth are numbers of several digits, and a
-# third occur twice or less; of those of 20,000 integers, nearly all are such numbers, half of which occur 4 times or less.
+# When to warn. At 8,000 ids, at most a hundredth of the subwords of Multi30k and Anki are numbers of several digits,
+# and a third occur twice or less. Of those of 20,000 integers nearly all are such numbers, and half occur at most 4
+# times.
 MOST = 0.5
 FEW = 10
 DIGITS = re.compile(r"\d\d")
@@ -43,10 +44,10 @@ def default_vocabulary_size(texts: Sequence[str]) -> int:
     characters: set[str] = set()
     for text in texts:
         words.update(WORD.findall(text))
-        characters.update(text)
+        # As written and as SentencePiece may normalize them: it requires an id for each character.
+        characters.update(text, unicodedata.normalize("NFKC", text))
     recurring = words.total() - len(words)
-    # SentencePiece requires an id for each character, after its normalization, and for the mark of word beginnings.
-    required = len(set(unicodedata.normalize("NFKC", "".join(characters)))) + 1
+    required = len(characters) + 1  # and the mark of word beginnings
     return min(NUM_SPECIAL_TOKENS + NUM_BYTE_TOKENS + required + recurring // WORDS_PER_SUBWORD, LARGEST)
 
 
