@@ -1,6 +1,7 @@
 """Argument checks shared by many modules."""
 
 import numbers
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -21,3 +22,11 @@ def check_number(name: str, value: Any) -> Any:
     if not isinstance(value, numbers.Real) or isinstance(value, bool) or not 0 <= float(value) < float("inf"):
         raise ValueError(f"{name} must be a number of at least 0. Received: {name}={value!r}.")
     return value
+
+
+def check_choice(name: str, value: Any, choices: Iterable[Any], otherwise: str = "") -> None:
+    """Raises a `ValueError` unless `value` is among `choices`. `otherwise` completes their list in the message."""
+    choices = list(choices)  # A list, because unhashable values must reach the error message.
+    if value not in choices:
+        listed = ", ".join(map(repr, choices))
+        raise ValueError(f"{name} must be one of {listed}{otherwise}. Received: {name}={value!r}.")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from kerasseq.arguments import check_positive_integer
 from kerasseq.evaluation.arguments import sources_and_targets
@@ -14,7 +15,6 @@ from kerasseq.evaluation.texts import check_scorable, score_texts
 from kerasseq.generation import Generation
 from kerasseq.generator import TextGenerator
 from kerasseq.preprocessing import Preprocessor
-from kerasseq.seq2seq import Seq2Seq
 from kerasseq.types import Pair
 
 # The entries of a score that are logged, and their names in the logs.
@@ -27,7 +27,36 @@ LOGGED = {
 }
 
 
-class GenerationScores(keras.callbacks.Callback):
+class GeneratingCallback(keras.callbacks.Callback):
+    """Generates after the first epoch of a `fit` and after every `frequency`-th; subclasses define `on_generation`."""
+
+    def __init__(self, preprocessor: Preprocessor, sampler: Any, max_length: int | None, frequency: int):
+        super().__init__()
+        check_positive_integer("frequency", frequency)
+        self.preprocessor = preprocessor
+        self.sampler = sampler
+        self.max_length = max_length
+        self.frequency = frequency
+
+    def set_model(self, model):
+        super().set_model(model)
+        model = model.model if isinstance(model, TextGenerator) else model
+        self.generator = TextGenerator(model, self.preprocessor, sampler=self.sampler, max_length=self.max_length)
+
+    def on_train_begin(self, logs=None):
+        self._first = True
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self._first or (epoch + 1) % self.frequency == 0:
+            self._first = False
+            self.on_generation(epoch, logs)
+
+    def on_generation(self, epoch: int, logs: dict[str, float]) -> None:
+        """Generates with `self.generator`, which has the weights of the model in training."""
+        raise NotImplementedError
+
+
+class GenerationScores(GeneratingCallback):
     """Scores the outputs of a model for validation sources after each epoch.
 
     The logs get `val_bleu`, `val_chrf` and so on, so callbacks after this one can monitor them, and `fit` shows them
@@ -86,34 +115,19 @@ class GenerationScores(keras.callbacks.Callback):
         frequency: int = 1,
         samples: int = 0,
     ):
-        super().__init__()
-        check_positive_integer("frequency", frequency)
+        super().__init__(preprocessor, sampler, max_length, frequency)
         check_positive_integer("batch_size", batch_size)
         if isinstance(samples, bool) or not isinstance(samples, int) or samples < 0:
             raise ValueError(f"samples must be an integer of at least 0. Received: samples={samples!r}.")
-        self.preprocessor = preprocessor
         self.sources, self.targets = sources_and_targets(pairs)
         # Invalid sources and targets are reported before training, not after an epoch.
         preprocessor.raw_batch(self.sources)
         self.metrics = check_scorable(self.targets, metrics)
-        self.sampler = sampler
-        self.max_length = max_length
         self.batch_size = batch_size
-        self.frequency = frequency
         self.samples = samples
 
-    def set_model(self, model):
-        super().set_model(model)
-        self._generator = generator_of(model, self.preprocessor, self.sampler, self.max_length)
-
-    def on_train_begin(self, logs=None):
-        self._first = True
-
-    def on_epoch_end(self, epoch, logs=None):
-        if not self._first and (epoch + 1) % self.frequency:
-            return
-        self._first = False
-        outputs = self._generator.generate(self.sources, batch_size=self.batch_size)
+    def on_generation(self, epoch, logs):
+        outputs = self.generator.generate(self.sources, batch_size=self.batch_size)
         for name, scores in score_texts(outputs, self.targets, self.metrics).items():
             for key, logged in LOGGED[name].items():
                 logs[f"val_{logged}"] = scores[key]
@@ -122,7 +136,7 @@ class GenerationScores(keras.callbacks.Callback):
             print(f"\n  source: {shown}\n  target: {target}\n  output: {output}")
 
 
-class AttentionImages(keras.callbacks.Callback):
+class AttentionImages(GeneratingCallback):
     """Writes attention plots and outputs for TensorBoard after each epoch.
 
     ```python
@@ -157,49 +171,38 @@ class AttentionImages(keras.callbacks.Callback):
         plot: Callable[[Any, Generation], Any] | None = None,
         frequency: int = 1,
     ):
-        super().__init__()
+        super().__init__(preprocessor, sampler, max_length, frequency)
         if importlib.util.find_spec("tensorboard") is None:
             raise ImportError(
                 "AttentionImages needs the package tensorboard, which TensorFlow's summaries use. Received: none "
                 "installed. Run: pip install tensorboard"
             )
-        check_positive_integer("frequency", frequency)
         received, sources = sources, [] if sources is None or isinstance(sources, (str, bytes)) else list(sources)
         if not sources:
             raise ValueError(f"sources must be a list of raw sources, at least one. Received: {received!r}.")
         self.log_dir = os.path.join(os.fspath(log_dir), "generation")
-        self.preprocessor = preprocessor
         self.sources = sources
-        self.sampler = sampler
-        self.max_length = max_length
         self.plot = plot or plot_generation
-        self.frequency = frequency
 
     def set_model(self, model):
         super().set_model(model)
-        self._generator = generator_of(model, self.preprocessor, self.sampler, self.max_length)
-        if not self._generator.model.decoder.has_attention:
+        if not self.generator.model.decoder.has_attention:
             raise ValueError(
                 "AttentionImages plots attention weights. Received: a model without attention. Leave the callback "
                 "out, or choose a model with attention, such as kerasseq.models.AttentionSeq2Seq."
             )
 
     def on_train_begin(self, logs=None):
-        import tensorflow as tf  # Deferred: the writer alone needs it.
-
+        super().on_train_begin(logs)
         self._writer = tf.summary.create_file_writer(self.log_dir)
-        self._first = True
 
-    def on_epoch_end(self, epoch, logs=None):
-        if not self._first and (epoch + 1) % self.frequency:
-            return
-        self._first = False
-        import tensorflow as tf  # As above.
-
-        generations = self._generator.generate(self.sources, details=True)
+    def on_generation(self, epoch, logs):
+        generations = self.generator.generate(self.sources, details=True)
         with self._writer.as_default(step=epoch):
             for index, (source, generation) in enumerate(zip(self.sources, generations, strict=True)):
-                image = tf.io.decode_png(picture(self.plot(source, generation)), channels=3)
+                png = io.BytesIO()
+                self.plot(source, generation).savefig(png, format="png", dpi=100)
+                image = tf.io.decode_png(png.getvalue(), channels=3)
                 tf.summary.image(f"attention/{index}", image[tf.newaxis])
                 tf.summary.text(f"output/{index}", generation.text)
         self._writer.flush()
@@ -208,22 +211,7 @@ class AttentionImages(keras.callbacks.Callback):
         self._writer.close()
 
 
-def generator_of(
-    model: Seq2Seq | TextGenerator, preprocessor: Preprocessor, sampler: Any, max_length: int | None
-) -> TextGenerator:
-    """A generator with the weights of a model in training."""
-    model = model.model if isinstance(model, TextGenerator) else model
-    return TextGenerator(model, preprocessor, sampler=sampler, max_length=max_length)
-
-
 def plot_generation(source: Any, generation: Generation) -> Any:
     from kerasseq.plotting import plot_attention  # Deferred: it brings matplotlib.
 
     return plot_attention(generation)
-
-
-def picture(figure: Any) -> bytes:
-    """A figure as the bytes of a PNG file."""
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=100)
-    return file.getvalue()

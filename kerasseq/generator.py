@@ -10,12 +10,13 @@ import numpy as np
 import tensorflow as tf
 
 from kerasseq import export, search
-from kerasseq.arguments import check_positive_integer
+from kerasseq.arguments import check_choice, check_positive_integer
 from kerasseq.compatibility import check_model, check_sampler
 from kerasseq.evaluation.arguments import sources_and_targets
 from kerasseq.evaluation.texts import check_scorable, score_texts
 from kerasseq.generation import DECODER_DETAILS, describe
 from kerasseq.long_sources import LONG_SOURCES, decode_parts
+from kerasseq.padding import check_padding, warn_about_padding
 from kerasseq.preprocessing import Preprocessor
 from kerasseq.preprocessing.vocabulary import END_ID, START_ID
 from kerasseq.seq2seq import Seq2Seq
@@ -73,13 +74,11 @@ class TextGenerator(keras.Model):
                 "with KERAS_BACKEND=tensorflow."
             )
         check_model(model, preprocessor)
+        if preprocessor.has_vocabularies:
+            warn_about_padding(model, preprocessor)
         if max_length is not None:
             check_positive_integer("max_length", max_length)
-        if long_sources not in LONG_SOURCES:
-            raise ValueError(
-                f"long_sources must be one of {', '.join(map(repr, LONG_SOURCES))}. Received: "
-                f"long_sources={long_sources!r}."
-            )
+        check_choice("long_sources", long_sources, LONG_SOURCES)
         self.model = model
         self.preprocessor = preprocessor
         self.sampler = search.get(sampler)
@@ -176,16 +175,10 @@ class TextGenerator(keras.Model):
 
         Returns:
             dict by the names of the metrics: of `"bleu"` and `"chrf"` each a dict of `score`, `signature` and
-            `intervals`.
+            `intervals`, such as `translator.evaluate_text(test)["bleu"]["intervals"]["score"]`.
 
         Raises:
             ValueError: as `generate` and `score_texts`, before anything is generated, and if there are no pairs.
-
-        Example:
-
-        ```python
-        translator.evaluate_text(test)["bleu"]["intervals"]["score"]
-        ```
         """
         sources, targets = sources_and_targets(pairs)
         metrics = check_scorable(targets, metrics, resamples)
@@ -255,8 +248,7 @@ class TextGenerator(keras.Model):
 
         Args:
             raw: tensor of raw sources, as the preprocessor's `source_signature` says.
-            sampler: a `kerasseq.search` object.
-            max_length: int, the most tokens of an output, or of each part's output.
+            sampler, max_length: a `kerasseq.search` object, and the most tokens of an output, or of each part's output.
             prefix_ids: int32 `(batch, prefix)`, the first tokens of an output, 0 behind them. Default: none.
             num_hypotheses: int, at most the sampler's `rows_per_sequence`.
 
@@ -335,12 +327,11 @@ class TextGenerator(keras.Model):
     # === Saving ===
 
     def get_config(self):
+        parts = {"model": self.model, "preprocessor": self.preprocessor, "sampler": self.sampler}
         return {
             "format": FORMAT,
             "name": self.name,
-            "model": keras.saving.serialize_keras_object(self.model),
-            "preprocessor": keras.saving.serialize_keras_object(self.preprocessor),
-            "sampler": keras.saving.serialize_keras_object(self.sampler),
+            **{name: keras.saving.serialize_keras_object(part) for name, part in parts.items()},
             "max_length": self.max_length,
             "long_sources": self.long_sources,
         }
@@ -358,13 +349,11 @@ class TextGenerator(keras.Model):
         return cls(**arguments)
 
     def export(self, model_folder: str | os.PathLike, version: int | None = None, verify: bool = True) -> str:
-        """Writes a SavedModel for TensorFlow Serving, see `kerasseq.export.export`, and returns the version's folder.
+        """Writes a SavedModel for TensorFlow Serving and returns its folder, see `kerasseq.export.export`.
 
-        Args:
-            model_folder: path of the model's folder; versions are numbered folders in it.
-            version: int. Default: the next free one.
-            verify: bool, whether to load the SavedModel and to compare its answers with those of the generator.
+        Refuses a model whose output for a source depends on padding, and so on longer sources in its batch.
         """
+        check_padding(self.model, self.preprocessor)
         return export.export(self, model_folder, version, verify)
 
     @staticmethod

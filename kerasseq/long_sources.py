@@ -27,9 +27,8 @@ def decode_parts(
     Args:
         decode_rows: function of encoder inputs and prefix ids, or `None`, that returns a dict of `text`, string, and
             `score`, float32, both `(rows, num_hypotheses)`.
-        raw: tensor of raw sources `(batch,)`.
+        raw, every_sentence: as in `Preprocessor.encode_parts`.
         preprocessor: one with `splits_sources`.
-        every_sentence: bool, see `Preprocessor.encode_parts`.
         num_hypotheses: int.
         prefix_ids: int32 `(batch, prefix)`, for the first part of each source. Default: none.
 

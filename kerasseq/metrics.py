@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from kerasseq.losses import token_weights
 from kerasseq.types import Tensor
 
 
@@ -16,10 +17,7 @@ class TokenMean(keras.metrics.Metric):
 
     def update_state(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> None:
         """Adds a batch: ids `(batch, target)`, logits `(batch, target, vocabulary)`, optional weights."""
-        weights = ops.cast(ops.not_equal(y_true, 0), self.dtype)
-        if sample_weight is not None:
-            sample_weight = ops.cast(sample_weight, self.dtype)
-            weights = weights * (sample_weight[:, None] if len(sample_weight.shape) == 1 else sample_weight)
+        weights = ops.cast(token_weights(y_true, sample_weight), self.dtype)
         values = ops.cast(self.values(y_true, ops.cast(y_pred, "float32")), self.dtype)  # (batch, target)
         self.total.assign_add(ops.sum(values * weights))
         self.count.assign_add(ops.sum(weights))

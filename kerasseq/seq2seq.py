@@ -4,7 +4,7 @@ import keras
 
 from kerasseq.decoders.base import Decoder
 from kerasseq.encoders.base import Encoder
-from kerasseq.layers.inner_layers import inner_layers
+from kerasseq.layers.inner_layers import inner_layers, serialized
 from kerasseq.layers.losses import AuxiliaryLoss
 from kerasseq.precision import default_dtype_policy
 from kerasseq.types import Context, State, Tensor
@@ -150,13 +150,6 @@ class Seq2Seq(keras.Model):
             if layer.weights and not any(weight.trainable for weight in layer.weights):
                 layer.trainable = False
         return model
-
-
-def serialized(layer: keras.layers.Layer) -> dict:
-    """The configuration of a part, without shapes: the model builds it."""
-    config = keras.saving.serialize_keras_object(layer)
-    config.pop("build_config", None)
-    return config
 
 
 def select(loss: AuxiliaryLoss, available: Context) -> Context:

@@ -117,5 +117,9 @@ def numpy_cell():
         update, reset = sigmoid(inputs[0] + hiddens[0]), sigmoid(inputs[1] + hiddens[1])
         return [update * states[0] + (1 - update) * np.tanh(inputs[2] + reset * hiddens[2])]
 
-    equations = {"simple_rnn": simple_rnn, "lstm": lstm, "gru": gru}
+    def ssru(x, states, kernel, bias):
+        forget, candidate = np.split(x @ kernel + bias, 2, axis=-1)
+        return [sigmoid(forget) * states[0] + (1 - sigmoid(forget)) * candidate]
+
+    equations = {"simple_rnn": simple_rnn, "lstm": lstm, "gru": gru, "ssru": ssru}
     return lambda cell, x, states, *weights: equations[cell](x, states, *weights)

@@ -16,8 +16,8 @@ PACKAGE = pathlib.Path(kerasseq.__file__).parent
 # From the bottom to the top: each part imports only from parts listed above it here, and from itself.
 PARTS = [
     "types", "arguments", "precision", "layers", "losses", "metrics", "preprocessing", "datasets", "backbones",
-    "encoders", "decoders", "seq2seq", "models", "pretraining", "search", "compatibility", "evaluation", "export",
-    "generation", "long_sources", "generator", "plotting", "callbacks", "serving",
+    "encoders", "decoders", "seq2seq", "models", "pretraining", "search", "compatibility", "padding", "evaluation",
+    "export", "generation", "long_sources", "generator", "plotting", "callbacks", "serving",
 ]  # fmt: skip
 
 # Stricter than the order.
@@ -49,7 +49,7 @@ TREES = {name: ast.parse(source) for name, source in SOURCES.items()}
 
 
 def part_of(name):
-    """`models/lstm.py` and `losses.py` belong to `models` and `losses`."""
+    """`models/attention.py` and `losses.py` belong to `models` and `losses`."""
     return pathlib.PurePath(name).parts[0].removesuffix(".py")
 
 

@@ -4,6 +4,7 @@ import pathlib
 import typing
 import zipfile
 
+from kerasseq.arguments import check_choice
 from kerasseq.datasets.fetch import fetch
 from kerasseq.datasets.splits import TextPairs, TextSplits, split_by_source
 
@@ -73,8 +74,7 @@ def load_anki(language: str) -> TextSplits:
     >>> len(train), len(validation), len(test)
     (150455, 8309, 8366)
     """
-    if language not in RELEASES:
-        raise ValueError(f"language must be one of {', '.join(map(repr, RELEASES))}. Received: language={language!r}.")
+    check_choice("language", language, RELEASES)
     release = RELEASES[language]
     return split_by_source(_read(fetch(f"anki/{language}-eng.zip", release.url, release.sha256), language))
 

@@ -13,20 +13,9 @@ from kerasseq.datasets.fetch import fetch
 
 
 def fetch_archive(relative_path: str, url: str, digest: str, pattern: re.Pattern[str]) -> dict[str, bytes]:
-    """Returns the verified files of a public tar.gz archive, downloading it if necessary.
+    """Returns the verified files of a public tar.gz archive, downloading it if necessary: a dict from name to bytes.
 
-    Args:
-        relative_path: str, path of the archive in the mirror and in the cache, as for `fetch`.
-        url: str, public URL of the archive.
-        digest: str, the expected result of `files_digest`.
-        pattern: compiled regular expression, as for `read_archive`.
-
-    Returns:
-        dict from name to bytes.
-
-    Raises:
-        ValueError: if the archive is damaged.
-        ConnectionError: if the archive is neither in the mirror nor in the cache, and cannot be downloaded.
+    Arguments and errors are those of `fetch` and `read_archive`; `digest` is the expected result of `files_digest`.
     """
     files: dict[str, bytes] = {}
 

@@ -11,7 +11,6 @@ import keras
 
 MIRROR_VARIABLE = "KERASSEQ_DATA_DIR"
 
-
 Digest: TypeAlias = Callable[[pathlib.Path], str]
 
 
@@ -55,24 +54,26 @@ def fetch(relative_path: str, url: str, sha256: str, digest: Digest | None = Non
     'hello'
     """
     digest = digest or _digest
-    mirror = os.environ.get(MIRROR_VARIABLE)
-    if mirror:
-        mirrored = pathlib.Path(mirror).expanduser() / relative_path
-        if mirrored.is_file():
-            received = digest(mirrored)
-            if received != sha256:
-                raise ValueError(
-                    f"The file {mirrored} in the offline mirror is damaged or from another release. Expected sha256 "
-                    f"{sha256}. Received: {received}. Replace it with a fresh copy of {url}, or unset "
-                    f"{MIRROR_VARIABLE} to download the file into the cache."
-                )
-            return mirrored
-
+    mirrored = mirrored_path(relative_path)
+    if mirrored is not None and mirrored.is_file():
+        if (received := digest(mirrored)) != sha256:
+            raise ValueError(
+                f"The file {mirrored} in the offline mirror is damaged or from another release. Expected sha256 "
+                f"{sha256}. Received: {received}. Replace it with a fresh copy of {url}, or unset {MIRROR_VARIABLE} "
+                "to download the file into the cache."
+            )
+        return mirrored
     cached = _cache_folder() / "kerasseq" / relative_path
     if cached.is_file() and digest(cached) == sha256:
         return cached
     _download(url, sha256, digest, relative_path, cached)
     return cached
+
+
+def mirrored_path(relative_path: str) -> pathlib.Path | None:
+    """The path of a file in the offline mirror, whether it is there or not; `None` without a mirror."""
+    mirror = os.environ.get(MIRROR_VARIABLE)
+    return pathlib.Path(mirror).expanduser() / relative_path if mirror else None
 
 
 def _download(url: str, sha256: str, digest: Digest, relative_path: str, destination: pathlib.Path) -> None:
@@ -84,8 +85,7 @@ def _download(url: str, sha256: str, digest: Digest, relative_path: str, destina
             partial = keras.utils.get_file(destination.name, origin=url, cache_dir=folder, cache_subdir="")
         except Exception as error:  # Keras raises network errors as bare exceptions.
             raise ConnectionError(_unreachable(url, digest, relative_path, destination, error)) from error
-        received = digest(pathlib.Path(partial))
-        if received != sha256:
+        if (received := digest(pathlib.Path(partial))) != sha256:
             raise ValueError(
                 f"The download of {url} is damaged, or the file has changed. It was discarded, nothing was stored as "
                 f"{destination}. Expected sha256 {sha256}. Received: {received}. Try again. If the error persists, "
@@ -96,11 +96,9 @@ def _download(url: str, sha256: str, digest: Digest, relative_path: str, destina
 
 
 def _unreachable(url: str, digest: Digest, relative_path: str, cached: pathlib.Path, error: Exception) -> str:
-    mirror = os.environ.get(MIRROR_VARIABLE)
-    if mirror:
-        mirrored = pathlib.Path(mirror).expanduser() / relative_path
-        in_mirror = f"{mirrored} (offline mirror, {MIRROR_VARIABLE}): no such file"
-    else:
+    mirrored = mirrored_path(relative_path)
+    in_mirror = f"{mirrored} (offline mirror, {MIRROR_VARIABLE}): no such file"
+    if mirrored is None:
         in_mirror = f"offline mirror: {MIRROR_VARIABLE} is not set"
     in_cache = f"damaged, sha256 {digest(cached)}" if cached.is_file() else "no such file"
     return (

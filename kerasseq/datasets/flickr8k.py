@@ -1,7 +1,6 @@
 """Flickr8k: photographs with five captions each (Hodosh, Young and Hockenmaier, 2013)."""
 
 import hashlib
-import os
 import pathlib
 import re
 import tarfile
@@ -9,7 +8,7 @@ import zipfile
 import zlib
 
 from kerasseq.datasets.archives import files_digest, read_archive
-from kerasseq.datasets.fetch import MIRROR_VARIABLE, fetch
+from kerasseq.datasets.fetch import fetch, mirrored_path
 from kerasseq.datasets.splits import FilePairs
 
 URL = "https://github.com/jbrownlee/Datasets/releases/download/Flickr8k"
@@ -101,8 +100,8 @@ def _captions(text: str) -> dict[str, list[str]]:
 
 
 def _path_of_images() -> pathlib.Path:
-    mirror = os.environ.get(MIRROR_VARIABLE)
-    if mirror and (pathlib.Path(mirror).expanduser() / SMALL_IMAGES).is_file():
+    small = mirrored_path(SMALL_IMAGES)
+    if small is not None and small.is_file():
         return fetch(SMALL_IMAGES, f"{URL}/Flickr8k_Dataset.zip", SMALL_SHA256)
     expected = _described(NAMES_SHA256, NUMBER_OF_IMAGES)
     return fetch(IMAGES, f"{URL}/Flickr8k_Dataset.zip", expected, digest=_digest_of_images)

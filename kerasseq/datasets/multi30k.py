@@ -2,6 +2,7 @@
 
 import gzip
 
+from kerasseq.arguments import check_choice
 from kerasseq.datasets.fetch import fetch
 from kerasseq.datasets.splits import TextPairs, TextSplits
 
@@ -72,9 +73,8 @@ def load_multi30k(source: str = "en", target: str = "de", tokenized: bool = Fals
     >>> len(train), len(validation), len(test)
     (29000, 1014, 1000)
     """
-    for name, language in (("source", source), ("target", target)):
-        if language not in LANGUAGES:
-            raise ValueError(f"{name} must be one of {', '.join(map(repr, LANGUAGES))}. Received: {name}={language!r}.")
+    check_choice("source", source, LANGUAGES)
+    check_choice("target", target, LANGUAGES)
     if source == target:
         raise ValueError(f"source and target must be two different languages. Received: {source!r} for both.")
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from kerasseq.arguments import check_positive_integer
+from kerasseq.arguments import check_choice, check_positive_integer
 from kerasseq.datasets.archives import fetch_archive
 from kerasseq.datasets.splits import FilePairs, FileSplits
 from kerasseq.preprocessing.wav import encode_wav
@@ -64,10 +64,8 @@ def load_spoken_digits(held_out: str | None = None, num_train: int = 5_000, seed
     >>> test[0][1], len(test[0][0])  # 44 bytes of header, 2 per sample
     ('four four one one three two seven', 75762)
     """
-    if held_out not in (None, *SPEAKERS):
-        raise ValueError(
-            f"held_out must be one of {', '.join(map(repr, SPEAKERS))}, or None. Received: held_out={held_out!r}."
-        )
+    if held_out is not None:
+        check_choice("held_out", held_out, SPEAKERS, ", or None")
     check_positive_integer("num_train", num_train)
     files = fetch_archive(f"fsdd/free-spoken-digit-dataset-{COMMIT}.tar.gz", URL, SHA256, MEMBER)
     waveforms = {name: read_samples(content) for name, content in files.items()}

@@ -1,6 +1,7 @@
 """The contract of decoders."""
 
 import keras
+from keras import ops
 
 from kerasseq.types import Context, State, Tensor
 
@@ -18,7 +19,8 @@ class Decoder(keras.layers.Layer):
     and over whole sequences under teacher forcing, `decoder(decoder_token_ids, context)`, which is faster in training.
     A search repeats `constants` for its hypotheses, reorders `state`, and does not know which decoder it runs.
 
-    Subclasses define `start`, `step` and `call`, and set the attributes.
+    Subclasses define `start`, `call`, and `step` or, from which the default of `step` follows, `run`; and set the
+    attributes.
 
     Call arguments:
         decoder_token_ids: int `(batch, target)`, START and the target.
@@ -27,7 +29,7 @@ class Decoder(keras.layers.Layer):
 
     Returns:
         dict of `logits`, float32 `(batch, target, vocabulary)`, and with `has_attention` the attention weights
-        `attention`, float32 `(batch, target, source)`; with several heads also `attention_heads`, float32 `(batch,
+        `attention`, float32 `(batch, target, source)`; with `num_heads` also `attention_heads`, float32 `(batch,
         heads, target, source)`; with `has_generation_probability` also `generation_probability`, float32 `(batch,
         target)`.
 
@@ -36,12 +38,14 @@ class Decoder(keras.layers.Layer):
         has_attention: bool, whether there are attention weights.
         copies: bool, whether source tokens are copied, which needs one vocabulary for both sides.
         has_generation_probability: bool, whether there are generation probabilities.
+        num_heads: int, number of heads in `attention_heads`; `None` without them.
     """
 
     vocabulary_size: int
     has_attention = False
     copies = False
     has_generation_probability = False
+    num_heads: int | None = None
 
     def start(self, context: Context) -> tuple[State, State]:
         """The initial state and the constants of a batch.
@@ -51,8 +55,9 @@ class Decoder(keras.layers.Layer):
 
         Returns:
             the state before the first step, a nested dict of tensors, batch first: all that changes from step to step,
-            of the same dtypes as the state that `step` returns; and the constants, a nested dict of tensors, batch
-            first, computed once per source.
+            of the same structure and dtypes as the state that `step` returns; and the constants, a nested dict of
+            tensors, batch first, computed once per source. Shapes stay the same, unless a graph does not know the
+            length of the initial state: then it may grow, as the keys of past steps do.
         """
         raise NotImplementedError
 
@@ -66,6 +71,15 @@ class Decoder(keras.layers.Layer):
         Returns:
             the results of a call without the axis `target`, and `state`, the next state.
         """
+        outputs, state = self.run(token_ids[:, None], state, constants)
+        time_axes = {"attention_heads": 2}
+        outputs = {name: ops.squeeze(value, axis=time_axes.get(name, 1)) for name, value in outputs.items()}
+        return {**outputs, "state": state}
+
+    def run(
+        self, token_ids: Tensor, state: State, constants: State, training: bool = False
+    ) -> tuple[dict[str, Tensor], State]:
+        """Several steps under teacher forcing: `token_ids (batch, steps)` -> the results of a call, and the state."""
         raise NotImplementedError
 
     def call(self, decoder_token_ids, context, training=False):
@@ -77,6 +91,9 @@ class Decoder(keras.layers.Layer):
         if self.has_attention:
             source = context["memory"].shape[1]
             outputs["attention"] = keras.KerasTensor((batch, target, source), dtype="float32")
+        if self.num_heads:
+            shape = (batch, self.num_heads, target, context["memory"].shape[1])
+            outputs["attention_heads"] = keras.KerasTensor(shape, dtype="float32")
         if self.has_generation_probability:
             outputs["generation_probability"] = keras.KerasTensor((batch, target), dtype="float32")
         return outputs

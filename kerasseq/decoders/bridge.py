@@ -5,6 +5,7 @@ from collections.abc import Callable
 import keras
 from keras import layers, ops
 
+from kerasseq.arguments import check_choice
 from kerasseq.layers.cells import get_cell
 from kerasseq.types import State
 
@@ -45,11 +46,8 @@ class Bridge(layers.Layer):
 
     def __init__(self, units: int, cell: str, num_layers: int = 1, bridge: str | None = None, **kwargs):
         super().__init__(**kwargs)
-        if bridge not in (None, *BRIDGES):
-            raise ValueError(
-                f"bridge must be one of {', '.join(map(repr, BRIDGES))}, or None to copy where sizes agree. "
-                f"Received: bridge={bridge!r}."
-            )
+        if bridge is not None:
+            check_choice("bridge", bridge, BRIDGES, ", or None to copy where sizes agree")
         self.units = units
         self.cell = cell
         self.num_layers = num_layers

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from kerasseq.decoders.base import Decoder
+from kerasseq.layers.inner_layers import serialized
 
 
 @keras.saving.register_keras_serializable(package="kerasseq")
@@ -52,19 +53,13 @@ class EnsembleDecoder(Decoder):
         """The results of an ensemble from those of its members."""
         log_probabilities = ops.stack([ops.log_softmax(output["logits"], axis=-1) for output in outputs])
         mean = {"logits": ops.logsumexp(log_probabilities, axis=0) - ops.log(float(len(outputs)))}
-        names = ["attention"] if self.has_attention else []
-        if self.has_generation_probability:
-            names.append("generation_probability")
-        for name in names:
+        available = {"attention": self.has_attention, "generation_probability": self.has_generation_probability}
+        for name in (name for name, there in available.items() if there):
             mean[name] = ops.mean(ops.stack([output[name] for output in outputs]), axis=0)
         return mean
 
     def get_config(self):
-        members = []
-        for decoder in self.decoders:
-            config = keras.saving.serialize_keras_object(decoder)
-            config.pop("build_config", None)
-            members.append(config)
+        members = [serialized(decoder) for decoder in self.decoders]
         return {**super().get_config(), "decoders": members, "average_attention": self.average_attention}
 
     @classmethod

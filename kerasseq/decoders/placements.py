@@ -10,6 +10,7 @@ from typing import Any
 
 from keras import layers, ops
 
+from kerasseq.arguments import check_choice
 from kerasseq.layers.attention import Attention, get_score
 from kerasseq.layers.cells import Cell
 from kerasseq.layers.input_feeding import InputFeeding
@@ -239,9 +240,5 @@ def get_placement(placement: str | None, attention: str | None) -> type[Placemen
     if attention is None:
         return WithoutAttention
     placement = get_score(attention).placement if placement is None else placement
-    if not isinstance(placement, str) or placement not in PLACEMENTS:
-        raise ValueError(
-            f"placement must be one of {', '.join(map(repr, PLACEMENTS))}, or None for the default of the attention. "
-            f"Received: placement={placement!r}."
-        )
+    check_choice("placement", placement, PLACEMENTS, ", or None for the default of the attention")
     return PLACEMENTS[placement]

@@ -12,7 +12,6 @@ from kerasseq.layers.attention import make_attention
 from kerasseq.layers.cells import Cell
 from kerasseq.layers.pointer_generator import PointerGenerator
 from kerasseq.precision import default_dtype_policy
-from kerasseq.types import State, Tensor
 
 
 @keras.saving.register_keras_serializable(package="kerasseq")
@@ -33,7 +32,7 @@ class RecurrentDecoder(Decoder):
         vocabulary_size: int, number of target token ids.
         embedding_dim: int, size of the token embeddings.
         units: int, size of each state, of the keys and of the attentional hidden state.
-        cell: str, a name in `kerasseq.layers.cells.CELLS`: `"simple_rnn"`, `"lstm"` or `"gru"`.
+        cell: str, a name in `kerasseq.layers.cells.CELLS`: `"simple_rnn"`, `"lstm"`, `"gru"` or `"ssru"`.
         num_layers: int, number of stacked recurrent layers.
         attention: a name as in `kerasseq.models.AttentionSeq2Seq`. Default: no attention.
         placement: `"after"`, `"input_feeding"` or `"inside"`. Default: `"inside"` for `"bahdanau"`, `"location"` and
@@ -111,6 +110,7 @@ class RecurrentDecoder(Decoder):
             self.embedding = token_embedding(vocabulary_size, embedding_dim, tie_embeddings)
             self.embedding_dropout = layers.Dropout(dropout, name="embedding_dropout")
             self.attention = make_attention(attention, units, num_heads=num_heads) if attention is not None else None
+            self.num_heads = None if self.attention is None else self.attention.num_heads
             options = Options(units, cell, num_layers, residual, dropout, embedding_dim if tie_embeddings else units)
             make_placement = get_placement(placement, attention)
             self.placement = make_placement(options, self.attention, "linear" if copy else "tanh", name="placement")
@@ -149,10 +149,7 @@ class RecurrentDecoder(Decoder):
             constants["source_token_ids"] = context["encoder_token_ids"]
         return states, constants
 
-    def run(
-        self, token_ids: Tensor, state: State, constants: State, training: bool = False
-    ) -> tuple[dict[str, Tensor], State]:
-        """Several steps under teacher forcing: `token_ids (batch, steps)` -> the results of a call, and the state."""
+    def run(self, token_ids, state, constants, training=False):
         embedded = self.embedding_dropout(self.embedding(token_ids), training=training)
         features, readout, weights, state = self.placement(embedded, state, constants, training=training)
         if self.to_embedding is not None:
@@ -162,7 +159,7 @@ class RecurrentDecoder(Decoder):
         else:  # float32 under mixed precision too
             logits = ops.cast(self.embedding(features, reverse=True), "float32")
         outputs = {"logits": logits}
-        if self.attention is not None and self.attention.num_heads:
+        if self.num_heads:
             outputs |= {"attention": ops.mean(weights, axis=1), "attention_heads": weights}
         elif self.attention is not None:
             outputs["attention"] = weights
@@ -173,23 +170,9 @@ class RecurrentDecoder(Decoder):
             )
         return outputs, state
 
-    def step(self, token_ids, state, constants):
-        outputs, state = self.run(token_ids[:, None], state, constants)
-        time_axes = {"attention_heads": 2}
-        outputs = {name: ops.squeeze(value, axis=time_axes.get(name, 1)) for name, value in outputs.items()}
-        return {**outputs, "state": state}
-
     def call(self, decoder_token_ids, context, training=False):
         state, constants = self.start(context)
         outputs, _ = self.run(decoder_token_ids, state, constants, training=training)
-        return outputs
-
-    def compute_output_spec(self, decoder_token_ids, context, training=False):
-        outputs = super().compute_output_spec(decoder_token_ids, context)
-        if self.attention is not None and self.attention.num_heads:
-            batch, target, source = outputs["attention"].shape
-            shape = (batch, self.attention.num_heads, target, source)
-            outputs["attention_heads"] = keras.KerasTensor(shape, dtype="float32")
         return outputs
 
     def get_config(self):

@@ -5,6 +5,7 @@ from kerasseq.encoders.ensemble import EnsembleEncoder
 from kerasseq.encoders.frames import FramesEncoder
 from kerasseq.encoders.images import FeatureEncoder, ImageEncoder, ImageFeatures, image_features
 from kerasseq.encoders.recurrent import RecurrentEncoder
+from kerasseq.encoders.transformer import TransformerEncoder
 
 __all__ = [
     "Encoder",
@@ -14,5 +15,6 @@ __all__ = [
     "ImageEncoder",
     "ImageFeatures",
     "RecurrentEncoder",
+    "TransformerEncoder",
     "image_features",
 ]

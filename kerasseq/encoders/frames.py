@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from kerasseq.arguments import check_positive_integer
+from kerasseq.arguments import check_choice, check_positive_integer
 from kerasseq.encoders.base import Encoder
 from kerasseq.encoders.recurrent import recurrent_stack
 from kerasseq.layers.augmentation import SpecAugment
@@ -60,7 +60,12 @@ class FramesEncoder(Encoder):
         name: str = "encoder",
     ):
         check_positive_integer("num_bins", num_bins)
-        check_options(subsampling, spec_augment)
+        check_choice("subsampling", subsampling, SUBSAMPLINGS)
+        if not isinstance(spec_augment, (dict, type(None))):
+            raise ValueError(
+                "spec_augment must be a dict of arguments of kerasseq.layers.SpecAugment, {} for its defaults, or None "
+                f"for none. Received: spec_augment={spec_augment!r}."
+            )
         options: dict[str, Any] = {
             "units": units, "cell": cell, "num_layers": num_layers, "bidirectional": bidirectional,
             "residual": residual, "dropout": dropout,
@@ -90,15 +95,3 @@ class FramesEncoder(Encoder):
 
     def get_arguments(self):
         return self.options
-
-
-def check_options(subsampling: str, spec_augment: dict | None) -> None:
-    if subsampling not in SUBSAMPLINGS:
-        raise ValueError(
-            f"subsampling must be one of {', '.join(map(repr, SUBSAMPLINGS))}. Received: subsampling={subsampling!r}."
-        )
-    if not isinstance(spec_augment, (dict, type(None))):
-        raise ValueError(
-            "spec_augment must be a dict of arguments of kerasseq.layers.SpecAugment, {} for its defaults, or None "
-            f"for none. Received: spec_augment={spec_augment!r}."
-        )

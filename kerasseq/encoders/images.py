@@ -72,14 +72,7 @@ class ImageFeatures(keras.Model):
         return cls(**{**config, "backbone": backbone})
 
 
-def image_features(
-    backbone: keras.Model,
-    image_size: int | tuple[int, int] | None = None,
-    normalization: str | None = None,
-    name: str = "image_features",
-) -> ImageFeatures:
-    """A model from pixels to a grid of features; see `ImageFeatures`."""
-    return ImageFeatures(backbone, image_size, normalization, name)
+image_features = ImageFeatures  # the name of a builder, as those in `kerasseq.backbones` and `kerasseq.models`
 
 
 @keras.saving.register_keras_serializable(package="kerasseq")

@@ -20,7 +20,7 @@ class RecurrentEncoder(Encoder):
         vocabulary_size: int, number of source token ids.
         embedding_dim: int, size of the token embeddings.
         units: int, size of each state, for each direction.
-        cell: str, a name in `kerasseq.layers.cells.CELLS`: `"simple_rnn"`, `"lstm"` or `"gru"`.
+        cell: str, a name in `kerasseq.layers.cells.CELLS`: `"simple_rnn"`, `"lstm"`, `"gru"` or `"ssru"`.
         num_layers: int, number of stacked layers.
         bidirectional: bool, whether each layer also runs backwards. Doubles the sizes of memory and states.
         residual: bool, whether each layer from the second on adds its input to its output (Wu et al. 2016, section

@@ -8,15 +8,10 @@ SEED = 12345  # sacreBLEU's default seed.
 
 
 def bootstrap_interval(numerators: Sequence[float], denominators: Sequence[float], resamples: int) -> list[float]:
-    """The 95% confidence interval of a ratio of sums over texts, in percent.
+    """The 95% confidence interval of a ratio of sums over texts, in percent: its lower and its upper bound.
 
-    Args:
-        numerators: list of float, one per text, such as its number of errors.
-        denominators: list of float, one per text, such as its number of words.
-        resamples: int, number of resamples. Each draws as many texts as there are, with replacement.
-
-    Returns:
-        list of two floats, the lower and the upper bound: 2.5% of the resampled ratios are below and above them.
+    Each text has a numerator, such as its number of errors, and a denominator, such as its number of words. Each
+    resample draws as many texts as there are, with replacement; 2.5% of the ratios are below and above the bounds.
 
     Source: Efron and Tibshirani 1993, chapter 13; Bisani and Ney 2004, for error rates; Koehn 2004.
     """

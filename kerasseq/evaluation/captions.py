@@ -21,18 +21,11 @@ def caption_bleu(predictions: Iterable[str], references: References) -> dict[str
     """BLEU-1 to BLEU-4 of captions, ignoring case and punctuation.
 
     Words are runs of letters, digits and apostrophes in the lowercased text. All other characters separate words, so
-    `"A dog ."` and `"a dog"` are the same caption.
-
-    Args:
-        predictions: list of str.
-        references: list of lists of str, one or more per prediction; or list of str, one per prediction.
+    `"A dog ."` and `"a dog"` are the same caption. Arguments and errors are those of `bleu`.
 
     Returns:
         dict with `bleu1`, `bleu2`, `bleu3` and `bleu4`, floats from 0 to 100: BLEU over n-grams up to that length,
         each with the brevity penalty; and `signature`, str, the settings of `bleu4` and the version of sacreBLEU.
-
-    Raises:
-        ValueError: as `bleu`.
 
     Example:
 
@@ -64,17 +57,11 @@ def cider(predictions: Iterable[str], references: References) -> dict[str, Any]:
     prediction clipped to those of the reference, times a Gaussian penalty on the difference in length, averaged over
     lengths and references, times 10. It equals that of the COCO evaluation script (pycocoevalcap 1.2) except for the
     tokenizer: words are those of `caption_bleu`. With a single image all weights, and therefore the score, are 0.
-
-    Args:
-        predictions: list of str, one per image.
-        references: list of lists of str, one or more per prediction; or list of str, one per prediction.
+    Arguments and errors are those of `bleu`, one prediction per image.
 
     Returns:
         dict with `score`, float from 0 to 1000, which is 100 times the value of the script, as papers report it
         (humans score about 85 on COCO); `scores`, list of float, one per prediction; and `signature`, str.
-
-    Raises:
-        ValueError: as `bleu`.
 
     Example:
 

@@ -6,12 +6,10 @@ from collections.abc import Iterable
 from statistics import fmean
 from typing import Any
 
+from kerasseq.arguments import check_choice
 from kerasseq.evaluation.arguments import paired
 
-TOKENS = {
-    "words": lambda text: re.findall(r"\w+|[^\w\s]", text.lower()),
-    "whitespace": str.split,
-}
+TOKENS = {"words": lambda text: re.findall(r"\w+|[^\w\s]", text.lower()), "whitespace": str.split}
 
 
 def token_f1(predictions: Iterable[str], references: Iterable[str], tokens: str = "words") -> float:
@@ -39,8 +37,7 @@ def token_f1(predictions: Iterable[str], references: Iterable[str], tokens: str 
     Source: Filippova et al. 2015, who count the tokens of the source that are kept. Here tokens are compared by text,
     not by position.
     """
-    if tokens not in TOKENS:
-        raise ValueError(f"tokens must be one of {', '.join(map(repr, TOKENS))}. Received: tokens={tokens!r}.")
+    check_choice("tokens", tokens, TOKENS)
     predictions, references = paired(predictions, references, "references")
     tokenize = TOKENS[tokens]
 
@@ -63,8 +60,7 @@ def compression_rate(predictions: Iterable[str], sources: Iterable[str]) -> floa
         float of at least 0, the mean over the predictions. Copying the source scores 1.
 
     Raises:
-        ValueError: if a source is empty, there are no predictions, or predictions and sources differ in number or are
-            not str.
+        ValueError: if a source is empty, and as `token_f1`.
 
     Example:
 
@@ -95,7 +91,7 @@ def new_words(predictions: Iterable[str], sources: Iterable[str]) -> dict[str, A
         words) for all of them.
 
     Raises:
-        ValueError: if there are no predictions, or predictions and sources differ in number or are not str.
+        ValueError: as `token_f1`.
 
     Example:
 

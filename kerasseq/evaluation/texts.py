@@ -131,18 +131,12 @@ def rouge(predictions: Iterable[str], references: References, resamples: int = 0
     Words are runs of `a-z` and `0-9` in the lowercased text. Words of more than 3 characters are stemmed by the Porter
     stemmer for English. All other letters separate words, so a text in another script has no words and scores 0.
 
-    Args:
-        predictions: list of str.
-        references: list of str, one per prediction; or list of lists of str, of which the best counts, separately for
-            each score.
-        resamples: int, as in `bleu`.
+    Arguments and errors are those of `bleu`, without `tokenize`; of several references the best counts, separately for
+    each score.
 
     Returns:
         dict with `rouge1`, `rouge2` and `rougeL`, floats from 0 to 100, means over the predictions; and `signature`,
         str, all settings and the version. With `resamples` also `intervals`, a dict with the same three names.
-
-    Raises:
-        ValueError: as `bleu`.
 
     Example:
 
@@ -178,7 +172,7 @@ def word_error_rate(predictions: Iterable[str], references: Iterable[str], resam
     Args:
         predictions: list of str.
         references: list of str, one per prediction.
-        resamples: int, as in `bleu`.
+        resamples: as in `bleu`.
 
     Returns:
         dict with `wer` and `cer`, floats in percent over all texts; `substitutions`, `deletions` and `insertions`, int
@@ -217,26 +211,17 @@ def word_error_rate(predictions: Iterable[str], references: Iterable[str], resam
         "words": words.hits + words.substitutions + words.deletions,
     }
     if resamples:
-        result["intervals"] = {
-            "wer": error_interval(words, resamples),
-            "cer": error_interval(characters, resamples),
-        }
+        result["intervals"] = {"wer": error_interval(words, resamples), "cer": error_interval(characters, resamples)}
     return result
 
 
 def exact_match(predictions: Iterable[str], references: References, resamples: int = 0) -> dict[str, Any]:
     """Share of predictions that equal one of their references. Differences in white space are ignored.
 
-    Args:
-        predictions: list of str.
-        references: list of str, one per prediction; or list of lists of str, one or more per prediction.
-        resamples: int, as in `bleu`.
+    Arguments and errors are those of `bleu`, without `tokenize`.
 
     Returns:
         dict with `score`, float in percent, and with `resamples` also `intervals`, a dict with `score`.
-
-    Raises:
-        ValueError: as `bleu`.
 
     Example:
 

@@ -17,12 +17,7 @@ class Exportable(Protocol):
     max_length: int
 
     def decode(
-        self,
-        raw: Tensor,
-        sampler: Sampler,
-        max_length: int,
-        prefix_ids: Tensor | None = None,
-        num_hypotheses: int = 1,
+        self, raw: Tensor, sampler: Sampler, max_length: int, prefix_ids: Tensor | None = None, num_hypotheses: int = 1
     ) -> dict[str, Tensor]: ...
 
     def decode_with_details(

@@ -17,18 +17,12 @@ def read_saved_model(folder: str | os.PathLike) -> saved_model_pb2.SavedModel:
 
 
 def without_onednn_batch_products(folder: str | os.PathLike) -> int:
-    """Rewrites the batched matrix products of a SavedModel for TensorFlow's own kernel.
+    """Rewrites the batched matrix products of a version for TensorFlow's own kernel. Returns their number.
 
     Attention multiplies a vector with a small matrix for each row and in each step. TensorFlow replaces `BatchMatMulV2`
     by oneDNN, which takes 50 to 90 microseconds to set up such a product; TensorFlow's own kernel, which
     `BatchMatMulV3` keeps, takes 7, and is not slower for hundreds of rows either. A transposed factor becomes an
     attribute of the product, as TensorFlow's optimizer does for the older operation.
-
-    Args:
-        folder: path of a version's folder.
-
-    Returns:
-        int, the number of products.
     """
     saved_model = read_saved_model(folder)
     count = 0

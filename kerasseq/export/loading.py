@@ -40,12 +40,8 @@ def load_weights(model: Seq2Seq, saved: list[dict], path: str) -> None:
     weights = weights_by_name(model)
     names = [entry["name"] for entry in saved]
     # Keras renames layers inside wrappers such as Bidirectional when it rebuilds them. They keep their order.
-    renamed = dict(
-        zip(
-            (name for name in names if name not in weights), (name for name in weights if name not in names),
-            strict=False,
-        )
-    )  # fmt: skip
+    unknown, left = [name for name in names if name not in weights], [name for name in weights if name not in names]
+    renamed = dict(zip(unknown, left, strict=False))
     names = [renamed.get(name, name) for name in names]
     expected = {name: list(weight.shape) for name, weight in weights.items()}
     received = {name: entry["shape"] for name, entry in zip(names, saved, strict=True)}

@@ -37,9 +37,6 @@ def unservable(folder: str | os.PathLike) -> list[str]:
 
     Checks all nodes of the graph and of its functions: their operations, the devices that they request, and whether a
     function requires XLA (`jit_compile=True`).
-
-    Args:
-        folder: path of a folder with `saved_model.pb`.
     """
     problems = set()
     for meta_graph in read_saved_model(folder).meta_graphs:

@@ -19,11 +19,7 @@ REQUESTS = ((1, 0.1), (1, 0.5), (1, 1.5), (8, 0.25), (32, 0.25))
 def write_warm_up(folder: str, model_name: str, signatures: list[str], preprocessor: Preprocessor) -> None:
     """Writes a request of each size in `REQUESTS` to each signature, as `PredictionLog` records.
 
-    Args:
-        folder: path of `assets.extra`.
-        model_name: str, the name under which the model will be served.
-        signatures: list of str.
-        preprocessor: for its `source_signature` and `example_sources`.
+    `folder` is that of `assets.extra`, `model_name` the name under which the model will be served.
     """
     from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2  # Deferred, as in `read_warm_up`.
 

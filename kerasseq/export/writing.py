@@ -59,7 +59,11 @@ def export(
         ValueError: if the version is not a positive integer, the sampler is random, the graph has operations that a
             CPU server cannot run, or the SavedModel does not answer as the generator.
     """
-    check_deterministic(generator)
+    if generator.sampler.random_state is not None:
+        raise ValueError(
+            "A served model gives the same output for the same input. Received: a random sampler. Export "
+            "TextGenerator(model, preprocessor, sampler='beam') instead."
+        )
     model_folder = os.fspath(model_folder)
     if version is not None:
         check_positive_integer("version", version)
@@ -81,15 +85,6 @@ def export(
                 # Another export may have taken the number in the meantime.
                 if version is not None or not os.path.exists(destination):
                     raise
-
-
-def check_deterministic(generator: Exportable) -> None:
-    """Raises a `ValueError` for a random sampler."""
-    if generator.sampler.random_state is not None:
-        raise ValueError(
-            "A served model gives the same output for the same input. Received: a random sampler. Export "
-            "TextGenerator(model, preprocessor, sampler='beam') instead."
-        )
 
 
 def write(generator: Exportable, folder: str, model_name: str, verify: bool) -> None:

@@ -14,15 +14,10 @@ from kerasseq.layers.augmentation import AdditiveNoise, SpecAugment, SpeedPertur
 from kerasseq.layers.cells import Cell
 from kerasseq.layers.image_normalization import ImageNormalization
 from kerasseq.layers.input_feeding import InputFeeding
-from kerasseq.layers.losses import (
-    AuxiliaryLoss,
-    ContentSelectionLoss,
-    CoverageLoss,
-    CTCLoss,
-    DoublyStochasticLoss,
-)
+from kerasseq.layers.losses import AuxiliaryLoss, ContentSelectionLoss, CoverageLoss, CTCLoss, DoublyStochasticLoss
 from kerasseq.layers.masking import FullMask, PaddingMask
 from kerasseq.layers.pointer_generator import PointerGenerator
+from kerasseq.layers.position_encoding import PositionEncoding
 from kerasseq.layers.recurrent import Recurrent
 from kerasseq.layers.recurrent_attention import RecurrentAttention
 
@@ -47,6 +42,7 @@ __all__ = [
     "MultiHeadAttention",
     "PaddingMask",
     "PointerGenerator",
+    "PositionEncoding",
     "Recurrent",
     "RecurrentAttention",
     "SpecAugment",

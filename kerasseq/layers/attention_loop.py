@@ -1,4 +1,4 @@
-"""The loop of recurrences that attend in every step, and the attention layer within."""
+"""Recurrences that attend in every step: their loop, and the attention layer within."""
 
 from collections.abc import Callable
 
@@ -6,6 +6,8 @@ import keras
 from keras import ops
 
 from kerasseq.layers.attention import Attention
+from kerasseq.layers.attention.alignment import single_precision
+from kerasseq.layers.inner_layers import serialized
 from kerasseq.types import State, Tensor
 
 
@@ -19,8 +21,7 @@ def attention_loop(
             `(batch, dim)` and the attention weights `(batch, [heads,] source)`.
         inputs: float `(batch, time, size)`. A static time of 1 needs no loop.
         state: nested dict of `(batch, size)`.
-        attention: the attention layer.
-        values: float `(batch, source, dim)`, the values of the attention.
+        attention, values: the attention layer, and its values `(batch, source, dim)`.
 
     Returns:
         the state after every step, a nest of `(batch, time, size)`; contexts `(batch, time, dim)`; weights `(batch,
@@ -49,22 +50,26 @@ def attention_loop(
     return outputs["state"], outputs["context"], outputs["weights"], carry["state"]
 
 
-def state_spec(state: State, dtype: str) -> State:
-    """Symbolic tensors like a state, distinct ones: a functional model tells its tensors apart by identity."""
-    return keras.tree.map_structure(lambda value: keras.KerasTensor(value.shape, dtype=dtype), state)
+class RecurrenceWithAttention(keras.layers.Layer):
+    """Base class of recurrences that attend in every step; in float32 with an attention that has a state."""
 
+    def __init__(self, units: int, attention: Attention, **kwargs):
+        if not isinstance(attention, Attention):
+            raise ValueError(
+                "attention must be an attention layer of kerasseq.layers, such as LuongAttention(units). "
+                f"Received: attention={attention!r}."
+            )
+        super().__init__(**(single_precision(kwargs) if attention.has_state else kwargs))
+        self.units = units
+        self.attention = attention
 
-def serialize_attention(attention: Attention) -> dict:
-    """The configuration of an attention layer inside another layer, which builds it."""
-    config = keras.saving.serialize_keras_object(attention)
-    config.pop("build_config", None)
-    return config
+    def state_spec(self, state: State) -> State:
+        """Symbolic tensors like a state, distinct ones: a functional model tells its tensors apart by identity."""
+        return keras.tree.map_structure(lambda value: keras.KerasTensor(value.shape, dtype=self.compute_dtype), state)
 
+    def get_config(self):
+        return {**super().get_config(), "units": self.units, "attention": serialized(self.attention)}
 
-def check_attention(attention: Attention) -> None:
-    """Raises a `ValueError` unless `attention` is an attention layer."""
-    if not isinstance(attention, Attention):
-        raise ValueError(
-            "attention must be an attention layer of kerasseq.layers, such as LuongAttention(units). "
-            f"Received: attention={attention!r}."
-        )
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, "attention": keras.saving.deserialize_keras_object(config["attention"])})

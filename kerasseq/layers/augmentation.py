@@ -201,9 +201,8 @@ class SpecAugment(keras.layers.Layer):
             return frames
         batch, time, bins = ops.shape(frames)
         lengths = ops.sum(ops.cast(mask, "float32"), axis=1)
-        hidden_bins = self._intervals(
-            batch, bins, self.frequency_masks, ops.full((batch,), float(bins)), float(self.frequency_width)
-        )
+        all_bins, widest = ops.full((batch,), float(bins)), float(self.frequency_width)
+        hidden_bins = self._intervals(batch, bins, self.frequency_masks, all_bins, widest)
         hidden_time = self._intervals(batch, time, self.time_masks, lengths, (self.time_share * lengths)[:, None])
         hidden = ops.logical_or(hidden_time[:, :, None], hidden_bins[:, None, :])
         return ops.where(hidden, ops.zeros_like(frames), frames)

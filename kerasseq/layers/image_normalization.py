@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from kerasseq.arguments import check_choice
+
 # Order of the channels, means and standard deviations, those of ImageNet for "torch" and "caffe".
 NORMALIZATIONS = {
     None: ("RGB", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
@@ -40,8 +42,7 @@ class ImageNormalization(keras.layers.Layer):
 
     def __init__(self, mode: str | None = None, **kwargs):
         super().__init__(**kwargs)
-        if not isinstance(mode, (str, type(None))) or mode not in NORMALIZATIONS:
-            raise ValueError(f"mode must be one of {', '.join(map(repr, NORMALIZATIONS))}. Received: mode={mode!r}.")
+        check_choice("mode", mode, NORMALIZATIONS)
         self.mode = mode
 
     def call(self, images):

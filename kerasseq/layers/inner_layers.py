@@ -16,3 +16,10 @@ def inner_layers(layer: keras.layers.Layer) -> set[keras.layers.Layer]:
                 values = values if isinstance(value, (list, tuple, dict)) else [value]
                 remaining += [inner for inner in values if isinstance(inner, keras.layers.Layer)]
     return found
+
+
+def serialized(layer: keras.layers.Layer) -> dict:
+    """The configuration of a layer within another one, without shapes: the outer layer builds it."""
+    config = keras.saving.serialize_keras_object(layer)
+    config.pop("build_config", None)
+    return config

@@ -5,13 +5,12 @@ from keras import ops
 
 from kerasseq.arguments import check_positive_integer, check_share
 from kerasseq.layers.attention import Attention
-from kerasseq.layers.attention.alignment import single_precision
-from kerasseq.layers.attention_loop import attention_loop, check_attention, serialize_attention, state_spec
+from kerasseq.layers.attention_loop import RecurrenceWithAttention, attention_loop
 from kerasseq.layers.recurrent import Recurrent
 
 
 @keras.saving.register_keras_serializable(package="kerasseq")
-class InputFeeding(keras.layers.Layer):
+class InputFeeding(RecurrenceWithAttention):
     """A decoder's recurrence with input feeding, Luong et al. 2015, section 3.3.
 
     Step t: the first layer reads `[y_{t-1}; h~_{t-1}]`, each further layer the one below. The top layer's state h_t is
@@ -63,13 +62,10 @@ class InputFeeding(keras.layers.Layer):
         dropout: float = 0.0,
         **kwargs,
     ):
-        check_attention(attention)
-        super().__init__(**(single_precision(kwargs) if attention.has_state else kwargs))
+        super().__init__(units, attention, **kwargs)
         check_positive_integer("attentional_units", attentional_units)
         check_positive_integer("num_layers", num_layers)
         check_share("dropout", dropout)
-        self.units = units
-        self.attention = attention
         self.attentional_units = attentional_units
         self.cell_name = cell
         self.num_layers = num_layers
@@ -117,7 +113,7 @@ class InputFeeding(keras.layers.Layer):
                 if index:
                     projected = cell.project(outputs)
                 after.append(cell.step(projected, state["layers"][index]))
-                hidden = after[index]["hidden"]
+                hidden = cell.outputs(after[index])
                 if drops:
                     hidden = hidden * kept[:, index * self.units : (index + 1) * self.units]
                 outputs = outputs + hidden if index and self.residual else hidden
@@ -138,20 +134,14 @@ class InputFeeding(keras.layers.Layer):
         batch, time, _ = sequences.shape
         outputs = keras.KerasTensor((batch, time, self.attentional_units), dtype=self.compute_dtype)
         _, weights, _ = self.attention.compute_output_spec(outputs, constants)
-        return outputs, weights, state_spec(state, self.compute_dtype)
+        return outputs, weights, self.state_spec(state)
 
     def get_config(self):
         return {
             **super().get_config(),
-            "units": self.units,
-            "attention": serialize_attention(self.attention),
             "attentional_units": self.attentional_units,
             "cell": self.cell_name,
             "num_layers": self.num_layers,
             "residual": self.residual,
             "dropout": self.dropout,
         }
-
-    @classmethod
-    def from_config(cls, config):
-        return cls(**{**config, "attention": keras.saving.deserialize_keras_object(config["attention"])})

@@ -16,7 +16,7 @@ class Recurrent(keras.layers.Layer):
 
     Args:
         units: int, size of each state.
-        cell: str, a name in `kerasseq.layers.cells.CELLS`: `"simple_rnn"`, `"lstm"` or `"gru"`.
+        cell: str, a name in `kerasseq.layers.cells.CELLS`: `"simple_rnn"`, `"lstm"`, `"gru"` or `"ssru"`.
         reverse: bool, whether to run from the last step to the first. Outputs keep the order of the inputs.
 
     Call arguments:
@@ -67,7 +67,7 @@ class Recurrent(keras.layers.Layer):
             after = self.cell.step(self.cell.project(sequences[:, 0]), state)
             if sequence_mask is not None:
                 after = {name: ops.where(sequence_mask, after[name], state[name]) for name in after}
-            return after["hidden"][:, None], after
+            return self.cell.outputs(after)[:, None], after
 
         projected = ops.transpose(self.cell.project(sequences), (1, 0, 2))  # (time, batch, width)
         if sequence_mask is None:
@@ -77,7 +77,7 @@ class Recurrent(keras.layers.Layer):
         trajectory = self.cell.scan(projected, mask, state, reverse=self.reverse, training=training)
         last = 0 if self.reverse else -1
         final_state = {name: states[last] for name, states in trajectory.items()}
-        return ops.transpose(trajectory["hidden"], (1, 0, 2)), final_state
+        return ops.transpose(self.cell.outputs(trajectory), (1, 0, 2)), final_state
 
     def compute_output_spec(self, sequences, initial_state=None, sequence_mask=None, training=None):
         batch, time, _ = sequences.shape

@@ -4,13 +4,12 @@ import keras
 from keras import ops
 
 from kerasseq.layers.attention import Attention
-from kerasseq.layers.attention.alignment import single_precision
-from kerasseq.layers.attention_loop import attention_loop, check_attention, serialize_attention, state_spec
+from kerasseq.layers.attention_loop import RecurrenceWithAttention, attention_loop
 from kerasseq.layers.recurrent import Recurrent
 
 
 @keras.saving.register_keras_serializable(package="kerasseq")
-class RecurrentAttention(keras.layers.Layer):
+class RecurrentAttention(RecurrenceWithAttention):
     """A recurrence whose cell reads the context vector, as in Bahdanau et al. 2015.
 
     Step i: `c_i = sum_j a_ij h_j` with `a_ij` from the previous state `s_{i-1}` (equations 5 and 6), then
@@ -46,10 +45,7 @@ class RecurrentAttention(keras.layers.Layer):
     """
 
     def __init__(self, units: int, attention: Attention, cell: str = "gru", **kwargs):
-        check_attention(attention)
-        super().__init__(**(single_precision(kwargs) if attention.has_state else kwargs))
-        self.units = units
-        self.attention = attention
+        super().__init__(units, attention, **kwargs)
         self.recurrent = Recurrent(units, cell=cell, dtype=self.dtype_policy, name="recurrent")
         self.supports_jit = self.recurrent.supports_jit
 
@@ -68,28 +64,19 @@ class RecurrentAttention(keras.layers.Layer):
         def step(state, inputs):
             product, drawn = inputs[:, :width], None if noise is None else inputs[:, width:]
             context, weights, alignment = self.attention.step(
-                state["cell"]["hidden"], constants, state["attention"], memory_mask, drawn
+                cell.outputs(state["cell"]), constants, state["attention"], memory_mask, drawn
             )
             projected = product + cell.project_part(context, self.features) + cell.bias
             return {"cell": cell.step(projected, state["cell"]), "attention": alignment}, context, weights
 
         states, contexts, weights, state = attention_loop(step, inputs, state, self.attention, constants["values"])
-        return states["cell"]["hidden"], contexts, weights, state
+        return cell.outputs(states["cell"]), contexts, weights, state
 
     def compute_output_spec(self, sequences, state, constants, memory_mask=None, training=False):
         batch, time, _ = sequences.shape
         outputs = keras.KerasTensor((batch, time, self.units), dtype=self.compute_dtype)
         context, weights, _ = self.attention.compute_output_spec(outputs, constants)
-        return outputs, context, weights, state_spec(state, self.compute_dtype)
+        return outputs, context, weights, self.state_spec(state)
 
     def get_config(self):
-        return {
-            **super().get_config(),
-            "units": self.units,
-            "attention": serialize_attention(self.attention),
-            "cell": self.recurrent.cell_name,
-        }
-
-    @classmethod
-    def from_config(cls, config):
-        return cls(**{**config, "attention": keras.saving.deserialize_keras_object(config["attention"])})
+        return {**super().get_config(), "cell": self.recurrent.cell_name}

@@ -3,11 +3,10 @@
 from kerasseq.models.attention import AttentionSeq2Seq
 from kerasseq.models.captioning import CaptioningSeq2Seq, with_backbone
 from kerasseq.models.ensemble import Ensemble
-from kerasseq.models.gru import GRUSeq2Seq
-from kerasseq.models.lstm import LSTMSeq2Seq
+from kerasseq.models.fixed_context import GRUSeq2Seq, LSTMSeq2Seq, VanillaSeq2Seq
 from kerasseq.models.pointer_generator import PointerGeneratorSeq2Seq
 from kerasseq.models.speech import SpeechSeq2Seq
-from kerasseq.models.vanilla import VanillaSeq2Seq
+from kerasseq.models.transformer import TransformerSeq2Seq
 
 __all__ = [
     "AttentionSeq2Seq",
@@ -17,6 +16,7 @@ __all__ = [
     "LSTMSeq2Seq",
     "PointerGeneratorSeq2Seq",
     "SpeechSeq2Seq",
+    "TransformerSeq2Seq",
     "VanillaSeq2Seq",
     "with_backbone",
 ]

@@ -1,9 +1,11 @@
 """The encoder-decoder with attention."""
 
+from typing import Any
+
+from kerasseq.arguments import check_positive_integer, check_share
 from kerasseq.decoders import RecurrentDecoder
 from kerasseq.encoders import RecurrentEncoder
 from kerasseq.layers.attention import get_score
-from kerasseq.models.arguments import check_arguments
 from kerasseq.seq2seq import Seq2Seq
 
 
@@ -29,7 +31,7 @@ def AttentionSeq2Seq(
     Args:
         source_vocabulary_size: int, number of source token ids.
         target_vocabulary_size: int, number of target token ids.
-        cell: str, of encoder and decoder: a name in `kerasseq.layers.cells.CELLS`, `"simple_rnn"`, `"lstm"` or `"gru"`.
+        cell: str, of encoder and decoder: `"simple_rnn"`, `"lstm"`, `"gru"` or `"ssru"` (see `kerasseq.layers.cells`).
         embedding_dim: int, size of the token embeddings on both sides.
         units: int, size of each state, in the encoder for each direction.
         num_layers: int, number of recurrent layers in encoder and decoder.
@@ -71,38 +73,14 @@ def AttentionSeq2Seq(
 
     Sources: Bahdanau, Cho and Bengio 2015; Luong, Pham and Manning 2015.
     """
-    check_arguments(
-        dropout,
-        source_vocabulary_size=source_vocabulary_size,
-        target_vocabulary_size=target_vocabulary_size,
-        embedding_dim=embedding_dim,
-        units=units,
-        num_layers=num_layers,
-        num_heads=num_heads,
-    )
+    check_positive_integer("source_vocabulary_size", source_vocabulary_size)
+    check_positive_integer("target_vocabulary_size", target_vocabulary_size)
+    check_share("dropout", dropout)
     get_score(attention)  # Without attention there are the other builders.
-    encoder = RecurrentEncoder(
-        source_vocabulary_size,
-        embedding_dim,
-        units,
-        cell=cell,
-        num_layers=num_layers,
-        bidirectional=bidirectional,
-        residual=residual,
-        dropout=dropout,
-    )
+    options: dict[str, Any] = {"cell": cell, "num_layers": num_layers, "residual": residual, "dropout": dropout}
+    encoder = RecurrentEncoder(source_vocabulary_size, embedding_dim, units, bidirectional=bidirectional, **options)
     decoder = RecurrentDecoder(
-        target_vocabulary_size,
-        embedding_dim,
-        units,
-        cell=cell,
-        num_layers=num_layers,
-        attention=attention,
-        placement=placement,
-        num_heads=num_heads,
-        bridge=bridge,
-        residual=residual,
-        dropout=dropout,
-        tie_embeddings=tie_embeddings,
-    )
+        target_vocabulary_size, embedding_dim, units, attention=attention, placement=placement, num_heads=num_heads,
+        bridge=bridge, tie_embeddings=tie_embeddings, **options,
+    )  # fmt: skip
     return Seq2Seq(encoder, decoder, name=name)

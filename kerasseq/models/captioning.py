@@ -2,11 +2,10 @@
 
 import keras
 
-from kerasseq.arguments import check_number
+from kerasseq.arguments import check_number, check_positive_integer
 from kerasseq.decoders import RecurrentDecoder
 from kerasseq.encoders import Encoder, FeatureEncoder, ImageEncoder, ImageFeatures, image_features
 from kerasseq.layers import DoublyStochasticLoss
-from kerasseq.models.arguments import check_arguments
 from kerasseq.seq2seq import Seq2Seq
 
 
@@ -86,14 +85,7 @@ def CaptioningSeq2Seq(
     Source: Xu et al. 2015, with soft attention, without its gate. The default placement of `"bahdanau"`, inside the
     cell, is theirs.
     """
-    check_arguments(
-        dropout,
-        target_vocabulary_size=target_vocabulary_size,
-        embedding_dim=embedding_dim,
-        units=units,
-        num_layers=num_layers,
-        num_heads=num_heads,
-    )
+    check_positive_integer("target_vocabulary_size", target_vocabulary_size)
     check_number("doubly_stochastic_loss", doubly_stochastic_loss)
     if (backbone is None) == (feature_shape is None):
         raise ValueError(
@@ -107,18 +99,9 @@ def CaptioningSeq2Seq(
         extractor = image_features(backbone, image_size, normalization)
         encoder = ImageEncoder(extractor, FeatureEncoder(extractor.output_shape[1:], name="feature_encoder"))
     decoder = RecurrentDecoder(
-        target_vocabulary_size,
-        embedding_dim,
-        units,
-        cell=cell,
-        num_layers=num_layers,
-        attention=attention,
-        placement=placement,
-        num_heads=num_heads,
-        bridge=bridge,
-        dropout=dropout,
-        tie_embeddings=tie_embeddings,
-    )
+        target_vocabulary_size, embedding_dim, units, cell=cell, num_layers=num_layers, attention=attention,
+        placement=placement, num_heads=num_heads, bridge=bridge, dropout=dropout, tie_embeddings=tie_embeddings,
+    )  # fmt: skip
     losses = [DoublyStochasticLoss(doubly_stochastic_loss, name="doubly_stochastic_loss")]
     return Seq2Seq(encoder, decoder, losses, name=name)
 

@@ -1,10 +1,11 @@
 """The encoder-decoder that copies."""
 
-from kerasseq.arguments import check_number
+from typing import Any
+
+from kerasseq.arguments import check_number, check_share
 from kerasseq.decoders import RecurrentDecoder
 from kerasseq.encoders import RecurrentEncoder
 from kerasseq.layers import ContentSelectionLoss, CoverageLoss
-from kerasseq.models.arguments import check_arguments
 from kerasseq.seq2seq import Seq2Seq
 
 
@@ -65,41 +66,15 @@ def PointerGeneratorSeq2Seq(
 
     Source: See, Liu and Manning 2017; for the content selector Gehrmann, Deng and Rush 2018.
     """
-    check_arguments(
-        dropout,
-        vocabulary_size=vocabulary_size,
-        embedding_dim=embedding_dim,
-        units=units,
-        num_layers=num_layers,
-        num_heads=num_heads,
-    )
+    check_share("dropout", dropout)
     check_number("coverage_loss", coverage_loss)
     check_number("content_selection_loss", content_selection_loss)
-    encoder = RecurrentEncoder(
-        vocabulary_size,
-        embedding_dim,
-        units,
-        cell=cell,
-        num_layers=num_layers,
-        bidirectional=bidirectional,
-        residual=residual,
-        dropout=dropout,
-    )
+    options: dict[str, Any] = {"cell": cell, "num_layers": num_layers, "residual": residual, "dropout": dropout}
+    encoder = RecurrentEncoder(vocabulary_size, embedding_dim, units, bidirectional=bidirectional, **options)
     decoder = RecurrentDecoder(
-        vocabulary_size,
-        embedding_dim,
-        units,
-        cell=cell,
-        num_layers=num_layers,
-        attention=attention,
-        placement=placement,
-        num_heads=num_heads,
-        bridge=bridge,
-        residual=residual,
-        dropout=dropout,
-        tie_embeddings=tie_embeddings,
-        copy=True,
-    )
+        vocabulary_size, embedding_dim, units, attention=attention, placement=placement, num_heads=num_heads,
+        bridge=bridge, tie_embeddings=tie_embeddings, copy=True, **options,
+    )  # fmt: skip
     losses = [CoverageLoss(coverage_loss, name="coverage_loss")]
     if content_selection_loss:
         losses.append(ContentSelectionLoss(units, content_selection_loss, name="content_selection_loss"))

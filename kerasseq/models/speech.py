@@ -1,10 +1,11 @@
 """The encoder-decoder for speech."""
 
-from kerasseq.arguments import check_number
+from typing import Any
+
+from kerasseq.arguments import check_number, check_positive_integer
 from kerasseq.decoders import RecurrentDecoder
 from kerasseq.encoders import FramesEncoder
 from kerasseq.layers import CTCLoss
-from kerasseq.models.arguments import check_arguments
 from kerasseq.seq2seq import Seq2Seq
 
 
@@ -35,21 +36,15 @@ def SpeechSeq2Seq(
     Args:
         target_vocabulary_size: int, number of target token ids.
         num_bins: int, size of a frame, the preprocessor's `num_bins`.
-        cell: str, of encoder and decoder: a name in `kerasseq.layers.cells.CELLS`, `"simple_rnn"`, `"lstm"` or `"gru"`.
-        embedding_dim: int, size of the token embeddings.
-        units: int, size of each state, in the encoder for each direction.
+        cell, embedding_dim, units, bidirectional, placement, num_heads, bridge, residual, dropout, tie_embeddings: as
+            in `AttentionSeq2Seq`.
         num_layers: int, number of recurrent layers in the encoder.
         num_decoder_layers: int, number of recurrent layers in the decoder.
-        bidirectional: bool, whether the encoder also runs backwards.
         subsampling, filters: how frames become positions of the memory, see `kerasseq.encoders.FramesEncoder`.
         attention: as in `AttentionSeq2Seq`. `"location"` depends on the previous attention weights, and so keeps its
             place in repetitive speech (Chorowski et al. 2015).
-        placement, num_heads, bridge: as in `AttentionSeq2Seq`.
-        residual: bool, whether each layer from the second on adds its input to its output.
-        dropout: float in [0, 1), share of units dropped after embeddings, between layers and before the logits.
         spec_augment: dict of arguments of `kerasseq.layers.SpecAugment`, which masks parts of the frames in training;
             `{}` for its defaults. Default: nothing is masked.
-        tie_embeddings: bool, whether the logits share the matrix of the target embedding.
         ctc_loss: float of at least 0, the weight of a loss that trains the encoder alone to align tokens with frames,
             see `kerasseq.layers.CTCLoss`.
         name: str.
@@ -77,43 +72,17 @@ def SpeechSeq2Seq(
     Sources: Chan, Jaitly, Le and Vinyals 2016; Chorowski, Bahdanau, Serdyuk, Cho and Bengio 2015; Kim, Hori and
     Watanabe 2017.
     """
-    check_arguments(
-        dropout,
-        target_vocabulary_size=target_vocabulary_size,
-        num_bins=num_bins,
-        embedding_dim=embedding_dim,
-        units=units,
-        num_layers=num_layers,
-        num_decoder_layers=num_decoder_layers,
-        filters=filters,
-        num_heads=num_heads,
-    )
+    check_positive_integer("target_vocabulary_size", target_vocabulary_size)
+    check_positive_integer("num_decoder_layers", num_decoder_layers)
     check_number("ctc_loss", ctc_loss)
+    options: dict[str, Any] = {"cell": cell, "residual": residual, "dropout": dropout}
     encoder = FramesEncoder(
-        num_bins,
-        units,
-        cell=cell,
-        num_layers=num_layers,
-        bidirectional=bidirectional,
-        subsampling=subsampling,
-        filters=filters,
-        residual=residual,
-        dropout=dropout,
-        spec_augment=spec_augment,
-    )
+        num_bins, units, num_layers=num_layers, bidirectional=bidirectional, subsampling=subsampling, filters=filters,
+        spec_augment=spec_augment, **options,
+    )  # fmt: skip
     decoder = RecurrentDecoder(
-        target_vocabulary_size,
-        embedding_dim,
-        units,
-        cell=cell,
-        num_layers=num_decoder_layers,
-        attention=attention,
-        placement=placement,
-        num_heads=num_heads,
-        bridge=bridge,
-        residual=residual,
-        dropout=dropout,
-        tie_embeddings=tie_embeddings,
-    )
+        target_vocabulary_size, embedding_dim, units, num_layers=num_decoder_layers, attention=attention,
+        placement=placement, num_heads=num_heads, bridge=bridge, tie_embeddings=tie_embeddings, **options,
+    )  # fmt: skip
     losses = [CTCLoss(target_vocabulary_size, ctc_loss, name="ctc_loss")] if ctc_loss else []
     return Seq2Seq(encoder, decoder, losses, name=name)

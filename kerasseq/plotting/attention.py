@@ -61,10 +61,6 @@ def plot_attention(generations: Any, title: str | None = None, heads: bool = Fal
     >>> figure = plot_attention(generation)
     >>> [label.get_text() for label in figure.axes[0].get_xticklabels()]
     ['␣the', '␣cat', 'END']
-
-    ```python
-    figure.savefig("attention.png", dpi=150)
-    ```
     """
     from matplotlib.figure import Figure  # Deferred: importing kerasseq stays cheap.
 
@@ -126,16 +122,9 @@ def plot_attention(generations: Any, title: str | None = None, heads: bool = Fal
 def arrange(figure: Figure, axes: Sequence[Axes], sizes: Sequence[tuple[float, float]], top: float) -> Axes:
     """Arranges panels in a tight grid, with a colour bar on the right.
 
-    All cells have the same size. matplotlib's layout engines would scale panels of different shapes differently.
-
-    Args:
-        figure: `matplotlib.figure.Figure`, which is resized to fit the panels.
-        axes: list of its axes, one per panel.
-        sizes: list of (width, height) of the axes, in inches.
-        top: float, space above the panels for a title, in inches.
-
-    Returns:
-        axes for the colour bar.
+    All cells have the same size. matplotlib's layout engines would scale panels of different shapes differently. The
+    figure is resized to fit its axes, whose sizes are (width, height) in inches, below `top` inches for a title.
+    Returns axes for the colour bar.
     """
     margins = []  # space for labels and titles around each panel: left, right, bottom, top
     for axis, (width, height) in zip(axes, sizes, strict=True):

@@ -39,10 +39,6 @@ def plot_diagram(
     >>> figure = plot_diagram({"x": ("source", 0, 0, "data"), "encoder": ("LSTM", 0, 1)}, [("x", "encoder")])
     >>> [text.get_text() for text in figure.axes[0].texts]
     ['source', 'LSTM', '']
-
-    ```python
-    figure.savefig("diagram.png", dpi=150)
-    ```
     """
     from matplotlib.figure import Figure  # Deferred: importing kerasseq stays cheap.
 

@@ -14,14 +14,9 @@ logger = logging.getLogger(__name__)
 
 
 def covering_fonts(text: str) -> tuple[list[str], list[str]]:
-    """Font families that together cover a text.
+    """Font families that together cover a text, matplotlib's current ones first.
 
-    Args:
-        text: str.
-
-    Returns:
-        tuple of the list of families, matplotlib's current ones first, and the sorted list of characters that no
-        installed font has, including control characters.
+    Also returns the sorted list of characters that no installed font has, including control characters.
     """
     import matplotlib
     from matplotlib import font_manager

@@ -41,10 +41,6 @@ def plot_history(
     >>> figure = plot_history({"loss": [2.0, 1.0], "val_loss": [2.1, 1.4], "token_accuracy": [0.4, 0.7]})
     >>> [axis.get_ylabel() for axis in figure.axes]
     ['loss', 'token accuracy']
-
-    ```python
-    figure.savefig("learning_curves.png", dpi=150)
-    ```
     """
     from matplotlib.figure import Figure  # Deferred: importing kerasseq stays cheap.
     from matplotlib.ticker import MaxNLocator

@@ -54,10 +54,6 @@ def plot_image_attention(image: bytes | np.ndarray, generation: Any, title: str 
     >>> [axis.get_title() for axis in figure.axes]
     ['', 'two', 'cats']
 
-    ```python
-    figure.savefig("image_attention.png", dpi=150)
-    ```
-
     Source: the figures of Xu et al. 2015.
     """
     from matplotlib.figure import Figure  # Deferred: importing kerasseq stays cheap.

@@ -29,7 +29,6 @@ class AudioPreprocessor(Preprocessor):
 
     Sources are the contents of WAV files, bytes, with any sample rate and any number of channels. Decoding and feature
     extraction run in TensorFlow graphs, in training and in a model server alike; see `kerasseq.preprocessing.log_mel`.
-
     Usually made by `AudioPreprocessor.from_pairs`.
 
     Args:
@@ -70,10 +69,8 @@ class AudioPreprocessor(Preprocessor):
         self.max_seconds = float(max_seconds)
         self._wavs_to_waveforms = tf.function(self.waveforms, input_signature=[self.source_signature])
         self._wavs_to_seconds = tf.function(self.seconds, input_signature=[self.source_signature])
-        self._waveforms_to_frames = tf.function(
-            self.frames,
-            input_signature=[tf.TensorSpec([None, None], tf.float32), tf.TensorSpec([None], tf.int32)],
-        )
+        waveforms = [tf.TensorSpec([None, None], tf.float32), tf.TensorSpec([None], tf.int32)]  # and their lengths
+        self._waveforms_to_frames = tf.function(self.frames, input_signature=waveforms)
 
     @classmethod
     def from_pairs(
@@ -95,22 +92,17 @@ class AudioPreprocessor(Preprocessor):
             sample_rate, num_bins, max_seconds, max_target_length: as in the constructor.
             normalization: as in `train_vocabulary`.
 
-        Returns:
-            an `AudioPreprocessor`.
-
         Raises:
             ValueError: if there are no pairs, a pair is not bytes and a string, or the vocabulary size is too small.
         """
-        pairs = list(pairs)
-        check_pairs(pairs, bytes)
-        vocabulary = train_vocabulary([text for _, text in pairs], vocabulary_size, normalization)
+        texts = [text for _, text in check_pairs(pairs, bytes)]
+        vocabulary = train_vocabulary(texts, vocabulary_size, normalization)
         return cls(vocabulary, sample_rate, num_bins, max_seconds, max_target_length)
 
     # === Sources ===
 
     @property
     def source_signature(self) -> tf.TensorSpec:
-        """The signature of raw sources: `tf.TensorSpec([None], tf.string)`, contents of WAV files."""
         return tf.TensorSpec([None], tf.string, name="audio_bytes")
 
     @property
@@ -135,10 +127,7 @@ class AudioPreprocessor(Preprocessor):
         return log_mel_frames(waveforms, lengths, self.sample_rate, self.num_bins)
 
     def encode_source(self, raw: Tensor) -> dict[str, Tensor]:
-        """Encodes sounds to encoder inputs.
-
-        Args:
-            raw: string `(batch,)`, contents of WAV files. Unreadable files are encoded as a frame of silence.
+        """Encodes WAV files, string `(batch,)`, to encoder inputs. Unreadable files become a frame of silence.
 
         Returns:
             `{"encoder_frames": float32 (batch, frames, bins), "encoder_mask": bool (batch, frames)}`, one frame every
@@ -148,18 +137,7 @@ class AudioPreprocessor(Preprocessor):
         return {"encoder_frames": frames, "encoder_mask": mask}
 
     def raw_batch(self, sources: Sequence[bytes], split: bool = False) -> Tensor:
-        """Checks sounds and converts them to a string tensor. Warns about sounds that are too long or too short.
-
-        Args:
-            sources: list of bytes, contents of WAV files.
-            split: has no effect: sounds are never split.
-
-        Returns:
-            string tensor `(batch,)`.
-
-        Raises:
-            ValueError: if an element is not bytes, or not a readable WAV file.
-        """
+        """Converts WAV files to a string tensor. Warns about sounds that are too long or too short."""
         for index, sound in enumerate(sources):
             if not isinstance(sound, bytes):
                 raise ValueError(
@@ -198,9 +176,8 @@ class AudioPreprocessor(Preprocessor):
         """Returns `problem`, string `(batch,)`: what is wrong with each sound, empty if nothing is."""
         seconds = self.seconds(raw)
         duration = tf.strings.as_string(seconds, precision=1)
-        too_long = tf.strings.join(
-            ["The sound lasts ", duration, f" s. Only the first {self.max_seconds:g} s are used."]
-        )
+        used = f" s. Only the first {self.max_seconds:g} s are used."
+        too_long = tf.strings.join(["The sound lasts ", duration, used])
         too_short = f"The sound is shorter than {1_000 * self.frame_seconds:g} ms."
         problem = tf.where(seconds > self.max_seconds, too_long, "")
         problem = tf.where(seconds < self.frame_seconds, too_short, problem)
@@ -208,23 +185,13 @@ class AudioPreprocessor(Preprocessor):
         return {"problem": tf.where(seconds < 0, unreadable, problem)}
 
     def example_sources(self, count: int, share: float) -> list[bytes]:
-        """Returns WAV files of noise for warm-up requests, the same in every call.
-
-        Args:
-            count: int, the number of sounds.
-            share: float, their duration as a share of `max_seconds`.
-        """
+        """Returns WAV files of noise; `share` is their duration as a share of `max_seconds`."""
         samples = max(1, int(share * self.max_seconds * MIN_RATE))  # The lowest rate makes small files.
         noise = np.random.default_rng(1).normal(scale=0.1, size=samples)
         return [encode_wav(noise, MIN_RATE)] * count
 
     def source_tokens(self, context: dict[str, Tensor], stride: int = 1) -> Tensor:
-        """Returns the start time of each memory position in seconds: string `(batch, positions)`, empty for padding.
-
-        Args:
-            context: dict with the outputs of `encode_source`.
-            stride: int, frames per memory position.
-        """
+        """Returns the start time of each memory position in seconds."""
         mask = context["encoder_mask"][:, ::stride]
         first_frames = tf.range(tf.shape(mask)[1]) * stride
         seconds = tf.strings.as_string(tf.cast(first_frames, tf.float32) * STEP_SECONDS, precision=2)
@@ -246,13 +213,8 @@ class AudioPreprocessor(Preprocessor):
 
         Args:
             pairs: list of (contents of a WAV file, transcript) tuples of bytes and str.
-            batch_size: int, pairs per batch.
-            shuffle: as in `TextPreprocessor.dataset`.
-            seed: int, for `shuffle=True`.
-            too_long: what to do with pairs longer than `max_seconds` or `max_target_length`: `"drop"` them,
-                `"truncate"` them, or raise an `"error"`. Default: drop if shuffled, else truncate.
-            pad_to_multiple: int, round numbers of frames and tokens up to multiples of it, to limit the number of
-                distinct shapes. Default: 4 if shuffled, else 1.
+            batch_size, shuffle, seed, too_long, pad_to_multiple: as in `TextPreprocessor.dataset`, for pairs longer
+                than `max_seconds` or `max_target_length`, and for numbers of frames and tokens.
             augmentation: a layer that augments waveforms, such as `kerasseq.layers.SpeedPerturbation()`, or a list of
                 them. They are applied anew in every pass.
 
@@ -263,8 +225,7 @@ class AudioPreprocessor(Preprocessor):
         Raises:
             ValueError: if there are no pairs, none is left, one is not bytes and a string, or a sound is unreadable.
         """
-        pairs = list(pairs)
-        check_pairs(pairs, bytes)
+        pairs = check_pairs(pairs, bytes)
         too_long, pad_to_multiple = data_set_options(batch_size, shuffle, too_long, pad_to_multiple)
         layers = [augmentation] if callable(augmentation) else augmentation
         if not isinstance(layers, (tuple, list)) or not all(map(callable, layers)):
@@ -306,9 +267,5 @@ class AudioPreprocessor(Preprocessor):
     # === Saving ===
 
     def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "sample_rate": self.sample_rate,
-            "num_bins": self.num_bins,
-            "max_seconds": self.max_seconds,
-        }
+        own = {"sample_rate": self.sample_rate, "num_bins": self.num_bins, "max_seconds": self.max_seconds}
+        return {**super().get_config(), **own}

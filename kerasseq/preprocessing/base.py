@@ -33,7 +33,6 @@ class Preprocessor(keras.layers.Layer):
 
     # Names of the vocabularies' assets, in the order of `vocabularies`. The first is required.
     vocabulary_names: ClassVar[tuple[str, ...]] = ("target",)
-
     # The maximum number of tokens of a source, END included; None if sources are not tokens.
     max_source_length: int | None = None
 
@@ -180,33 +179,23 @@ class Preprocessor(keras.layers.Layer):
     def join_parts(self, texts: Tensor, owners: Tensor, count: Tensor) -> Tensor:
         """Joins the outputs of parts: string `(parts, hypotheses)` to string `(count, hypotheses)`.
 
-        Args:
-            texts: string `(parts, hypotheses)`.
-            owners: int32 `(parts,)`, the index of the source of each part, as returned by `encode_parts`.
-            count: int32, the number of sources.
+        `owners`, int32 `(parts,)`, is the index of the source of each part, as returned by `encode_parts`; `count`,
+        int32, the number of sources.
         """
         raise self._missing("join_parts")
 
     # === Targets ===
 
     def tokenize(self, texts: Tensor, side: str) -> tf.RaggedTensor:
-        """Tokenizes texts and appends END.
+        """Tokenizes texts, string `(batch,)`, and appends END: int32 `tf.RaggedTensor` `(batch, None)`.
 
-        Args:
-            texts: string `(batch,)`. Invalid UTF-8 is read as U+FFFD.
-            side: `"source"` or `"target"`, which vocabulary to use.
-
-        Returns:
-            int32 `tf.RaggedTensor` `(batch, None)`.
+        Invalid UTF-8 is read as U+FFFD. `side` is that of the vocabulary: `"source"` or `"target"`.
         """
         ids = self.tokenizers[{"source": 0, "target": -1}[side]].tokenize(texts)
         return tf.concat([ids, tf.fill([ids.nrows(), 1], END_ID)], axis=1)
 
     def encode_target(self, texts: Tensor) -> tuple[Tensor, Tensor]:
-        """Encodes target texts to decoder inputs and labels.
-
-        Args:
-            texts: string `(batch,)`.
+        """Encodes target texts, string `(batch,)`, to decoder inputs and labels.
 
         Returns:
             `decoder_token_ids`, START and the tokens, and labels, the tokens and END; both int32 `(batch, target)`.
@@ -216,10 +205,7 @@ class Preprocessor(keras.layers.Layer):
         return shift_right(labels), labels
 
     def encode_prefix(self, texts: Sequence[str | bytes]) -> Tensor:
-        """Encodes texts that outputs have to begin with.
-
-        Args:
-            texts: list of str, or of bytes in UTF-8.
+        """Encodes texts, str or bytes in UTF-8, that outputs have to begin with.
 
         Returns:
             int32 `(batch, prefix)`, without START and END, padded with 0; without columns if all texts are empty.

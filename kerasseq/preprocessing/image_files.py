@@ -34,11 +34,7 @@ def check_image(image: Any, index: int) -> None:
 
 
 def decode_images(contents: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Decodes JPEG and PNG files, and resizes them.
-
-    Args:
-        contents: string `(batch,)`, contents of files.
-        size: tuple of int, height and width.
+    """Decodes JPEG and PNG files, string `(batch,)`, and resizes them to a height and width.
 
     Returns:
         float32 `(batch, height, width, 3)`, RGB from 0 to 255, mid gray for files that cannot be decoded; and bool
@@ -46,13 +42,11 @@ def decode_images(contents: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tens
     """
 
     def decode(row, content):
-        image = tf.cond(is_png(content), lambda: resized_png(content, size), lambda: resized_jpeg(content, size))
+        image = tf.cond(is_png(content), lambda: resized_png(content, size), lambda: resized(read_jpeg(content), size))
         return row, tf.ensure_shape(image, (*size, 3))
 
-    rows, images = decodable(contents, decode, tf.zeros((*size, 3)))
-    batch_size = tf.shape(contents)[0]
-    is_image = tf.scatter_nd(rows[:, tf.newaxis], tf.ones_like(rows), [batch_size]) > 0
-    scattered = tf.scatter_nd(rows[:, tf.newaxis], images, [batch_size, *size, 3])
+    rows, images, is_image = decodable(contents, decode, tf.zeros((*size, 3)))
+    scattered = tf.scatter_nd(rows[:, tf.newaxis], images, [tf.shape(contents)[0], *size, 3])
     return tf.where(is_image[:, tf.newaxis, tf.newaxis, tf.newaxis], scattered, MID_GRAY), is_image
 
 
@@ -64,23 +58,19 @@ def image_problems(contents: Tensor) -> Tensor:
         image = tf.cond(is_png(content), lambda: read_png(content)[0], lambda: read_jpeg(content, ratio=8))
         return row, tf.shape(image)[0]
 
-    rows, _ = decodable(contents, decode, tf.constant(0))
-    is_image = tf.scatter_nd(rows[:, tf.newaxis], tf.ones_like(rows), tf.shape(contents)[:1]) > 0
+    _, _, is_image = decodable(contents, decode, tf.constant(0))
     return tf.where(is_image, "", tf.where(is_jpeg(contents) | is_png(contents), DAMAGED, NOT_AN_IMAGE))
 
 
-def decodable(contents: Tensor, decode: Callable[..., Any], example: Tensor) -> tuple[Tensor, Tensor]:
+def decodable(contents: Tensor, decode: Callable[..., Any], example: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Decodes the rows that can be decoded.
 
-    An error in a graph stops it, but a data set can skip the elements that raise one.
-
-    Args:
-        contents: string `(batch,)`.
-        decode: function from a row, int32, and its content, a string, to the row and a tensor.
-        example: a tensor of the shape and dtype that `decode` returns.
+    An error in a graph stops it, but a data set can skip the elements that raise one. `decode` is a function from a
+    row, int32, and its content, a string, to the row and a tensor like `example`.
 
     Returns:
-        int32 `(decoded,)`, the rows that were decoded, and their tensors `(decoded, ...)`.
+        int32 `(decoded,)`, the rows that were decoded; their tensors `(decoded, ...)`; and bool `(batch,)`, whether
+        each row was decoded.
     """
     rows = tf.where(is_jpeg(contents) | is_png(contents))[:, 0]
     dataset = tf.data.Dataset.from_tensor_slices((tf.cast(rows, tf.int32), tf.gather(contents, rows)))
@@ -90,7 +80,8 @@ def decodable(contents: Tensor, decode: Callable[..., Any], example: Tensor) -> 
     options = tf.data.Options()
     options.autotune.enabled = False
     rows, decoded = dataset.batch(tf.size(rows, tf.int64) + 1).with_options(options).get_single_element()
-    return rows[:-1], decoded[:-1]
+    rows, decoded = rows[:-1], decoded[:-1]
+    return rows, decoded, tf.scatter_nd(rows[:, tf.newaxis], tf.ones_like(rows), tf.shape(contents)[:1]) > 0
 
 
 def is_jpeg(content: Tensor) -> Tensor:
@@ -130,10 +121,6 @@ def size_check(height: Tensor, width: Tensor) -> tf.Operation:
     """Returns an operation that fails for images of too many pixels."""
     pixels = tf.cast(height, tf.int64) * tf.cast(width, tf.int64)
     return tf.debugging.assert_less_equal(pixels, tf.constant(MAX_PIXELS, tf.int64))
-
-
-def resized_jpeg(content: Tensor, size: tuple[int, int]) -> Tensor:
-    return resized(read_jpeg(content), size)
 
 
 def resized_png(content: Tensor, size: tuple[int, int]) -> Tensor:

@@ -1,6 +1,7 @@
 """The preprocessor of images and their texts."""
 
 import logging
+import reprlib
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
@@ -11,7 +12,6 @@ import tensorflow as tf
 from kerasseq.arguments import check_positive_integer
 from kerasseq.preprocessing.base import Preprocessor
 from kerasseq.preprocessing.batching import Shuffle, batched, pad
-from kerasseq.preprocessing.image_features import check_features, feature_pairs, stack_features
 from kerasseq.preprocessing.image_files import DAMAGED, check_image, decode_images, image_problems
 from kerasseq.preprocessing.pairs import check_pairs, data_set_options, kept_pairs, truncated
 from kerasseq.preprocessing.tokenizers import Tokenizer
@@ -31,9 +31,7 @@ class ImagePreprocessor(Preprocessor):
     images are shown on white. Images are resized to `image_size` with antialiasing and without keeping the aspect
     ratio; EXIF orientation is ignored. All of this runs in TensorFlow graphs, in training and in a model server alike.
     Sources that are not images, are damaged, or have more than 50 million pixels are decoded to mid gray, and reported
-    by `remarks`.
-
-    Usually made by `ImagePreprocessor.from_pairs`.
+    by `remarks`. Usually made by `ImagePreprocessor.from_pairs`.
 
     Args:
         target_vocabulary: bytes, a serialized SentencePiece model, see `train_vocabulary`; or a `Tokenizer`.
@@ -79,27 +77,21 @@ class ImagePreprocessor(Preprocessor):
         Args:
             pairs: list of (image, text) tuples of bytes and str.
             vocabulary_size: int, the maximum number of ids, at least 261; small data may yield fewer.
-            image_size: int, or a tuple of height and width, in pixels.
-            max_target_length: int, the maximum number of tokens of a target, END included.
+            image_size, max_target_length: as in the constructor.
             normalization: as in `train_vocabulary`.
-
-        Returns:
-            an `ImagePreprocessor`.
 
         Raises:
             ValueError: if there are no pairs, a pair is not bytes and a string, or a number is too small.
         """
-        pairs = list(pairs)
-        check_pairs(pairs, bytes)
+        texts = [text for _, text in check_pairs(pairs, bytes)]
         image_size = height_and_width(image_size)
-        vocabulary = train_vocabulary([target for _, target in pairs], vocabulary_size, normalization)
+        vocabulary = train_vocabulary(texts, vocabulary_size, normalization)
         return cls(vocabulary, image_size=image_size, max_target_length=max_target_length)
 
     # === Sources ===
 
     @property
     def source_signature(self) -> tf.TensorSpec:
-        """The signature of raw sources: `tf.TensorSpec([None], tf.string)`, contents of image files."""
         return tf.TensorSpec([None], tf.string, name="image_bytes")
 
     @property
@@ -107,31 +99,14 @@ class ImagePreprocessor(Preprocessor):
         return {"encoder_images": (*self.image_size, 3)}
 
     def encode_source(self, raw: Tensor) -> dict[str, Tensor]:
-        """Encodes image files to encoder inputs.
+        """Decodes files, string `(batch,)`, to `{"encoder_images": float32 (batch, height, width, 3)}`.
 
-        Args:
-            raw: string `(batch,)`, contents of image files.
-
-        Returns:
-            `{"encoder_images": float32 (batch, height, width, 3)}`, RGB from 0 to 255; mid gray for files that cannot
-            be decoded.
+        The images are RGB from 0 to 255; mid gray for files that cannot be decoded.
         """
         images, _ = decode_images(tf.convert_to_tensor(raw, tf.string), self.image_size)
         return {"encoder_images": images}
 
     def raw_batch(self, sources: Sequence[bytes], split: bool = False) -> Tensor:
-        """Checks the contents of image files and converts them to a string tensor.
-
-        Args:
-            sources: list of bytes, contents of image files.
-            split: has no effect: images are never split.
-
-        Returns:
-            string tensor `(batch,)`.
-
-        Raises:
-            ValueError: if an element is not bytes, neither JPEG nor PNG, or damaged.
-        """
         for index, image in enumerate(sources):
             check_image(image, index)
         raw = tf.constant(sources, tf.string, shape=[len(sources)])
@@ -149,15 +124,7 @@ class ImagePreprocessor(Preprocessor):
         return {"problem": image_problems(tf.convert_to_tensor(raw, tf.string))}
 
     def example_sources(self, count: int, share: float) -> list[bytes]:
-        """Returns image files of coloured blocks for warm-up requests, the same in every call.
-
-        Args:
-            count: int, the number of images.
-            share: float, their height and width as a share of `image_size`.
-
-        Returns:
-            list of bytes, JPEG and PNG in turn.
-        """
+        """Returns coloured blocks, JPEG and PNG in turn; `share` is that of their height and width in `image_size`."""
         height, width = (max(1, round(share * length)) for length in self.image_size)
         blocks = np.random.default_rng(1).integers(256, size=(count, 4, 4, 3))
         images = tf.cast(tf.image.resize(blocks, (height, width), method="nearest"), tf.uint8)
@@ -165,15 +132,7 @@ class ImagePreprocessor(Preprocessor):
         return [encoders[index % 2](image).numpy() for index, image in enumerate(images)]
 
     def source_tokens(self, context: dict[str, Tensor], stride: int = 1) -> Tensor:
-        """Returns the positions of image regions, for the axes of plots.
-
-        Args:
-            context: dict of encoder outputs; `regions`, int32 `(batch, regions, 2)`, are their rows and columns.
-            stride: has no effect: encoders name their regions themselves.
-
-        Returns:
-            string `(batch, regions)`, `"row,column"` from `"0,0"` on, row by row.
-        """
+        """Returns the `regions (batch, regions, 2)` of the encoder as `"row,column"`, from `"0,0"` on, row by row."""
         return tf.strings.reduce_join(tf.strings.as_string(context["regions"]), axis=-1, separator=",")
 
     # === Data sets ===
@@ -196,15 +155,10 @@ class ImagePreprocessor(Preprocessor):
         Args:
             pairs: list of (image, text) tuples of bytes and str; or of (features, text), features `(rows, columns,
                 channels)` of a frozen backbone, as `feature_pairs` returns them.
-            batch_size: int, pairs per batch.
-            shuffle: `False` keeps the order. `True` shuffles every pass and batches texts of similar lengths. If the
-                length of a text depends on the kind of image, batches are not representative of the data, which harms
-                trainable batch normalization: pad all texts to one length, with `pad_to_multiple=max_target_length`. An
-                `EpochShuffle` that is also passed to `fit` as a callback makes resumed runs repeat uninterrupted ones.
-            seed: int, for `shuffle=True`.
-            too_long: what to do with pairs whose text is longer than `max_target_length`: `"drop"` them, `"truncate"`
-                them, or raise an `"error"`. Default: drop if shuffled, else truncate.
-            pad_to_multiple: int, round lengths of texts up to multiples of it. Default: 4 if shuffled, else 1.
+            batch_size, shuffle, seed, too_long, pad_to_multiple: as in `TextPreprocessor.dataset`, for lengths of
+                texts. If the length of a text depends on the kind of image, shuffled batches are not representative of
+                the data, which harms trainable batch normalization: pad all texts to one length, with
+                `pad_to_multiple=max_target_length`.
             augmentation: function of float32 images `(batch, height, width, 3)` and `training=True` that returns
                 augmented images, such as `keras.layers.RandomFlip("horizontal")`. Beware of texts that mention left and
                 right. Default: none.
@@ -229,7 +183,12 @@ class ImagePreprocessor(Preprocessor):
         sources, targets = zip(*pairs, strict=True)
         encode: Callable[[Sequence[Any]], Tensor]
         if of_features:
-            name, shape, encode = "encoder_features", check_features(sources, augmentation), stack_features
+            if augmentation is not None:
+                raise ValueError(
+                    "augmentation applies to images. Received: features. Pass pairs of images instead, or compute the "
+                    "features of augmented images."
+                )
+            name, shape, encode = "encoder_features", feature_shape(sources), stack_features
         else:
             for index, image in enumerate(sources):
                 check_image(image, index)
@@ -278,7 +237,27 @@ class ImagePreprocessor(Preprocessor):
         Raises:
             ValueError: if a source is not bytes, or neither JPEG nor PNG.
         """
-        return feature_pairs(pairs, extractor, self._augmented(None), batch_size)
+        import tqdm  # Deferred: only long work shows progress.
+
+        check_positive_integer("batch_size", batch_size)
+        pairs = list(pairs)
+        for index, pair in enumerate(pairs):
+            if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+                raise ValueError(
+                    f"pairs must be tuples (image, text). Received at index {index}: {reprlib.repr(pair)}."
+                )
+            check_image(pair[0], index)
+        images = list(dict.fromkeys(image for image, _ in pairs))
+        decode = self._augmented(None)
+        features: dict[bytes, np.ndarray] = {}
+        with tqdm.tqdm(total=len(images), desc="features", unit="image", delay=2) as progress:
+            for start in range(0, len(images), batch_size):
+                batch = images[start : start + batch_size]
+                # Half precision: a thousand images of 160 x 160 pixels have some 40 million features.
+                arrays = extractor.predict_on_batch(decode(batch)).astype("float16")
+                features.update(zip(batch, arrays, strict=True))
+                progress.update(len(batch))
+        return [(features[image], target) for image, target in pairs]
 
     # === Saving ===
 
@@ -294,3 +273,19 @@ def height_and_width(image_size: Any) -> tuple[int, int]:
     for length in size:
         check_positive_integer("image_size", length)
     return size
+
+
+def feature_shape(features: Sequence[np.ndarray]) -> tuple[int, ...]:
+    """The shape of the features of each image. Raises a `ValueError` if they have several."""
+    shapes = {array.shape for array in features}
+    if len(shapes) > 1 or len(features[0].shape) != 3:
+        raise ValueError(
+            "Features must be arrays (rows, columns, channels) of one shape, as feature_pairs returns them. "
+            f"Received: the shapes {sorted(shapes)}."
+        )
+    return features[0].shape
+
+
+def stack_features(features: Sequence[np.ndarray]) -> np.ndarray:
+    """Stacks features to a float32 batch."""
+    return np.stack(features).astype("float32")

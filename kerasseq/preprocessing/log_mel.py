@@ -33,10 +33,8 @@ def log_mel_frames(waveforms: Tensor, lengths: Tensor, sample_rate: int, num_bin
     of loudness and microphone as long as the energy is well above -60 dB of full scale. Padding has no effect.
 
     Args:
-        waveforms: float32 `(batch, samples)`, padded with zeros.
+        waveforms: float32 `(batch, samples)`, padded with zeros, `sample_rate` samples per second.
         lengths: int32 `(batch,)`, the samples of each waveform.
-        sample_rate: int, samples per second.
-        num_bins: int, mel bins per frame.
 
     Returns:
         float32 `(batch, frames, bins)`, padded with zeros, and bool `(batch, frames)`, true for the frames of the

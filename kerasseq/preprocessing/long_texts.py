@@ -31,13 +31,8 @@ NOT_BLANK = r"(?s).*\S.*"
 def split_texts(texts: Tensor, tokenizer: Tokenizer, limit: int) -> tuple[tf.RaggedTensor, Tensor]:
     """Splits texts into tokenized parts: sentences; clauses of sentences that are too long; pieces of such clauses.
 
-    Args:
-        texts: string `(batch,)`.
-        tokenizer: a `Tokenizer`.
-        limit: int, the maximum number of tokens of a part, END included.
-
-    Returns:
-        int32 `tf.RaggedTensor` `(parts, None)`, ids and END, and int64 `(parts,)`, the index of the text of each part.
+    Texts, string `(batch,)` -> ids and END, ragged int32 `(parts, None)`, at most `limit` in a part; and the index of
+    the text of each part, int64 `(parts,)`.
     """
     units = sentences(texts)
     clauses = split_clauses(units.flat_values, tokenizer.tokenize(units.flat_values).row_lengths() > limit - 1)
@@ -61,13 +56,8 @@ def sentences(texts: Tensor) -> tf.RaggedTensor:
 
     Sentences end at paragraphs, after full-width punctuation of East Asian scripts, and after other end punctuation
     that is followed by white space and a character that is not a lower-case letter, unless it belongs to an initial or
-    a common abbreviation. (TF Text's sentence breakers also split "Mr. Smith" and "3.5".)
-
-    Args:
-        texts: string `(batch,)`. Invalid UTF-8 is read as U+FFFD.
-
-    Returns:
-        string `tf.RaggedTensor` `(batch, None)`, without blank sentences.
+    a common abbreviation. (TF Text's sentence breakers also split "Mr. Smith" and "3.5".) Invalid UTF-8 is read as
+    U+FFFD. String `(batch,)` -> ragged string `(batch, None)`, without blank sentences.
     """
     marked = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace")
     marked = tf.strings.regex_replace(marked, f"[{BOUNDARY}{PARAGRAPH}]", " ")
@@ -84,14 +74,8 @@ def sentences(texts: Tensor) -> tf.RaggedTensor:
 def split_clauses(texts: Tensor, too_long: Tensor) -> tf.RaggedTensor:
     """Splits sentences that are too long at line breaks and after punctuation.
 
-    This splits lists without full stops, and texts in lower case.
-
-    Args:
-        texts: string `(sentences,)`.
-        too_long: bool `(sentences,)`, which of them to split.
-
-    Returns:
-        string `tf.RaggedTensor` `(sentences, None)`, without blank clauses.
+    This splits lists without full stops, and texts in lower case. String `(sentences,)`, and bool `(sentences,)`, which
+    of them to split -> ragged string `(sentences, None)`, without blank clauses.
     """
     marked = tf.strings.regex_replace(texts, CLAUSE_END, rf"\1{BOUNDARY}")
     parts = tf.strings.split(tf.where(too_long, marked, texts), BOUNDARY)

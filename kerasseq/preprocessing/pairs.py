@@ -3,7 +3,7 @@
 import logging
 import numbers
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,9 +17,10 @@ logger = logging.getLogger(__name__)
 TOO_LONG = ("drop", "truncate", "error")
 
 
-def check_pairs(pairs: Sequence[Any], source_type: type = str) -> None:
-    """Raises a `ValueError` unless `pairs` is a non-empty list of pairs of a source and a str."""
-    if len(pairs) == 0:
+def check_pairs(pairs: Iterable[Any], source_type: type = str) -> list[Any]:
+    """The pairs as a list; raises a `ValueError` unless they are pairs of a source and a str, at least one."""
+    pairs = list(pairs)
+    if not pairs:
         raise ValueError("pairs must hold at least one (source, target) pair. Received: an empty list.")
     for index, pair in enumerate(pairs):
         is_pair = isinstance(pair, (tuple, list)) and len(pair) == 2
@@ -29,6 +30,7 @@ def check_pairs(pairs: Sequence[Any], source_type: type = str) -> None:
                 f"pairs must be a list of (source, target) tuples of {sides}, such as list(zip(sources, targets, "
                 f"strict=True)). Received at index {index}: {reprlib.repr(pair)}."
             )
+    return pairs
 
 
 def check_length(name: str, value: Any) -> None:
@@ -60,16 +62,7 @@ def truncated(ids: np.ndarray, limit: int) -> np.ndarray:
 
 
 def kept_pairs(fits: Sequence[bool], limits: str, too_long: str) -> list[int]:
-    """Decides which pairs to keep, and warns about those that are too long.
-
-    Args:
-        fits: list of bool, whether each pair is within the limits.
-        limits: str, the limits in words.
-        too_long: `"drop"`, `"truncate"` or `"error"`.
-
-    Returns:
-        list of int, the indices of the pairs to keep.
-    """
+    """The indices of the pairs to keep; warns about those that do not fit within the `limits`, given in words."""
     number_too_long = len(fits) - sum(fits)
     if number_too_long:
         message = f"{number_too_long} of {len(fits)} pairs are longer than {limits}"

@@ -8,12 +8,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kerasseq.arguments import check_number
 from kerasseq.preprocessing.base import Preprocessor
-from kerasseq.preprocessing.batching import Shuffle
+from kerasseq.preprocessing.batching import Shuffle, batched, pad
 from kerasseq.preprocessing.ids import join_groups, padded, string_tensor
 from kerasseq.preprocessing.long_texts import join_texts, sentences, split_texts
-from kerasseq.preprocessing.pairs import check_length, check_pairs
-from kerasseq.preprocessing.text_dataset import text_dataset
+from kerasseq.preprocessing.pairs import check_length, check_pairs, data_set_options, kept_pairs, truncated
+from kerasseq.preprocessing.subword_sampling import Segmentations
 from kerasseq.preprocessing.tokenizers import Tokenizer, kinds_of_sides, train_tokenizer
 from kerasseq.types import Pair, Tensor
 
@@ -22,13 +23,11 @@ logger = logging.getLogger(__name__)
 
 @keras.saving.register_keras_serializable(package="kerasseq")
 class TextPreprocessor(Preprocessor):
-    """Tokenizes both sides of text pairs.
+    """Tokenizes both sides of text pairs. Usually made by `TextPreprocessor.from_pairs`.
 
     Ids: 0 padding, 1 unknown, 2 start, 3 end, then the tokens: bytes and subwords, characters or words. Sources end in
     END and so are never empty. All encoding and decoding runs in TensorFlow graphs, in training and in a model server
     alike.
-
-    Usually made by `TextPreprocessor.from_pairs`.
 
     Args:
         source_vocabulary: bytes, a serialized SentencePiece model with these ids, see `train_vocabulary`; or a
@@ -52,7 +51,6 @@ class TextPreprocessor(Preprocessor):
     """
 
     vocabulary_names = ("source", "target")
-
     max_source_length: int
 
     def __init__(
@@ -87,27 +85,19 @@ class TextPreprocessor(Preprocessor):
                 may yield fewer. Default: at most 8,000, and fewer subwords if few words of a side recur, see
                 `kerasseq.preprocessing.vocabulary_size.default_vocabulary_size`.
             joint: bool, whether sources and targets share one vocabulary.
-            max_source_length: int, the maximum number of tokens of a source, END included.
-            max_target_length: int, the maximum number of tokens of a target, END included.
-            normalization: that of subwords. `"nmt_nfkc"` normalizes compatibility characters and white space;
-                `"identity"` keeps every character, which full-width Chinese punctuation requires. Characters and words
-                are normalized to NFC.
+            max_source_length, max_target_length: as in the constructor.
+            normalization: that of subwords, as in `train_vocabulary`. Characters and words are normalized to NFC.
             tokens: `"subwords"`; `"characters"`, for numbers, dates, spelling; or `"words"`, split at white space, for
                 phonemes, commands, a small language. A pair for sources and targets, such as `("characters",
                 "words")` from spelling to phonemes. Characters and words that the vocabulary lacks have id 1, and are
                 left out of outputs; with subwords, none are.
 
-        Returns:
-            a `TextPreprocessor`.
-
         Raises:
             ValueError: if there are no pairs, a pair is not two strings, the vocabulary size is too small, or the kind
                 of tokens is unknown, differs between sides that share one vocabulary, or has no `normalization`.
         """
-        pairs = list(pairs)
-        check_pairs(pairs)
         source_tokens, target_tokens = kinds_of_sides(tokens, joint, normalization)
-        sources, targets = zip(*pairs, strict=True)
+        sources, targets = zip(*check_pairs(pairs), strict=True)
         shared = [*sources, *targets] if joint else sources
         source_vocabulary = train_tokenizer(source_tokens, shared, vocabulary_size, normalization)
         target_vocabulary = None if joint else train_tokenizer(target_tokens, targets, vocabulary_size, normalization)
@@ -117,7 +107,6 @@ class TextPreprocessor(Preprocessor):
 
     @property
     def joint(self) -> bool:
-        """Whether sources and targets share one vocabulary."""
         return len(self.tokenizers) == 1
 
     @property
@@ -127,7 +116,6 @@ class TextPreprocessor(Preprocessor):
 
     @property
     def source_vocabulary_size(self) -> int:
-        """The number of ids of the source vocabulary."""
         return self.source_tokenizer.vocabulary_size
 
     def word_pieces(self) -> dict[str, np.ndarray]:
@@ -139,7 +127,6 @@ class TextPreprocessor(Preprocessor):
 
     @property
     def source_signature(self) -> tf.TensorSpec:
-        """The signature of raw sources: `tf.TensorSpec([None], tf.string)`, UTF-8."""
         return tf.TensorSpec([None], tf.string, name="text")
 
     @property
@@ -147,31 +134,15 @@ class TextPreprocessor(Preprocessor):
         return {"encoder_token_ids": (None,)}
 
     def encode_source(self, raw: Tensor) -> dict[str, Tensor]:
-        """Encodes texts to encoder inputs.
+        """Encodes texts, string `(batch,)`, to `{"encoder_token_ids": int32 (batch, source)}`: tokens, END, padding.
 
-        Args:
-            raw: string `(batch,)`.
-
-        Returns:
-            `{"encoder_token_ids": int32 (batch, source)}`: tokens, END, padding. Longer sources are truncated to their
-            first `max_source_length - 1` tokens and END.
+        Longer sources are truncated to their first `max_source_length - 1` tokens and END.
         """
         ids = self.tokenize(tf.convert_to_tensor(raw), "source")
         return {"encoder_token_ids": padded(ids, self.max_source_length)}
 
     def raw_batch(self, sources: Sequence[str | bytes], split: bool = False) -> Tensor:
-        """Checks texts and converts them to a string tensor. Warns about texts that are too long.
-
-        Args:
-            sources: list of str, or of bytes in UTF-8.
-            split: bool, whether long texts will be split (see `encode_parts`) rather than truncated.
-
-        Returns:
-            string tensor `(batch,)`.
-
-        Raises:
-            ValueError: if an element is not a text.
-        """
+        """Converts texts, str or bytes in UTF-8, to a string tensor. Warns about texts that are too long."""
         for index, text in enumerate(sources):
             if not isinstance(text, (str, bytes)):
                 raise ValueError(
@@ -196,27 +167,11 @@ class TextPreprocessor(Preprocessor):
         return {"ignored_tokens": tf.maximum(lengths - self.max_source_length, 0)}
 
     def example_sources(self, count: int, share: float) -> list[bytes]:
-        """Returns texts of random tokens for warm-up requests, the same in every call.
-
-        Args:
-            count: int, the number of texts.
-            share: float, their length as a share of `max_source_length`.
-
-        Returns:
-            list of bytes in UTF-8.
-        """
+        """Returns texts of random tokens, bytes in UTF-8; `share` is their length as a share of `max_source_length`."""
         return self.source_tokenizer.example_texts(count, max(1, int(share * self.max_source_length) - 1))
 
     def source_tokens(self, context: dict[str, Tensor], stride: int = 1) -> Tensor:
-        """Returns the tokens of sources, for the axes of plots.
-
-        Args:
-            context: dict with the outputs of `encode_source`.
-            stride: int, tokens per memory position; they are joined.
-
-        Returns:
-            string `(batch, positions)`, empty for padding.
-        """
+        """Returns the tokens of sources; the `stride` tokens of a memory position are joined."""
         return join_groups(self.source_tokenizer.tokens(context["encoder_token_ids"]), stride)
 
     # === Long sources ===
@@ -226,18 +181,9 @@ class TextPreprocessor(Preprocessor):
         return True
 
     def encode_parts(self, raw: Tensor, every_sentence: bool = False) -> tuple[dict[str, Tensor], Tensor]:
-        """Encodes texts as `encode_source` does, but splits those that are too long instead of truncating them.
+        """Splits texts into sentences, see `kerasseq.preprocessing.long_texts.sentences`, and encodes them.
 
-        Texts are split into sentences, see `kerasseq.preprocessing.long_texts.sentences`. Sentences that are too long
-        are split at line breaks and punctuation, and what is still too long between words.
-
-        Args:
-            raw: string `(batch,)`.
-            every_sentence: bool, whether to split every text of several sentences, not only those that are too long.
-
-        Returns:
-            `{"encoder_token_ids": int32 (parts, source)}`, and int32 `(parts,)`, the index of the source of each part,
-            in ascending order.
+        Sentences that are too long are split at line breaks and punctuation, and what is still too long between words.
         """
         texts = tf.convert_to_tensor(raw)
         ids = self.tokenize(texts, "source")
@@ -262,7 +208,7 @@ class TextPreprocessor(Preprocessor):
         return {"encoder_token_ids": padded(parts, self.max_source_length)}, tf.cast(owners, tf.int32)
 
     def join_parts(self, texts: Tensor, owners: Tensor, count: Tensor) -> Tensor:
-        """Joins outputs by spaces, except after the full stops of East Asian scripts; see `Preprocessor.join_parts`."""
+        """Joins outputs by spaces, except after the full stops of East Asian scripts."""
         return join_texts(texts, owners, count)
 
     # === Data sets ===
@@ -308,10 +254,39 @@ class TextPreprocessor(Preprocessor):
 
         Source: Kudo 2018, section 3.3 (subword regularization).
         """
+        pairs = check_pairs(pairs)
+        if copies not in (1, 2):
+            raise ValueError(f"copies must be 1 or 2. Received: copies={copies!r}.")
+        too_long, pad_to_multiple = data_set_options(batch_size, shuffle, too_long, pad_to_multiple)
+        if subword_sampling is not None and not check_number("subword_sampling", subword_sampling):
+            raise ValueError("subword_sampling must be above 0, or None. Received: subword_sampling=0.")
+
+        # === Pairs within the limits ===
         limits = (self.max_source_length, self.max_target_length)
-        return text_dataset(
-            self, limits, pairs, batch_size, shuffle, seed, too_long, pad_to_multiple, subword_sampling, copies
+        texts = list(zip(*pairs, strict=True))
+        ids = [self.tokenize_all(side, name) for side, name in zip(texts, ("source", "target"), strict=True)]
+        fits = [len(source) <= limits[0] and len(target) <= limits[1] for source, target in zip(*ids, strict=True)]
+        kept = kept_pairs(fits, f"{limits[0]} source or {limits[1]} target tokens", too_long)
+        tokenizers = self.tokenizers
+        sources, targets = (
+            Segmentations(
+                [texts[side][row] for row in kept],
+                [truncated(ids[side][row], limits[side]) for row in kept],
+                limits[side],
+                None if subword_sampling is None else tokenizers[-side].sampler(subword_sampling),
+                (seed, side),
+            )
+            for side in (0, 1)
         )
+
+        # === Batches ===
+        def make_batch(rows, seeds):
+            labels = np.repeat(pad(targets.draw(rows, seeds), pad_to_multiple), copies, axis=0)
+            return {"encoder_token_ids": pad(sources.draw(np.repeat(rows, copies), seeds), pad_to_multiple)}, labels
+
+        lengths = [[len(target), len(source)] for source, target in zip(sources.ids, targets.ids, strict=True)]
+        signature = {"encoder_token_ids": tf.TensorSpec([None, None], tf.int32)}
+        return batched(np.array(lengths), batch_size, shuffle, seed, make_batch, signature)
 
     # === Saving ===
 

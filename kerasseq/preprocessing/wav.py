@@ -12,8 +12,6 @@ from kerasseq.types import Tensor
 MIN_RATE, MAX_RATE = 1_000, 768_000  # accepted samples per second
 MAX_CHUNKS = 1_000  # before the samples; bounds the work for files of zeros, in which every 8 bytes are an empty chunk
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE  # formats in the "fmt " chunk
-# (format, bits per sample), in the order of the branches of `decode_samples`
-SAMPLE_TYPES = [(PCM, 8), (PCM, 16), (PCM, 24), (PCM, 32), (FLOAT, 32), (FLOAT, 64)]
 
 
 def decode_wavs(raw: Tensor, sample_rate: int, max_seconds: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -121,29 +119,23 @@ def decode_samples(content: Tensor, kind: Tensor, bits: Tensor) -> Tensor:
         value = parts[:, 0] + 256 * parts[:, 1] + 65_536 * parts[:, 2]
         return tf.cast(tf.where(value >= 1 << 23, value - (1 << 24), value), tf.float32) / (1 << 23)
 
-    branches = [
-        lambda: (tf.cast(decode(tf.uint8, 1), tf.float32) - 128.0) / 128.0,
-        lambda: tf.cast(decode(tf.int16, 2), tf.float32) / (1 << 15),
-        three_bytes,
-        lambda: tf.cast(decode(tf.int32, 4), tf.float32) / (1 << 31),
-        lambda: decode(tf.float32, 4),
-        lambda: tf.cast(decode(tf.float64, 8), tf.float32),
-    ]
-    known = [(kind == some) & (bits == width) for some, width in SAMPLE_TYPES]
+    branches = {
+        (PCM, 8): lambda: (tf.cast(decode(tf.uint8, 1), tf.float32) - 128.0) / 128.0,
+        (PCM, 16): lambda: tf.cast(decode(tf.int16, 2), tf.float32) / (1 << 15),
+        (PCM, 24): three_bytes,
+        (PCM, 32): lambda: tf.cast(decode(tf.int32, 4), tf.float32) / (1 << 31),
+        (FLOAT, 32): lambda: decode(tf.float32, 4),
+        (FLOAT, 64): lambda: tf.cast(decode(tf.float64, 8), tf.float32),
+    }  # by format and bits per sample
+    known = [(kind == some) & (bits == width) for some, width in branches]
     tf.debugging.Assert(tf.reduce_any(known), ["neither PCM nor float samples", kind, bits])
-    return tf.switch_case(tf.argmax(tf.stack(known), output_type=tf.int32), branches)
+    return tf.switch_case(tf.argmax(tf.stack(known), output_type=tf.int32), list(branches.values()))
 
 
 def resample(samples: Tensor, rate: Tensor, sample_rate: int) -> Tensor:
     """Resamples by truncating or extending the spectrum, which is exact for frequencies that both rates can represent.
 
-    Args:
-        samples: float32 `(samples,)`.
-        rate: int32, their samples per second.
-        sample_rate: int, the samples per second to return.
-
-    Returns:
-        float32 `(ceil(samples * sample_rate / rate),)`.
+    Float32 `(samples,)` at `rate` per second -> `(ceil(samples * sample_rate / rate),)` at `sample_rate` per second.
     """
 
     def resampled():

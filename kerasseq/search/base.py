@@ -70,8 +70,9 @@ class Sampler:
         return num_hypotheses
 
     def get_config(self) -> dict:
-        constraints = [keras.saving.serialize_keras_object(constraint) for constraint in self.constraints]
-        return {"constraints": constraints} if constraints else {}
+        lists = {"constraints": self.constraints, "scorers": self.scorers}
+        serialize = keras.saving.serialize_keras_object
+        return {name: [serialize(entry) for entry in entries] for name, entries in lists.items() if entries}
 
     @classmethod
     def from_config(cls, config: dict) -> "Sampler":
@@ -115,13 +116,9 @@ class Constrained(typing.NamedTuple):
         return cls(constraints, constants, longest, request.end_id), states
 
     def mask(self, logits: Tensor, token_ids: Tensor, index: Tensor, states: list[State]) -> Tensor:
-        """Sets the logits of tokens that must not follow to `IMPOSSIBLE`.
+        """Sets the logits `(rows, vocabulary)` of tokens that must not follow to `IMPOSSIBLE`.
 
-        Args:
-            logits: float32 `(rows, vocabulary)`.
-            token_ids: int32 `(rows, max_length)`, the tokens so far.
-            index: int scalar, their number.
-            states: of the constraints.
+        `token_ids (rows, max_length)` are the `index` tokens so far, `states` those of the constraints.
         """
         hypotheses = Hypotheses(token_ids, index, self.longest, self.end_id, logits.shape[-1])
         allowed, masks = None, []

@@ -6,26 +6,16 @@ from collections.abc import Sequence
 import keras
 from keras import ops
 
-from kerasseq.arguments import check_number, check_positive_integer
+from kerasseq.arguments import check_choice, check_number, check_positive_integer
 from kerasseq.search.base import Constrained, Sampler
-from kerasseq.search.constraints import Constraint
+from kerasseq.search.constraints import Constraint, check_entries
 from kerasseq.search.request import IMPOSSIBLE
-from kerasseq.search.scorers import Scorer, check_scorers
+from kerasseq.search.scorers import Scorer
 from kerasseq.search.top_k import best_tokens, take_rows
 from kerasseq.types import Tensor
 
-
-def gnmt_penalty(length: Tensor) -> Tensor:
-    """Wu et al. 2016, equation 14, before the exponent."""
-    return (5.0 + length) / 6.0
-
-
-def plain_length(length: Tensor) -> Tensor:
-    """The length itself: with an exponent of 1, scores are means over the tokens."""
-    return length
-
-
-NORMALIZATIONS = {"gnmt": gnmt_penalty, "length": plain_length}
+# The length penalty before the exponent: Wu et al. 2016, equation 14, and the length itself.
+NORMALIZATIONS = {"gnmt": lambda length: (5.0 + length) / 6.0, "length": lambda length: length}
 
 
 @keras.saving.register_keras_serializable(package="kerasseq")
@@ -76,15 +66,12 @@ class BeamSampler(Sampler):
     ):
         super().__init__(constraints)
         check_positive_integer("beam_width", beam_width)
-        if not isinstance(normalization, str) or normalization not in NORMALIZATIONS:
-            raise ValueError(
-                f"normalization must be one of {', '.join(map(repr, NORMALIZATIONS))}. "
-                f"Received: normalization={normalization!r}."
-            )
+        check_choice("normalization", normalization, NORMALIZATIONS)
         self.beam_width = self.rows_per_sequence = beam_width
         self.length_penalty = check_number("length_penalty", length_penalty)
         self.normalization = normalization
-        self.scorers = check_scorers(scorers)
+        check_entries("scorers", scorers, Scorer, "[Coverage(0.02)]")
+        self.scorers = tuple(scorers)
 
     def penalty(self, length: Tensor) -> Tensor:
         """The divisor of log-probabilities of hypotheses of `length` tokens, END included."""
@@ -205,11 +192,9 @@ class BeamSampler(Sampler):
         return {"token_ids": take_rows(token_ids, best), "scores": ops.take_along_axis(scores, best, axis=1)}
 
     def get_config(self):
-        scorers = [keras.saving.serialize_keras_object(scorer) for scorer in self.scorers]
         return {
             "beam_width": self.beam_width,
             "length_penalty": self.length_penalty,
             "normalization": self.normalization,
             **super().get_config(),
-            **({"scorers": scorers} if scorers else {}),
         }

@@ -79,12 +79,7 @@ class Constraint:
         return cls(**config)
 
 
-def register(cls: type) -> type:
-    """Registers a class for saved models."""
-    return keras.saving.register_keras_serializable(package="kerasseq")(cls)
-
-
-@register
+@keras.saving.register_keras_serializable(package="kerasseq")
 class LengthLimits(Constraint):
     """The fewest and the most tokens of an output.
 
@@ -144,7 +139,7 @@ class LengthLimits(Constraint):
         }
 
 
-@register
+@keras.saving.register_keras_serializable(package="kerasseq")
 class NoRepeatNGram(Constraint):
     """Blocks repeated n-grams: a sequence of `size` tokens appears only once in an output (Paulus et al. 2018).
 
@@ -175,7 +170,7 @@ class NoRepeatNGram(Constraint):
         return {"size": self.size}
 
 
-@register
+@keras.saving.register_keras_serializable(package="kerasseq")
 class SuppressTokens(Constraint):
     """Tokens that never appear in an output.
 
@@ -187,7 +182,10 @@ class SuppressTokens(Constraint):
     """
 
     def __init__(self, token_ids: Iterable[int]):
-        self.suppressed_ids = check_ids(token_ids)
+        ids = tuple(token_ids) if isinstance(token_ids, Iterable) else (token_ids,)
+        if any(not isinstance(token, numbers.Integral) or isinstance(token, bool) or token < 0 for token in ids):
+            raise ValueError(f"token_ids must be a list of token ids, 0 or more. Received: token_ids={token_ids!r}.")
+        self.suppressed_ids = tuple(map(int, ids))
 
     def mask(self, hypotheses, state, constants):
         vocabulary = ops.arange(hypotheses.vocabulary_size, dtype="int32")
@@ -198,7 +196,7 @@ class SuppressTokens(Constraint):
         return {"token_ids": list(self.suppressed_ids)}
 
 
-@register
+@keras.saving.register_keras_serializable(package="kerasseq")
 class Prefix(Constraint):
     """Outputs begin with the `prefix_ids` of the request. Their log-probabilities count in the scores.
 
@@ -241,16 +239,9 @@ def whole(lengths: Tensor) -> Tensor:
 
 
 def repeated_ngrams(token_ids: Tensor, index: Tensor, size: int, vocabulary_size: int) -> Tensor:
-    """Marks the tokens that would complete an n-gram for the second time.
+    """Marks the tokens that would complete an n-gram of `size` tokens for the second time.
 
-    Args:
-        token_ids: int32 `(rows, max_length)`, the tokens so far.
-        index: int scalar, their number.
-        size: int, the n of the n-grams.
-        vocabulary_size: int.
-
-    Returns:
-        bool `(rows, vocabulary_size)`.
+    The `index` tokens so far, int32 `(rows, max_length)` -> bool `(rows, vocabulary_size)`.
     """
     rows, length = ops.shape(token_ids)
     starts = ops.arange(length, dtype="int32")
@@ -268,12 +259,7 @@ def repeated_ngrams(token_ids: Tensor, index: Tensor, size: int, vocabulary_size
 
 def check_constraints(constraints: Sequence[Constraint]) -> tuple[Constraint, ...]:
     """The constraints as a tuple; raises a `ValueError` for anything else, or two of one kind."""
-    if not isinstance(constraints, (list, tuple)) or not all(isinstance(entry, Constraint) for entry in constraints):
-        raise ValueError(
-            "constraints must be a list of constraints of kerasseq.search, such as [NoRepeatNGram(3)]. Received: "
-            f"constraints={constraints!r}."
-        )
-    check_configurations(constraints)
+    check_entries("constraints", constraints, Constraint, "[NoRepeatNGram(3)]")
     kinds = [type(constraint) for constraint in constraints]
     if len(set(kinds)) < len(kinds):
         names = ", ".join(kind.__name__ for kind in kinds)
@@ -281,9 +267,14 @@ def check_constraints(constraints: Sequence[Constraint]) -> tuple[Constraint, ..
     return tuple(constraints)
 
 
-def check_configurations(entries: Sequence[Any]) -> None:
-    """Raises a `ValueError` for a class whose constructor takes arguments that its `get_config` cannot know."""
+def check_entries(name: str, entries: Sequence[Any], base: type, example: str) -> None:
+    """Raises a `ValueError` unless entries are a list of subclasses of `base` that can be saved."""
+    if not isinstance(entries, (list, tuple)) or not all(isinstance(entry, base) for entry in entries):
+        raise ValueError(
+            f"{name} must be a list of {name} of kerasseq.search, such as {example}. Received: {name}={entries!r}."
+        )
     for kind in map(type, entries):
+        # A constructor may take arguments that the `get_config` of a base class cannot know.
         init, config = (
             next(base for base in kind.__mro__ if name in vars(base)) for name in ("__init__", "get_config")
         )
@@ -292,12 +283,3 @@ def check_configurations(entries: Sequence[Any]) -> None:
                 f"{kind.__name__} has a constructor of its own, so it must define get_config, which returns its "
                 "arguments: graphs are compiled, and files written, by configuration."
             )
-
-
-def check_ids(token_ids: Iterable[int]) -> tuple[int, ...]:
-    """The ids as a tuple; raises a `ValueError` unless all are integers of at least 0."""
-    ids = tuple(token_ids) if isinstance(token_ids, Iterable) else (token_ids,)
-    for token_id in ids:
-        if not isinstance(token_id, numbers.Integral) or isinstance(token_id, bool) or token_id < 0:
-            raise ValueError(f"token_ids must be a list of token ids, 0 or more. Received: token_ids={token_ids!r}.")
-    return tuple(int(token_id) for token_id in ids)

@@ -7,11 +7,7 @@ from kerasseq.types import Context, Tensor
 
 
 def decode(
-    model: Seq2Seq,
-    context: Context,
-    sampler: Sampler,
-    request: Request,
-    num_hypotheses: int | None = None,
+    model: Seq2Seq, context: Context, sampler: Sampler, request: Request, num_hypotheses: int | None = None
 ) -> dict[str, Tensor]:
     """Searches for the best outputs of a model, from a context that is already encoded.
 

@@ -1,12 +1,9 @@
 """Scorers: what counts in the score of a hypothesis beside its log-probability."""
 
-from collections.abc import Sequence
-
 import keras
 from keras import ops
 
 from kerasseq.arguments import check_number
-from kerasseq.search.constraints import check_configurations
 from kerasseq.search.request import Request
 from kerasseq.types import State, Tensor
 
@@ -84,14 +81,3 @@ class Coverage(Scorer):
 
     def get_config(self):
         return {"weight": self.weight}
-
-
-def check_scorers(scorers: Sequence[Scorer]) -> tuple[Scorer, ...]:
-    """The scorers as a tuple; raises a `ValueError` for anything else."""
-    if not isinstance(scorers, (list, tuple)) or not all(isinstance(entry, Scorer) for entry in scorers):
-        raise ValueError(
-            "scorers must be a list of scorers of kerasseq.search, such as [Coverage(0.02)]. Received: "
-            f"scorers={scorers!r}."
-        )
-    check_configurations(scorers)
-    return tuple(scorers)

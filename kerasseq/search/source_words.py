@@ -4,16 +4,17 @@
 numbers whole.
 """
 
+import keras
 from keras import ops
 
-from kerasseq.search.constraints import Constraint, register
+from kerasseq.search.constraints import Constraint
 from kerasseq.types import Tensor
 
 # The arguments of `joins_number`.
 NUMBERS = ("starts_digit", "point", "starts_point", "ends_point")
 
 
-@register
+@keras.saving.register_keras_serializable(package="kerasseq")
 class SourceWords(Constraint):
     """Restricts outputs to whole words and punctuation of the source, ignoring case.
 

@@ -8,16 +8,10 @@ from kerasseq.types import Tensor
 
 
 def best_tokens(logits: Tensor, count: int, masked: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """The `count` likeliest tokens of each row.
+    """The `count` likeliest tokens of each row: log-probabilities, float32 `(rows, count)`, and ids, int32.
 
-    Args:
-        logits: float `(rows, vocabulary)`.
-        count: int.
-        masked: float `(rows, vocabulary)`, logits to choose by, very low for tokens that are not allowed. The
-            log-probabilities are still those of `logits`. Default: `logits`.
-
-    Returns:
-        log-probabilities, float32 `(rows, count)`, and token ids, int32 `(rows, count)`.
+    Tokens are chosen by the `masked` logits, very low for those that are not allowed; the log-probabilities are still
+    those of `logits (rows, vocabulary)`.
     """
     logits = ops.cast(logits, "float32")
     values, token_ids = top_k(logits if masked is None else masked, count)
@@ -28,10 +22,7 @@ def top_k(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """`keras.ops.top_k` over the last axis of `(rows, size)`, faster on a CPU where size is large.
 
     The `count` largest values lie in the `count` blocks with the largest maxima, so only these are searched. Equal
-    values may be chosen in another order.
-
-    Returns:
-        values, `(rows, count)`, in descending order, and their indices, int32 `(rows, count)`.
+    values may be chosen in another order. Returns values in descending order and their indices, both `(rows, count)`.
     """
     size = values.shape[-1]
     width = math.isqrt(size // count)  # About as many blocks as candidates in the chosen blocks.

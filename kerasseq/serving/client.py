@@ -6,7 +6,6 @@ TensorFlow and without kerasseq.
 
 import base64
 import concurrent.futures
-import contextlib
 import dataclasses
 import json
 import math
@@ -14,7 +13,7 @@ import re
 import threading
 import time
 import urllib.parse
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any, Self
 
 import requests
@@ -22,12 +21,7 @@ import urllib3
 
 Sources = str | bytes | Iterable[str | bytes]
 
-RETRIES = 3  # attempts after the first one
-# Transient errors. 504 is not among them: the server may still be processing the request.
-RETRIED_CODES = (429, 502, 503)
 CONNECT_TIMEOUT = 3.0  # seconds
-IDLE_CONNECTIONS = 32
-CHUNK = 65_536  # bytes
 MISSING_HYPOTHESIS = -5e8  # Scores below this mark ranks for which the search found no hypothesis.
 QUOTED = 500  # characters of a reply in an error message
 
@@ -160,6 +154,10 @@ class Client:
     with Client("http://localhost:8501", "translation_en_fr") as client:
         client.generate(["Thank you.", "It's raining."])  # ["Merci.", "Il pleut."]
         client.generate("Thank you.", signature="greedy")  # "Merci."
+        client.answers("Thank you.")  # Answer(text="Merci.", score=-0.12, problem="", ignored_tokens=None)
+        client.nbest("Thank you.")  # [("Merci.", -0.1), ("Je vous remercie.", -1.2)]
+        client.attention("Thank you.").target_tokens  # ["▁Merci", ".", "</s>"]
+        client.status()  # [VersionStatus(version=1, state="AVAILABLE", error="")]
     ```
     """
 
@@ -190,8 +188,8 @@ class Client:
         self.url = f"{url.rstrip('/')}/v1/models/{urllib.parse.quote(model, safe='')}"
         self._version_url = self.url if label is None else f"{self.url}/labels/{urllib.parse.quote(label, safe='')}"
         retry = RetryUntilDeadline(
-            RETRIES,
-            status_forcelist=RETRIED_CODES,
+            3,
+            status_forcelist=(429, 502, 503),  # not 504: the server may still be processing the request
             allowed_methods=None,  # all: predictions have no side effects
             backoff_factor=0.1,
             backoff_jitter=0.1,
@@ -199,7 +197,7 @@ class Client:
         )
         self._session = requests.Session()
         self._session.headers.update({"Content-Type": "application/json", **headers})
-        self._session.mount(url, requests.adapters.HTTPAdapter(pool_maxsize=IDLE_CONNECTIONS, max_retries=retry))
+        self._session.mount(url, requests.adapters.HTTPAdapter(pool_maxsize=32, max_retries=retry))
 
     def generate(self, sources: Sources, signature: str = "serving_default") -> str | list[str]:
         """Generates a text for every source.
@@ -218,58 +216,35 @@ class Client:
             ServerUnreachable: if the connection fails.
             RequestRefused: if the server answers with an error.
             ServingError: if the reply does not come from an exported model.
-
-        Example:
-
-        ```python
-        client.generate(["Thank you."])  # ["Merci."]
-        ```
         """
         return self._predict(sources, signature, lambda row: read_answer(row).text)
 
     def answers(self, sources: Sources, signature: str = "serving_default") -> Answer | list[Answer]:
-        """Generates a text with its score for every source; otherwise like `generate`.
-
-        ```python
-        client.answers("Thank you.")  # Answer(text="Merci.", score=-0.12, problem="", ignored_tokens=None)
-        ```
-        """
+        """Generates a text with its score for every source; otherwise like `generate`."""
         return self._predict(sources, signature, read_answer)
 
     def nbest(self, sources: Sources) -> list[tuple[str, float]] | list[list[tuple[str, float]]]:
-        """Returns the hypotheses of the exported sampler for every source, best first; otherwise like `generate`.
-
-        ```python
-        client.nbest("Thank you.")  # [("Merci.", -0.1), ("Je vous remercie.", -1.2)]
-        ```
-        """
+        """Returns the hypotheses of the exported sampler for every source, best first; otherwise like `generate`."""
         return self._predict(sources, "nbest", read_hypotheses)
 
     def attention(self, sources: Sources) -> AttentionAnswer | list[AttentionAnswer]:
         """Generates a text with its attention weights for every source; otherwise like `generate`.
 
         The signature `attention`, which only models with attention have, truncates long sources.
-
-        ```python
-        client.attention("Thank you.").target_tokens  # ["▁Merci", ".", "</s>"]
-        ```
         """
         return self._predict(sources, "attention", read_attention_answer)
 
     def status(self) -> list[VersionStatus]:
-        """Returns the state of every version of the model, in ascending order. Raises the errors of `generate`.
+        """Returns the state of every version of the model, in ascending order. Raises the errors of `generate`."""
 
-        ```python
-        client.status()  # [VersionStatus(version=1, state="AVAILABLE", error="")]
-        ```
-        """
-        reply = self._within_deadline(lambda: self._request("GET", self.url))
-        with reading(reply):
+        def read(reply: Any) -> list[VersionStatus]:
             versions = [
                 VersionStatus(int(entry["version"]), entry["state"], entry.get("status", {}).get("error_message", ""))
                 for entry in reply["model_version_status"]
             ]
-        return sorted(versions, key=lambda status: status.version)
+            return sorted(versions, key=lambda status: status.version)
+
+        return self._within_deadline(lambda: self._request("GET", self.url, read))
 
     def close(self) -> None:
         """Closes the connections."""
@@ -289,22 +264,22 @@ class Client:
             raise ValueError(f"sources must be a list of str or bytes, or a single one. Received: {quoted(sources)}.")
         rows = [{"b64": base64.b64encode(row).decode()} if isinstance(row, bytes) else row for row in rows]
 
-        def predict_all() -> list[Any]:
-            results: list[Any] = []
-            for start in range(0, len(rows), self.batch_size):
-                batch = rows[start : start + self.batch_size]
-                document = {"signature_name": signature, "instances": batch}
-                try:
-                    reply = self._request("POST", f"{self._version_url}:predict", document)
-                except Exception as error:
-                    if len(rows) > self.batch_size:
-                        error.add_note(f"Failed batch: sources {start} to {start + len(batch) - 1} of {len(rows)}.")
-                    raise
-                with reading(reply):
-                    results += [read(row) for _, row in zip(batch, reply["predictions"], strict=True)]
-            return results
+        def predict(start: int) -> list[Any]:
+            batch = rows[start : start + self.batch_size]
 
-        results = self._within_deadline(predict_all)
+            def read_batch(reply: Any) -> list[Any]:
+                return [read(row) for _, row in zip(batch, reply["predictions"], strict=True)]
+
+            document = {"signature_name": signature, "instances": batch}
+            try:
+                return self._request("POST", f"{self._version_url}:predict", read_batch, document)
+            except Exception as error:
+                if len(rows) > self.batch_size:
+                    error.add_note(f"Failed batch: sources {start} to {start + len(batch) - 1} of {len(rows)}.")
+                raise
+
+        starts = range(0, len(rows), self.batch_size)
+        results = self._within_deadline(lambda: [result for start in starts for result in predict(start)])
         return results[0] if single else results
 
     def _within_deadline(self, function: Callable[[], Any]) -> Any:
@@ -330,8 +305,10 @@ class Client:
                 f"sources, or wait longer: Client(..., deadline={2 * self.deadline})."
             ) from error
 
-    def _request(self, method: str, url: str, document: dict[str, Any] | None = None) -> Any:
-        """Returns the JSON of a reply."""
+    def _request(
+        self, method: str, url: str, read: Callable[[Any], Any], document: dict[str, Any] | None = None
+    ) -> Any:
+        """Returns `read(reply)` for the JSON of a reply."""
         # The server accepts any bytes, including lone surrogates, which are not valid UTF-8.
         data = document and json.dumps(document, ensure_ascii=False).encode("utf-8", "surrogatepass")
         timeout = (CONNECT_TIMEOUT, self.deadline + 1.0)  # longer than the call's deadline
@@ -341,13 +318,13 @@ class Client:
             with self._session.request(
                 method, url, data=data, timeout=timeout, stream=True, allow_redirects=False
             ) as response:
-                for chunk in response.iter_content(CHUNK):
+                for chunk in response.iter_content(65_536):
                     content += chunk
                     check_deadline()
             text = content.decode("utf-8", "replace")
             if response.status_code != 200:
                 raise self._refusal(url, response.status_code, text)
-            return json.loads(text)
+            reply = json.loads(text)
         except urllib3.exceptions.TimeoutError:
             raise
         except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
@@ -359,6 +336,13 @@ class Client:
             raise ServingError(
                 f"{url} must answer with JSON ({type(error).__name__}: {error}). Received: {quoted(text)}. Check "
                 "that it is the REST address of TensorFlow Serving."
+            ) from error
+        try:
+            return read(reply)
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+            raise ServingError(
+                "The reply must have the outputs of a model exported by kerasseq and of the signature "
+                f"({type(error).__name__}: {error}). Received: {quoted(reply)}. Check the model and the signature."
             ) from error
 
     def _refusal(self, url: str, code: int, text: str) -> RequestRefused:
@@ -395,18 +379,6 @@ class RetryUntilDeadline(urllib3.util.Retry):
 
 
 # === Replies ===
-
-
-@contextlib.contextmanager
-def reading(reply: Any) -> Iterator[None]:
-    """Converts errors while reading a reply to a `ServingError` that quotes it."""
-    try:
-        yield
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        raise ServingError(
-            "The reply must have the outputs of a model exported by kerasseq and of the signature "
-            f"({type(error).__name__}: {error}). Received: {quoted(reply)}. Check the model and the signature."
-        ) from error
 
 
 def read_answer(row: dict[str, Any]) -> Answer:

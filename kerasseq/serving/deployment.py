@@ -85,9 +85,7 @@ def configure(
     models = find_models(models_folder)
     path = os.path.join(models_folder, MODELS_CONFIG)
     config = read_models_config(path)
-    before = model_server_config_pb2.ModelServerConfig()
-    before.CopyFrom(config)
-
+    before = text_format.MessageToString(config)
     check_models_exist(config, models, path)
     add_new_models(config, models)
     entries = config.model_config_list.config
@@ -105,11 +103,10 @@ def configure(
     for name, text in deployment_files().items():
         files[name] = write_unless_edited(os.path.join(models_folder, name), text, overwrite)
     # Last, because running servers watch it.
-    if config == before:
-        files[MODELS_CONFIG] = "up to date"
-    else:
-        write_atomically(path, HEADER + text_format.MessageToString(config))
-        files[MODELS_CONFIG] = "written"
+    after = text_format.MessageToString(config)
+    files[MODELS_CONFIG] = "up to date" if after == before else "written"
+    if after != before:
+        write_atomically(path, HEADER + after)
     labels = {entry.name: dict(sorted(entry.version_labels.items(), reverse=True)) for entry in entries}
     return Deployment(labels, models, files)
 
@@ -124,11 +121,7 @@ def find_models(models_folder: str) -> dict[str, list[int]]:
     models = {}
     for name in sorted(os.listdir(models_folder)):
         folder = os.path.join(models_folder, name)
-        found = [
-            version
-            for version in versions(folder)
-            if os.path.isfile(os.path.join(folder, str(version), "saved_model.pb"))
-        ]
+        found = [number for number in versions(folder) if os.path.isfile(f"{folder}/{number}/saved_model.pb")]
         if found and not NAME.fullmatch(name):
             raise ValueError(
                 "The name of a model must start with an ASCII letter or digit, followed by letters, digits, '.', '_' "

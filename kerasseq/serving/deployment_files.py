@@ -9,6 +9,7 @@ flags and fields.
 
 import json
 import string
+import textwrap
 
 IMAGE = "tensorflow/serving:2.20.0"
 CPUS = 2
@@ -18,55 +19,33 @@ METRICS = "/monitoring/prometheus/metrics"
 # The server rejects larger requests. kerasseq's client sends up to 32 rows by default.
 MAX_BATCH_SIZE = 64
 
-# === Flags ===
-
-# (reason, flags)
-FLAGS = [
-    ("Lists models, versions and labels.", ["--model_config_file=/models/models.config"]),
-    (
-        "The server reads labels before it loads models: without this flag, labels prevent it from starting.",
-        ["--allow_version_labels_for_unavailable_models=true"],
-    ),
-    (
-        "Loads new versions in a separate thread, so that loaded ones keep answering requests.",
-        ["--num_load_threads=1"],
-    ),
-    (
-        "Runs the graph once for several requests.",
-        ["--enable_batching=true", "--batching_parameters_file=/models/batching.config"],
-    ),
-    (
-        "Each request occupies a thread until its batch is done: the default, 4 per core, keeps batches small.",
-        ["--rest_api_num_threads=64", "--grpc_max_threads=64"],
-    ),
-    (
-        "The container's CPUs. The default counts all cores of the machine.",
-        [f"--tensorflow_intra_op_parallelism={CPUS}", f"--tensorflow_inter_op_parallelism={CPUS}"],
-    ),
-    ("Metrics for Prometheus, on the REST port.", ["--monitoring_config_file=/models/monitoring.config"]),
-    (
-        "Makes gRPC clients reconnect every minute, to spread them over new replicas.",
-        ["--grpc_channel_arguments=grpc.max_connection_age_ms=60000"],
-    ),
-    ("The profiler is open to all gRPC clients by default.", ["--enable_profiler=false"]),
-]
-POLLING = [
-    (
-        "Rereads models.config without a restart: labels move within this time.",
-        ["--model_config_file_poll_wait_seconds=10"],
-    ),
-]
-
-
-def flag_lines(flags: list[tuple[str, list[str]]]) -> str:
-    """Returns flags as items of a YAML list, with their reasons as comments."""
-    lines = []
-    for reason, names in flags:
-        lines += [f"# {reason}", *(f"- {name}" for name in names)]
-    return "\n".join(f"      {line}" for line in lines)
-
-
-# === Files ===
+# The items of a YAML list, with their reasons.
+FLAGS = f"""\
+# Lists models, versions and labels.
+- --model_config_file=/models/models.config
+# The server reads labels before it loads models: without this flag, labels prevent it from starting.
+- --allow_version_labels_for_unavailable_models=true
+# Loads new versions in a separate thread, so that loaded ones keep answering requests.
+- --num_load_threads=1
+# Runs the graph once for several requests.
+- --enable_batching=true
+- --batching_parameters_file=/models/batching.config
+# Each request occupies a thread until its batch is done: the default, 4 per core, keeps batches small.
+- --rest_api_num_threads=64
+- --grpc_max_threads=64
+# The container's CPUs. The default counts all cores of the machine.
+- --tensorflow_intra_op_parallelism={CPUS}
+- --tensorflow_inter_op_parallelism={CPUS}
+# Metrics for Prometheus, on the REST port.
+- --monitoring_config_file=/models/monitoring.config
+# Makes gRPC clients reconnect every minute, to spread them over new replicas.
+- --grpc_channel_arguments=grpc.max_connection_age_ms=60000
+# The profiler is open to all gRPC clients by default.
+- --enable_profiler=false
+"""
+POLLING = """\
+# Rereads models.config without a restart: labels move within this time.
+- --model_config_file_poll_wait_seconds=10"""
 
 BATCHING = string.Template("""\
 # BatchingParameters of TensorFlow Serving, for --batching_parameters_file. The server batches concurrent requests to
@@ -269,20 +248,16 @@ spec:
 def deployment_files() -> dict[str, str]:
     """Returns the text of each file except models.config, by name."""
     values = {
-        "image": IMAGE,
-        "cpus": CPUS,
-        "memory": MEMORY,
-        "grpc_port": GRPC_PORT,
-        "rest_port": REST_PORT,
-        "metrics": METRICS,
-        "max_batch_size": MAX_BATCH_SIZE,
-    }
-    command = json.dumps([name for _, names in FLAGS for name in names], indent=2)
+        "image": IMAGE, "cpus": CPUS, "memory": MEMORY, "grpc_port": GRPC_PORT, "rest_port": REST_PORT,
+        "metrics": METRICS, "max_batch_size": MAX_BATCH_SIZE,
+    }  # fmt: skip
+    flags = [line.removeprefix("- ") for line in FLAGS.splitlines() if line.startswith("- ")]
+    command = json.dumps(flags, indent=2).replace("\n", " \\\n")
     return {
         "batching.config": BATCHING.substitute(values),
         "monitoring.config": MONITORING.substitute(values),
         "ready.sh": READY,
-        "docker-compose.yml": COMPOSE.substitute(values, flags=flag_lines([*FLAGS, *POLLING])),
-        "Dockerfile": DOCKERFILE.substitute(values, flags=command.replace("\n", " \\\n")),
+        "docker-compose.yml": COMPOSE.substitute(values, flags=textwrap.indent(FLAGS + POLLING, " " * 6)),
+        "Dockerfile": DOCKERFILE.substitute(values, flags=command),
         "kubernetes.yaml": KUBERNETES.substitute(values),
     }

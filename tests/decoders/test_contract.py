@@ -1,4 +1,4 @@
-"""The contract of `kerasseq.decoders.Decoder`, for every score in every placement, and for ensembles."""
+"""The contract of `kerasseq.decoders.Decoder`, for scores in every placement, for Transformers, and for ensembles."""
 
 import itertools
 import json
@@ -9,9 +9,9 @@ import pytest
 import tensorflow as tf
 
 import kerasseq
-from kerasseq.decoders import EnsembleDecoder, RecurrentDecoder
+from kerasseq.decoders import EnsembleDecoder, RecurrentDecoder, TransformerDecoder
 from kerasseq.decoders.placements import PLACEMENTS
-from kerasseq.encoders import EnsembleEncoder, RecurrentEncoder
+from kerasseq.encoders import EnsembleEncoder, RecurrentEncoder, TransformerEncoder
 from kerasseq.layers.attention import SCORES
 from kerasseq.layers.cells import CELLS
 from kerasseq.losses import MaskedCrossentropy
@@ -59,7 +59,21 @@ CASES += [
     {**PLAIN, "cell": "gru", "num_layers": 2, "tie_embeddings": True, "residual": True, "bridge": "copy"},
     {**PLAIN, "cell": "lstm", "num_layers": 1, "tie_embeddings": False, "residual": False, "bridge": "dense"},
 ]
+# With `sides`, the encoder and the decoder are chosen one by one.
+TRANSFORMERS = {
+    "transformer": {"sides": (TransformerEncoder, TransformerDecoder), "num_layers": 2},
+    "transformer, tied, on recurrent": {"sides": (RecurrentEncoder, TransformerDecoder), "tie_embeddings": True},
+    "transformer with ssru": {"sides": (TransformerEncoder, TransformerDecoder), "num_layers": 2, "cell": "ssru"},
+    "transformer with lstm": {"sides": (TransformerEncoder, TransformerDecoder), "cell": "lstm"},
+    "recurrent on transformer": {
+        "sides": (TransformerEncoder, RecurrentDecoder), "cell": "lstm", "attention": "luong", "num_layers": 2,
+    },
+    "recurrent ssru on transformer": {
+        "sides": (TransformerEncoder, RecurrentDecoder), "cell": "ssru", "attention": "multi_head", "num_heads": 2,
+    },
+}  # fmt: skip
 ENSEMBLES = {
+    "ensemble with a transformer": [TRANSFORMERS["transformer"], {"attention": "luong", "cell": "gru"}],
     "ensemble": [
         {"attention": "luong", "cell": "gru"},
         {"attention": "location", "placement": "input_feeding", "cell": "lstm", "num_layers": 2, "copy": True},
@@ -78,6 +92,15 @@ def label(options):
 
 def parts(options, units=4):
     """An encoder and a decoder that fit."""
+    options = dict(options)
+    encoder_type, decoder_type = options.pop("sides", (RecurrentEncoder, RecurrentDecoder))
+    if TransformerEncoder in (encoder_type, decoder_type) or decoder_type is TransformerDecoder:
+        recurrent = {"embedding_dim": 3, "units": units}
+        heads = {"units": units, "num_heads": 2, "feedforward_dim": 5}
+        encoder = encoder_type(VOCABULARY, **(recurrent if encoder_type is RecurrentEncoder else heads))
+        return encoder, decoder_type(
+            VOCABULARY, **(recurrent if decoder_type is RecurrentDecoder else heads), **options
+        )
     bidirectional = options.get("attention") != "dot" and options.get("bridge") != "copy"
     sizes = {"embedding_dim": 3, "units": units, "cell": options.get("cell", "lstm")}
     encoder = RecurrentEncoder(
@@ -103,7 +126,7 @@ FAST = [options for index, options in enumerate(CASES) if index % 2 == 0 or opti
 FAST, CASES = FAST + FURTHER, CASES + FURTHER
 PARAMETERS = [
     *(pytest.param(options, id=label(options), marks=() if options in FAST else pytest.mark.slow) for options in CASES),
-    *(pytest.param(members, id=name) for name, members in ENSEMBLES.items()),
+    *(pytest.param(options, id=name) for name, options in (TRANSFORMERS | ENSEMBLES).items()),
 ]
 
 
@@ -153,6 +176,10 @@ def signature(nest):
     )
 
 
+def spec(tensor):
+    return keras.KerasTensor(tuple(tensor.shape), dtype=keras.backend.standardize_dtype(tensor.dtype))
+
+
 def test_all_pairs_of_options_meet():
     values = {"cell": CELLS, "num_layers": (1, 2), "tie_embeddings": (0, 1), "copy": (0, 1), "placement": PLACEMENTS}
     with_attention = [options for options in FAST if options["attention"]]
@@ -184,12 +211,13 @@ def test_several_steps_at_once_lead_to_the_same_state(case, model, steps):
 def test_what_is_returned(case, model, outputs):
     """As `compute_output_spec` and the attributes say."""
     decoder, members = model.decoder, case if isinstance(case, list) else [case]
-    assert decoder.has_attention is all(options.get("attention") for options in members)
+    assert decoder.has_attention is all(options.get("attention") or "sides" in options for options in members)
     assert decoder.copies is any(options.get("copy", False) for options in members)
     names = {"logits"} | ({"attention"} if decoder.has_attention else set())
     if all(options.get("copy") for options in members):
         names.add("generation_probability")
-    if len(members) == 1 and case["attention"] == "multi_head":
+    transformer = not isinstance(case, list) and TransformerDecoder in case.get("sides", ())
+    if transformer or (len(members) == 1 and case.get("attention") == "multi_head"):
         names.add("attention_heads")
     assert set(outputs) == names
     context = keras.tree.map_structure(
@@ -201,13 +229,21 @@ def test_what_is_returned(case, model, outputs):
 
 
 def check_state(model):
-    """The state has one structure, and one dtype each, before and after a step; all of it is batch first."""
+    """The state has one structure, and one dtype each, before and after a step; all of it is batch first.
+
+    Only what a Transformer keeps of each past step grows, along axis 1.
+    """
     state, constants = model.start(model.encode(BATCH))
     for nest in (state, constants):
         assert all(tensor.shape[0] == len(SOURCE) for tensor in keras.tree.flatten(nest))
     after = model.step(TARGET[:, 0], state, constants)["state"]
-    assert signature(after) == signature(state)
-    return state
+    keras.tree.assert_same_structure(state, after)
+    before, after = (keras.tree.flatten(keras.tree.map_structure(spec, nest)) for nest in (state, after))
+    assert len(before) == len(after)
+    for old, new in zip(before, after, strict=True):
+        grows = old.shape[1:2] == (0,)
+        assert new.shape == ((*old.shape[:1], 1, *old.shape[2:]) if grows else old.shape)
+        assert new.dtype == old.dtype
 
 
 def test_the_state_keeps_its_structure(model):
@@ -288,7 +324,7 @@ def test_attention_weights(case, outputs):
         assert outputs["attention_heads"].shape == (3, 2, 5, 4)
         np.testing.assert_allclose(outputs["attention_heads"].mean(axis=1), weights, atol=1e-6)
     totals = weights.sum(axis=-1)
-    if not isinstance(case, list) and case["attention"] == "monotonic":
+    if not isinstance(case, list) and case.get("attention") == "monotonic":
         assert (totals < 1 + 1e-5).all() and totals.min() < 0.99
         assert (np.diff(np.cumsum(weights, axis=-1), axis=1) < 1e-5).all()
     else:

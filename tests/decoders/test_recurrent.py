@@ -211,7 +211,7 @@ def test_dropout_only_in_training(case):
     [
         ({"attention": "self"}, "attention must be one of 'luong', 'dot', .* Received: attention='self'."),
         ({"attention": "luong", "placement": "top"}, "placement must be one of 'after', 'input_feeding', 'inside', or"),
-        ({"cell": "rnn"}, "cell must be one of 'simple_rnn', 'lstm', 'gru'. Received: cell='rnn'."),
+        ({"cell": "rnn"}, "cell must be one of 'simple_rnn', 'lstm', 'gru', 'ssru'. Received: cell='rnn'."),
         ({"bridge": "linear"}, "bridge must be one of 'zero', 'copy', 'dense', or None .*bridge='linear'"),
         (
             {"attention": "multi_head", "num_heads": 3},

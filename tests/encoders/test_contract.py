@@ -14,6 +14,7 @@ from kerasseq.encoders import (
     FramesEncoder,
     ImageEncoder,
     RecurrentEncoder,
+    TransformerEncoder,
     image_features,
 )
 from kerasseq.layers import PaddingMask
@@ -62,6 +63,10 @@ CASES = {
     ),
     "features": (lambda: FeatureEncoder((4, 4, 5)), (5, 1, "gru", 1)),
     "images": (image_encoder, (5, 1, "gru", 1)),
+    "transformer": (
+        lambda: TransformerEncoder(VOCABULARY, 6, num_layers=2, num_heads=2, feedforward_dim=5, dropout=0.2),
+        (6, 1, "gru", 1),
+    ),
     "custom": (custom, (5, 1, "gru", 1)),
     "ensemble": (
         lambda: EnsembleEncoder(

@@ -72,7 +72,7 @@ def by_equations(layer, numpy_cell, mask, inputs, state, *weights):
     for t in steps_of(layer, inputs.shape[1]):
         after = step(inputs[:, t], states)
         states = [np.where(mask[:, t, None], new, old) for new, old in zip(after, states, strict=True)]
-        outputs[:, t] = states[0]
+        outputs[:, t] = np.maximum(states[0], 0) if layer.cell_name == "ssru" else states[0]
     return outputs, dict(zip(state, states, strict=True))
 
 

@@ -2,6 +2,7 @@
 
 import typing
 
+from kerasseq.arguments import check_choice
 from kerasseq.layers.attention.bahdanau import BahdanauAttention
 from kerasseq.layers.attention.base import Attention
 from kerasseq.layers.attention.coverage import CoverageAttention
@@ -33,8 +34,7 @@ SCORES = {
 
 def get_score(name: str) -> Score:
     """Looks up a score by name, or raises a `ValueError` that lists the names."""
-    if not isinstance(name, str) or name not in SCORES:
-        raise ValueError(f"attention must be one of {', '.join(map(repr, SCORES))}. Received: attention={name!r}.")
+    check_choice("attention", name, SCORES)
     return SCORES[name]
 
 

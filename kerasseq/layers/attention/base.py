@@ -13,10 +13,11 @@ def masked_softmax(scores: Tensor, mask: Tensor | None) -> Tensor:
     A row without any real position gets weights of zero.
     """
     scores = ops.cast(scores, "float32")
-    if mask is None:
-        return ops.softmax(scores, axis=-1)
-    scores = ops.where(mask, scores, -1e9)
-    return ops.softmax(scores, axis=-1) * ops.cast(mask, "float32")
+    if mask is not None:
+        scores = ops.where(mask, scores, -1e9)
+    # Keras warns about a softmax over a single position.
+    weights = ops.ones_like(scores) if scores.shape[-1] == 1 else ops.softmax(scores, axis=-1)
+    return weights if mask is None else weights * ops.cast(mask, "float32")
 
 
 class Attention(keras.layers.Layer):

@@ -14,7 +14,8 @@ class MultiHeadAttention(Attention):
     `MultiHead(Q, K, V) = Concat(head_1, ..., head_h) W^O` with `head_i = softmax(Q W_i^Q (K W_i^K)^T / sqrt(d_k)) V
     W_i^V` and `d_k = units / num_heads`. `prepare` computes the projections of all heads side by side, `K W^K` and
     `V W^V`, once per source, which `keras.layers.MultiHeadAttention` does in every call. Call arguments and results are
-    those of `kerasseq.layers.Attention`; the context has the size `units`.
+    those of `kerasseq.layers.Attention`; the context has the size `units`. `memory_mask` may also be `(batch, target,
+    source)`, a mask for each step, as self-attention over past steps needs it.
 
     Args:
         units: int, size of keys, values and context; a multiple of `num_heads`.
@@ -36,11 +37,7 @@ class MultiHeadAttention(Attention):
     def __init__(self, units: int, num_heads: int = 4, **kwargs):
         super().__init__(units, **kwargs)
         check_positive_integer("num_heads", num_heads)
-        if units % num_heads:
-            raise ValueError(
-                f"units must be a multiple of num_heads. Received: units={units}, num_heads={num_heads}. Choose "
-                f"{(units // num_heads + 1) * num_heads} units, or another number of heads."
-            )
+        check_heads(units, num_heads)
         self.num_heads = int(num_heads)
         self.values = keras.layers.Dense(units, use_bias=False, dtype=self.dtype_policy, name="attention_values")
 
@@ -64,7 +61,9 @@ class MultiHeadAttention(Attention):
 
     def call(self, query, constants, state=None, memory_mask=None, training=False):
         keys, values = constants["keys"], constants["values"]
-        mask = None if memory_mask is None else memory_mask[:, None, None, :]
+        mask = memory_mask
+        if mask is not None:  # one for all steps, or one a step
+            mask = mask[:, None, None, :] if len(mask.shape) == 2 else mask[:, None]
         projected = ops.matmul(query, self.query_kernel) * (self.units // self.num_heads) ** -0.5
         if query.shape[1] == 1:
             # One step: each head has a query that is 0 outside its block. Multiplying by zeros costs less than
@@ -87,3 +86,12 @@ class MultiHeadAttention(Attention):
 
     def get_config(self):
         return {**super().get_config(), "num_heads": self.num_heads}
+
+
+def check_heads(units: int, num_heads: int) -> None:
+    """Raises a `ValueError` unless the heads divide the units."""
+    if units % num_heads:
+        raise ValueError(
+            f"units must be a multiple of num_heads. Received: units={units}, num_heads={num_heads}. Choose "
+            f"{(units // num_heads + 1) * num_heads} units, or another number of heads."
+        )

@@ -4,8 +4,9 @@ from kerasseq.layers.cells.base import Cell
 from kerasseq.layers.cells.gru import GRUCell
 from kerasseq.layers.cells.lstm import LSTMCell
 from kerasseq.layers.cells.simple_rnn import SimpleRNNCell
+from kerasseq.layers.cells.ssru import SSRUCell
 
-CELLS: dict[str, type[Cell]] = {"simple_rnn": SimpleRNNCell, "lstm": LSTMCell, "gru": GRUCell}
+CELLS: dict[str, type[Cell]] = {"simple_rnn": SimpleRNNCell, "lstm": LSTMCell, "gru": GRUCell, "ssru": SSRUCell}
 
 
 def get_cell(name: str) -> type[Cell]:

@@ -15,14 +15,14 @@ class Cell(keras.layers.Layer):
     A cell reads its inputs through one matrix product, `inputs @ kernel + bias`, which `kerasseq.layers.Recurrent`
     computes for all steps at once. A subclass defines `step`, sets `num_gates` and `state_names` where they differ, and
     adds the weights of its recurrence in `build`. It may replace `scan`, for a faster implementation than a loop
-    over `step`.
+    over `step`, and `outputs`, where the output is not the state `hidden`.
 
     Args:
         units: int, size of each state.
 
     Attributes:
         num_gates: int, number of blocks of `units` columns in the kernel.
-        state_names: tuple of str, the states, each `(batch, units)`. One of them is `hidden`, the output of the cell.
+        state_names: tuple of str, the states, each `(batch, units)`.
         state_activations: dict of the activation with which a dense layer makes an initial state, by its name. Default:
             `"tanh"`, for states in (-1, 1).
 
@@ -71,6 +71,10 @@ class Cell(keras.layers.Layer):
     def step(self, projected: Tensor, state: State) -> State:
         """One step: projected inputs `(batch, width)` and the state -> the next state."""
         raise NotImplementedError
+
+    def outputs(self, state: State) -> Tensor:
+        """The output of the cell for one or more states, `(..., units)`."""
+        return state["hidden"]
 
     def initial_state(self, batch_size: Tensor) -> State:
         """All-zero initial state."""

@@ -1,0 +1,113 @@
+"""Finds out whether the output for a source depends on padding, and so on longer sources in its batch."""
+
+import warnings
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kerasseq.decoders import EnsembleDecoder
+from kerasseq.encoders import Encoder, EnsembleEncoder
+from kerasseq.preprocessing import Preprocessor
+from kerasseq.preprocessing.vocabulary import NUM_SPECIAL_TOKENS, START_ID
+from kerasseq.seq2seq import Seq2Seq
+from kerasseq.types import Context
+
+SHARES = (0.06, 0.2)  # lengths of the two sources, as shares of the longest
+STEPS = 4  # of the decoder
+TOLERANCES = {"float32": 1e-3, "float16": 2e-2, "bfloat16": 1e-1}  # relative to the largest number
+
+
+def check_padding(model: Seq2Seq, preprocessor: Preprocessor) -> None:
+    """Raises a `ValueError` that names the part of a model whose results depend on padding."""
+    if fault := padding_fault(model, preprocessor):
+        raise ValueError(fault)
+
+
+def warn_about_padding(model: Seq2Seq, preprocessor: Preprocessor) -> None:
+    """Warns as `check_padding` raises, about models with parts that are not those of the library."""
+    encoders = model.encoder.encoders if isinstance(model.encoder, EnsembleEncoder) else [model.encoder]
+    decoders = model.decoder.decoders if isinstance(model.decoder, EnsembleDecoder) else [model.decoder]
+    types = {type(part) for part in (*encoders, *decoders)}
+    if any(kind is Encoder or not kind.__module__.startswith("kerasseq.") for kind in types):
+        if fault := padding_fault(model, preprocessor):
+            warnings.warn(fault, stacklevel=3)
+
+
+def padding_fault(model: Seq2Seq, preprocessor: Preprocessor) -> str | None:
+    """Says which part depends on padding and what to do; `None` if none does.
+
+    Encodes a random source alone and beside a longer one, and decodes a few random tokens for both.
+    """
+    part = dependent_part(model, preprocessor)
+    if part is None:
+        return None
+    return (
+        "The output for a source must not depend on padding, that is on longer sources in its batch. Received: a "
+        f"model in which {part} does. Mask padded positions, for example with kerasseq.layers.PaddingMask, before a "
+        "layer that reads several positions."
+    )
+
+
+def dependent_part(model: Seq2Seq, preprocessor: Preprocessor) -> str | None:
+    """Names the part that depends on padding; `None` if none does."""
+    short, long = (preprocessor.example_sources(1, share)[0] for share in SHARES)
+    padded, alone = (preprocessor.encode_source(tf.constant(sources)) for sources in ([short, long], [short]))
+    if all(padded[name].shape[1:] == alone[name].shape[1:] for name in alone):
+        return None  # Sources of one size, such as images, are not padded.
+    tolerance = TOLERANCES[keras.backend.standardize_dtype(model.encoder.compute_dtype)]
+    contexts = model.encode(padded), model.encode(alone)
+    encoders = model.encoder.encoders if isinstance(model.encoder, EnsembleEncoder) else [model.encoder]
+    for index, encoder in enumerate(encoders):
+        members = [context["members"][index] if len(encoders) > 1 else context for context in contexts]
+        for name in ("memory_mask", "memory", "states"):
+            ours, theirs = (real_part(member, name) for member in members)
+            if differs(ours, theirs, tolerance):
+                layer = first_layer(encoder, padded, alone, tolerance)
+                where = "" if layer is None else f", from its layer {layer.name!r} ({type(layer).__name__}) on,"
+                return f"{name!r} of the encoder{where}"
+    token_ids = np.random.default_rng(1).integers(NUM_SPECIAL_TOKENS, model.decoder.vocabulary_size, (1, STEPS))
+    token_ids[0, 0] = START_ID
+    ours, theirs = (
+        model.decoder(tf.constant(np.repeat(token_ids, rows, axis=0), tf.int32), context)["logits"][:1]
+        for rows, context in zip((2, 1), contexts, strict=True)
+    )
+    return "the decoder" if differs(ours, theirs, tolerance) else None
+
+
+def real_part(context: Context, name: str) -> Context:
+    """The results of the first row, of a memory those at its real positions."""
+    first = keras.tree.map_structure(lambda tensor: keras.ops.convert_to_numpy(tensor)[0], context[name])
+    if name == "states":
+        return first
+    mask = keras.ops.convert_to_numpy(context["memory_mask"])[0]
+    return first[mask]
+
+
+def differs(ours, theirs, tolerance):
+    """Whether two nests of arrays differ by more than rounding."""
+    for one, other in zip(keras.tree.flatten(ours), keras.tree.flatten(theirs), strict=True):
+        one, other = (np.asarray(keras.ops.convert_to_numpy(array), "float64") for array in (one, other))
+        if one.shape != other.shape or not np.allclose(
+            one, other, rtol=0, atol=tolerance * np.abs(other).max(initial=0)
+        ):
+            return True
+    return False
+
+
+def first_layer(encoder: Encoder, padded: Context, alone: Context, tolerance: float) -> keras.layers.Layer | None:
+    """The first layer of an encoder whose results at the positions of the short source differ."""
+    for layer in encoder.layers[1:]:
+        try:
+            results = keras.Model(encoder.input, layer.output)
+        except (AttributeError, ValueError):  # a layer that is called several times, or an input
+            continue
+        inputs = [{name: batch[name] for name in encoder.input} for batch in (padded, alone)]
+        ours, theirs = (
+            [keras.ops.convert_to_numpy(tensor)[:1] for tensor in keras.tree.flatten(results(batch))]
+            for batch in inputs
+        )
+        cropped = [one[tuple(map(slice, other.shape))] for one, other in zip(ours, theirs, strict=True)]
+        if differs(cropped, theirs, tolerance):
+            return layer
+    return None
