@@ -5,18 +5,20 @@ from kerasseq.preprocessing.base import Preprocessor
 from kerasseq.preprocessing.batching import EpochShuffle
 from kerasseq.preprocessing.images import ImagePreprocessor
 from kerasseq.preprocessing.text import TextPreprocessor
-from kerasseq.preprocessing.tokenizers import SubwordTokenizer, Tokenizer
+from kerasseq.preprocessing.tokenizers import CharacterTokenizer, SubwordTokenizer, Tokenizer, WordTokenizer
 from kerasseq.preprocessing.vocabulary import train_vocabulary
 from kerasseq.preprocessing.wav import encode_wav
 
 __all__ = [
     "AudioPreprocessor",
+    "CharacterTokenizer",
     "EpochShuffle",
     "ImagePreprocessor",
     "Preprocessor",
     "SubwordTokenizer",
     "TextPreprocessor",
     "Tokenizer",
+    "WordTokenizer",
     "encode_wav",
     "train_vocabulary",
 ]

@@ -8,13 +8,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasseq.preprocessing.ids import padded, shift_right, string_tensor
+from kerasseq.preprocessing.ids import TEXTS_AT_ONCE, padded, shift_right, string_tensor
 from kerasseq.preprocessing.pairs import check_length
-from kerasseq.preprocessing.tokenizers import SubwordTokenizer, Tokenizer, as_tokenizer, load_tokenizer
+from kerasseq.preprocessing.tokenizers import TOKENIZERS, Tokenizer, as_tokenizer, load_tokenizer
 from kerasseq.preprocessing.vocabulary import END_ID, NUM_SPECIAL_TOKENS
 from kerasseq.types import Tensor
-
-TEXTS_AT_ONCE = 10_000  # tokenized in one call, to bound the memory
 
 
 class Preprocessor(keras.layers.Layer):
@@ -248,10 +246,8 @@ class Preprocessor(keras.layers.Layer):
         """Reads the vocabularies that `save_assets` wrote."""
         tokenizers = [load_tokenizer(folder, name) for name in self.vocabulary_names]
         if tokenizers[0] is None:
-            raise ValueError(
-                f"Expected a vocabulary '{self.vocabulary_names[0]}.{SubwordTokenizer.suffix}' in {folder}. Received: "
-                "no such file."
-            )
+            names = " or ".join(f"'{self.vocabulary_names[0]}.{suffix}'" for suffix in TOKENIZERS)
+            raise ValueError(f"Expected a vocabulary {names} in {folder}. Received: no such file.")
         self._tokenizers = [tokenizer for tokenizer in tokenizers if tokenizer is not None]
 
     def _missing(self, name: str) -> NotImplementedError:

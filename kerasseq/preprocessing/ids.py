@@ -8,6 +8,8 @@ import tensorflow as tf
 from kerasseq.preprocessing.vocabulary import END_ID, START_ID
 from kerasseq.types import Tensor
 
+TEXTS_AT_ONCE = 10_000  # tokenized in one call, to bound the memory
+
 
 def string_tensor(texts: Sequence[str | bytes]) -> Tensor:
     """Converts strings or bytes to a string tensor `(batch,)`.

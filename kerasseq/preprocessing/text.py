@@ -15,9 +15,7 @@ from kerasseq.preprocessing.ids import join_groups, padded, string_tensor
 from kerasseq.preprocessing.long_texts import join_texts, sentences, split_texts
 from kerasseq.preprocessing.pairs import check_length, check_pairs, data_set_options, kept_pairs, truncated
 from kerasseq.preprocessing.subword_sampling import Segmentations
-from kerasseq.preprocessing.tokenizers import Tokenizer
-from kerasseq.preprocessing.vocabulary import train_vocabulary
-from kerasseq.preprocessing.word_pieces import word_pieces
+from kerasseq.preprocessing.tokenizers import Tokenizer, kinds_of_sides, train_tokenizer
 from kerasseq.types import Pair, Tensor
 
 logger = logging.getLogger(__name__)
@@ -27,8 +25,9 @@ logger = logging.getLogger(__name__)
 class TextPreprocessor(Preprocessor):
     """Tokenizes both sides of text pairs. Usually made by `TextPreprocessor.from_pairs`.
 
-    Ids: 0 padding, 1 unknown, 2 start, 3 end, then bytes, then subwords. Sources end in END and so are never empty. All
-    encoding and decoding runs in TensorFlow graphs, in training and in a model server alike.
+    Ids: 0 padding, 1 unknown, 2 start, 3 end, then the tokens: bytes and subwords, characters or words. Sources end in
+    END and so are never empty. All encoding and decoding runs in TensorFlow graphs, in training and in a model server
+    alike.
 
     Args:
         source_vocabulary: bytes, a serialized SentencePiece model with these ids, see `train_vocabulary`; or a
@@ -71,29 +70,37 @@ class TextPreprocessor(Preprocessor):
     def from_pairs(
         cls,
         pairs: Sequence[Pair],
-        vocabulary_size: int = 8_000,
+        vocabulary_size: int | None = None,
         joint: bool = False,
         max_source_length: int = 128,
         max_target_length: int = 128,
         normalization: str = "nmt_nfkc",
+        tokens: str | tuple[str, str] = "subwords",
     ) -> Self:
         """Trains the vocabularies on pairs.
 
         Args:
             pairs: list of (source, target) tuples of str.
-            vocabulary_size: int, the maximum number of ids of each vocabulary, at least 261; small data may yield
-                fewer.
+            vocabulary_size: int, the maximum number of ids of each vocabulary, with subwords at least 261; small data
+                may yield fewer. Default: at most 8,000, and fewer subwords if few words of a side recur, see
+                `kerasseq.preprocessing.vocabulary_size.default_vocabulary_size`.
             joint: bool, whether sources and targets share one vocabulary.
             max_source_length, max_target_length: as in the constructor.
-            normalization: as in `train_vocabulary`.
+            normalization: that of subwords, as in `train_vocabulary`. Characters and words are normalized to NFC.
+            tokens: `"subwords"`; `"characters"`, for numbers, dates, spelling; or `"words"`, split at white space, for
+                phonemes, commands, a small language. A pair for sources and targets, such as `("characters",
+                "words")` from spelling to phonemes. Characters and words that the vocabulary lacks have id 1, and are
+                left out of outputs; with subwords, none are.
 
         Raises:
-            ValueError: if there are no pairs, a pair is not two strings, or the vocabulary size is too small.
+            ValueError: if there are no pairs, a pair is not two strings, the vocabulary size is too small, or the kind
+                of tokens is unknown, differs between sides that share one vocabulary, or has no `normalization`.
         """
+        source_tokens, target_tokens = kinds_of_sides(tokens, joint, normalization)
         sources, targets = zip(*check_pairs(pairs), strict=True)
         shared = [*sources, *targets] if joint else sources
-        source_vocabulary = train_vocabulary(shared, vocabulary_size, normalization)
-        target_vocabulary = None if joint else train_vocabulary(targets, vocabulary_size, normalization)
+        source_vocabulary = train_tokenizer(source_tokens, shared, vocabulary_size, normalization)
+        target_vocabulary = None if joint else train_tokenizer(target_tokens, targets, vocabulary_size, normalization)
         return cls(source_vocabulary, target_vocabulary, max_source_length, max_target_length)
 
     # === Vocabularies ===
@@ -114,9 +121,7 @@ class TextPreprocessor(Preprocessor):
     def word_pieces(self) -> dict[str, np.ndarray]:
         if not self.joint:
             return super().word_pieces()
-        with tf.init_scope():
-            pieces = self.target_tokenizer.id_to_string(tf.range(self.target_vocabulary_size))
-            return word_pieces(pieces.numpy().tolist())
+        return self.target_tokenizer.word_pieces()
 
     # === Sources ===
 
@@ -232,10 +237,10 @@ class TextPreprocessor(Preprocessor):
                 shuffled; else truncate, so that every pair has a row.
             pad_to_multiple: int, round lengths up to multiples of it, to limit the number of distinct shapes. Default:
                 4 if shuffled, else 1.
-            subword_sampling: float above 0. Draws new segmentations of both sides in every pass, with probabilities
-                proportional to those of the vocabulary's model to the power of this number; smaller values vary more,
-                and 0.2 to 0.5 are usual. This regularizes models of small data. Default: always the most probable
-                segmentation, which also replaces drawn ones that are too long.
+            subword_sampling: float above 0, if both sides are subwords. Draws new segmentations of both sides in every
+                pass, with probabilities proportional to those of the vocabulary's model to the power of this number;
+                smaller values vary more, and 0.2 to 0.5 are usual. This regularizes models of small data. Default:
+                always the most probable segmentation, which also replaces drawn ones that are too long.
             copies: 2 puts each pair into two neighbouring rows, for `kerasseq.losses.RDropCrossentropy`. The copies
                 have the same target; the segmentations of their sources are drawn separately.
 

@@ -39,18 +39,10 @@ def train_vocabulary(texts: Iterable[str], vocabulary_size: int, normalization: 
 
     Source: Kudo 2018 (unigram language model); Kudo and Richardson 2018 (SentencePiece).
     """
-    import sentencepiece  # Deferred: only training needs it.
+    import sentencepiece  # Deferred: importing kerasseq stays cheap.
 
-    if isinstance(texts, (str, bytes)):
-        raise ValueError(f"texts must be an iterable of strings. Received: a single {type(texts).__name__}.")
-    texts = list(texts)
-    for index, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise ValueError(f"texts must be strings. Received at index {index}: {text!r} ({type(text).__name__}).")
     # As `Tokenizer.tokenize` reads them.
-    texts = [LONE_SURROGATES.sub("\ufffd", text) for text in texts if text.strip()]
-    if not texts:
-        raise ValueError("texts must hold at least one text. Received: none, or only empty ones. Check the data set.")
+    texts = [LONE_SURROGATES.sub("\ufffd", text) for text in check_texts(texts)]
     least = NUM_SPECIAL_TOKENS + NUM_BYTE_TOKENS + 1
     if not isinstance(vocabulary_size, numbers.Integral) or vocabulary_size < least:
         raise ValueError(
@@ -90,3 +82,52 @@ def train_vocabulary(texts: Iterable[str], vocabulary_size: int, normalization: 
             ) from error
         raise
     return model.getvalue()
+
+
+def check_texts(texts: Iterable[str]) -> list[str]:
+    """Returns the texts that are not blank, or raises a `ValueError` if there are none, or one is not a str."""
+    if isinstance(texts, (str, bytes)):
+        raise ValueError(f"texts must be an iterable of strings. Received: a single {type(texts).__name__}.")
+    texts = list(texts)
+    for index, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise ValueError(f"texts must be strings. Received at index {index}: {text!r} ({type(text).__name__}).")
+    texts = [text for text in texts if text.strip()]
+    if not texts:
+        raise ValueError("texts must hold at least one text. Received: none, or only empty ones. Check the data set.")
+    return texts
+
+
+def check_vocabulary(vocabulary: bytes) -> None:
+    """Raises a `ValueError` unless bytes are a SentencePiece model with the special ids of kerasseq.
+
+    Models with and without byte fallback are accepted: without, characters that are in no piece have id 1.
+    """
+    import sentencepiece  # Deferred: importing kerasseq stays cheap.
+
+    if not isinstance(vocabulary, bytes):
+        raise ValueError(
+            f"A vocabulary must be bytes, the content of a SentencePiece model. Received: {vocabulary!r} "
+            f"({type(vocabulary).__name__}). The bytes of a file are pathlib.Path(path).read_bytes()."
+        )
+    try:
+        processor = sentencepiece.SentencePieceProcessor()
+        processor.LoadFromSerializedProto(vocabulary)
+    except RuntimeError as error:
+        raise ValueError(
+            "A vocabulary must be the content of a SentencePiece model, such as pathlib.Path('my.model').read_bytes(). "
+            f"Received: {len(vocabulary):,} bytes that are none, {vocabulary[:20]!r}."
+        ) from error
+    expected = {"padding": PADDING_ID, "unknown": UNKNOWN_ID, "start": START_ID, "end": END_ID}
+    ids = (processor.pad_id(), processor.unk_id(), processor.bos_id(), processor.eos_id())
+    received = dict(zip(expected, ids, strict=True))
+    if received != expected:
+
+        def listed(ids):
+            return ", ".join(f"{name} {'absent' if index < 0 else index}" for name, index in ids.items())
+
+        raise ValueError(
+            f"A SentencePiece model must have the ids {listed(expected)}. Received: {listed(received)}. Train it with "
+            f"SentencePieceTrainer.train(..., pad_id={PADDING_ID}, unk_id={UNKNOWN_ID}, bos_id={START_ID}, "
+            f"eos_id={END_ID}, byte_fallback=True), or use kerasseq.preprocessing.train_vocabulary."
+        )

@@ -6,7 +6,10 @@ import logging
 
 import pytest
 
-MODULES = ["audio", "images", "text", "tokenizers.subwords", "vocabulary", "wav"]
+MODULES = [
+    *("audio", "images", "text", "vocabulary", "wav"),
+    *("tokenizers.characters", "tokenizers.subwords", "tokenizers.words"),
+]
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -1,4 +1,4 @@
-"""Tokenizers: subwords, and that a new kind of tokenizer needs nothing but its class."""
+"""Tokenizers: what every kind must do, subwords, and that a new kind needs nothing but its class."""
 
 import keras
 import numpy as np
@@ -7,6 +7,150 @@ import sentencepiece
 import tensorflow as tf
 
 from kerasseq.preprocessing import SubwordTokenizer, TextPreprocessor, Tokenizer, tokenizers
+from kerasseq.preprocessing.tokenizers import KINDS, TOKENIZERS, load_tokenizer, train_tokenizer
+
+# === Every kind ===
+
+UNICODE = [
+    *("one two", "", "a", "one\ttwo", "one \r\n two", "caf\u00e9 one", "cafe\u0301 one", "世界 你好"),
+    *("\u0928\u093f one", "q\u0323\u0307", "\u1112\u1161\u11ab", "a\0b", "\u00a0one\u3000", "\ufeffone"),
+    "👩\u200d👧 👍🏽",
+    "<s> </s> <pad> <unk>",
+]
+INVALID = [b"one \xff two", b"\xc3", b"\xf0\x9f\x98 one", b"\xed\xa0\x80"]
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def kind(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def trained(kind):
+    """A tokenizer of each kind, trained on texts with 20 words in Latin script, and 世界 and é."""
+    return train_tokenizer(kind, ["one two three four caf\u00e9", "世界 one a b c d e f g h i j k l m n"] * 5)
+
+
+@pytest.fixture
+def any_tokenizer(trained):
+    """That tokenizer, whatever tests before have done to TensorFlow's resources."""
+    return trained.usable()
+
+
+def test_every_kind_can_be_saved():
+    assert set(KINDS.values()) == set(TOKENIZERS.values())
+
+
+def test_ids(any_tokenizer):
+    ids = any_tokenizer.tokenize(tf.constant(UNICODE))
+    assert isinstance(ids, tf.RaggedTensor) and ids.dtype == tf.int32 and ids.shape.rank == 2
+    lists = ids.to_list()
+    assert len(lists) == len(UNICODE) and lists[1] == []
+    found = {token_id for row in lists for token_id in row}
+    assert found.isdisjoint({0, 2, 3}) and max(found) < any_tokenizer.vocabulary_size
+    assert any_tokenizer.tokenize(tf.zeros([0], tf.string)).to_list() == []
+    assert any_tokenizer.detokenize(tf.zeros([0, 3], tf.int32)).shape == (0,)
+
+
+def test_in_and_outside_of_a_graph(any_tokenizer):
+    strings, ids = tf.TensorSpec([None], tf.string), tf.RaggedTensorSpec([None, None], tf.int32)
+    tokenize = tf.function(any_tokenizer.tokenize, input_signature=[strings])
+    detokenize = tf.function(any_tokenizer.detokenize, input_signature=[ids])
+    for texts in (UNICODE, INVALID):
+        expected = any_tokenizer.tokenize(tf.constant(texts))
+        assert tokenize(tf.constant(texts)).to_list() == expected.to_list()
+        assert detokenize(expected).numpy().tolist() == any_tokenizer.detokenize(expected).numpy().tolist()
+
+
+def test_known_texts_come_back(any_tokenizer):
+    for texts in (["one two", "caf\u00e9 世界", "", "a b"], ["世界"]):
+        ids = any_tokenizer.tokenize(tf.constant(texts))
+        assert [text.decode() for text in any_tokenizer.detokenize(ids).numpy()] == texts
+        dense = any_tokenizer.detokenize(ids.to_tensor())  # Padded with 0.
+        assert [text.decode() for text in dense.numpy()] == texts
+
+
+def test_composed_and_decomposed_texts_agree(any_tokenizer):
+    composed, decomposed = any_tokenizer.tokenize(tf.constant(["caf\u00e9 one", "cafe\u0301 one"])).to_list()
+    assert composed == decomposed and 1 not in composed
+
+
+def test_strings_and_ids_are_inverse(any_tokenizer):
+    ids = tf.range(any_tokenizer.vocabulary_size)
+    tokens = any_tokenizer.id_to_string(ids)
+    assert len(set(tokens.numpy().tolist())) == any_tokenizer.vocabulary_size
+    assert any_tokenizer.string_to_id(tokens).numpy().tolist() == ids.numpy().tolist()
+    assert any_tokenizer.string_to_id(tf.constant(["no such token"])).numpy().tolist() == [1]
+    grid = tf.constant([[4, 3, 0], [5, 0, 0]])
+    assert any_tokenizer.id_to_string(grid).shape == (2, 3)
+    assert any_tokenizer.tokens(grid).numpy()[:, 1:].tolist() == [[b"</s>", b""], [b"", b""]]
+
+
+def test_invalid_utf8_is_the_replacement_character(any_tokenizer):
+    repaired = [text.decode("utf-8", "replace") for text in INVALID]
+    ids = any_tokenizer.tokenize(tf.constant(INVALID))
+    assert ids.to_list() == any_tokenizer.tokenize(tf.constant(repaired)).to_list()
+
+
+def test_begins_of_words_and_characters(any_tokenizer):
+    ids = any_tokenizer.tokenize(tf.constant(["one two", "three 世界"])).flat_values
+    for flags in any_tokenizer.boundaries(ids):
+        assert flags.dtype == tf.bool and flags.shape == ids.shape and flags[0]
+
+
+def test_saved_and_loaded(any_tokenizer, tmp_path):
+    (tmp_path / f"name.{any_tokenizer.suffix}").write_bytes(any_tokenizer.to_bytes())
+    loaded = load_tokenizer(tmp_path, "name")
+    assert type(loaded) is type(any_tokenizer) and loaded.vocabulary_size == any_tokenizer.vocabulary_size
+    assert loaded.to_bytes() == any_tokenizer.to_bytes()
+    assert loaded.tokenize(UNICODE).to_list() == any_tokenizer.tokenize(UNICODE).to_list()
+    assert load_tokenizer(tmp_path, "other") is None
+
+
+def test_exported_graphs(kind, any_tokenizer, tmp_path):
+    """Also loaded twice, and beside another tokenizer of its kind."""
+
+    def save(name, tokenizer):
+        module = tf.Module()
+        module.tokenizer = tokenizer
+        module.repeat = tf.function(
+            lambda texts: tokenizer.detokenize(tokenizer.tokenize(texts)),
+            input_signature=[tf.TensorSpec([None], tf.string)],
+        )
+        tf.saved_model.save(module, str(tmp_path / name))
+
+    save("one", any_tokenizer)
+    save("other", train_tokenizer(kind, ["another text"] * 9))
+    loaded = [tf.saved_model.load(str(tmp_path / name)) for name in ("one", "other", "one")]
+    for module, texts in zip(loaded, (["caf\u00e9 世界"], ["another text"], ["one two"]), strict=True):
+        assert [text.decode() for text in module.repeat(tf.constant(texts)).numpy()] == texts
+
+
+@pytest.mark.parametrize("deletes_resources", [lambda: keras.utils.set_random_seed(3), keras.utils.clear_session])
+def test_survives_deleted_resources(kind, deletes_resources):
+    tokenizer = train_tokenizer(kind, ["one two three"] * 5)
+    before = tokenizer.tokenize(["one two"]).to_list()
+    deletes_resources()
+    assert tokenizer.usable().tokenize(["one two"]).to_list() == before
+
+
+def test_example_texts(any_tokenizer):
+    texts = any_tokenizer.example_texts(3, 7)
+    assert texts == any_tokenizer.example_texts(3, 7) and len(set(texts)) == 3
+    assert all(text.decode() for text in texts)
+
+
+@pytest.mark.parametrize("texts", [[], [" "], ["a", 1], "one text"])
+def test_bad_texts(kind, texts):
+    with pytest.raises(ValueError, match="texts must"):
+        train_tokenizer(kind, texts)
+
+
+@pytest.mark.parametrize("size", [4, 0, 300.0, "300"])
+def test_bad_sizes(kind, size):
+    with pytest.raises(ValueError, match="vocabulary_size must be an integer of at least .*Received: vocabulary_size="):
+        train_tokenizer(kind, ["one two"], size)
+
 
 # === Subwords ===
 
@@ -140,6 +284,12 @@ def test_a_new_tokenizer_in_an_exported_graph(tmp_path, strings):
     tf.saved_model.save(module, str(tmp_path))
     loaded = tf.saved_model.load(str(tmp_path))
     assert strings(loaded.repeat(tf.constant(["cab", ""]))) == ["cab", ""]
+
+
+def test_words_of_a_new_tokenizer():
+    """Constraints that compare words refuse a tokenizer that does not say where they begin."""
+    with pytest.raises(ValueError, match="knows where words begin, such as .*Received: Characters"):
+        TextPreprocessor(Characters("abc ")).word_pieces()
 
 
 @pytest.mark.parametrize("name", ["tokenize", "detokenize", "id_to_string", "string_to_id", "from_bytes"])

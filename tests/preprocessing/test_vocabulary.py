@@ -1,12 +1,15 @@
+import io
+import pathlib
 import re
 import unicodedata
 
 import pytest
 import sentencepiece
+import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kerasseq.preprocessing import train_vocabulary
+from kerasseq.preprocessing import SubwordTokenizer, TextPreprocessor, train_vocabulary
 
 TEXTS = ["the quick brown fox", "jumps over the lazy dog", "a lazy fox, a quick dog"] * 10
 
@@ -124,3 +127,83 @@ def test_vocabulary_smaller_than_the_characters():
 def test_unknown_normalization():
     with pytest.raises(ValueError, match="one of 'nmt_nfkc'.*Received: normalization='nfd'"):
         train_vocabulary(TEXTS, 300, normalization="nfd")
+
+
+# === Models of one's own ===
+
+IDS = {"pad_id": 0, "unk_id": 1, "bos_id": 2, "eos_id": 3}
+
+
+def own_model(vocab_size=40, **options):
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(TEXTS), model_writer=model, vocab_size=vocab_size, hard_vocab_limit=False, minloglevel=2,
+        **options,
+    )  # fmt: skip
+    return model.getvalue()
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"model_type": "char"}, {"pad_piece": "[PAD]"}, {"user_defined_symbols": "<x>"}]
+)
+def test_own_models_without_byte_fallback(options, rows):
+    """What is in no piece is unknown, and left out of outputs."""
+    model = own_model(**IDS, **options)
+    processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+    preprocessor = TextPreprocessor(model)
+    ids = rows(preprocessor.encode_source(["lazy fox", "lazy ß"])["encoder_token_ids"])
+    assert ids == [[*processor.encode(text), 3] for text in ("lazy fox", "lazy ß")]
+    assert ids[1][-2] == 1 and preprocessor.source_tokenizer.first_text_id == 4
+    assert [text.decode().strip() for text in preprocessor.decode(tf.ragged.constant(ids).to_tensor()).numpy()] == [
+        "lazy fox",
+        "lazy",
+    ]
+    assert all(preprocessor.source_tokenizer.example_texts(2, 5))
+
+
+def test_own_models_with_byte_fallback():
+    options = {"byte_fallback": True, "user_defined_symbols": "<x>", "model_type": "bpe"}
+    tokenizer = SubwordTokenizer(own_model(vocab_size=300, **IDS, **options))
+    assert tokenizer.detokenize(tokenizer.tokenize(["lazy ß <x>"])).numpy()[0].decode() == "lazy ß <x>"
+    pieces = [piece.decode() for piece in tokenizer.id_to_string(tf.range(tokenizer.vocabulary_size)).numpy()]
+    assert pieces[tokenizer.first_text_id - 1] == "<0xFF>" and "<0x" not in "".join(pieces[tokenizer.first_text_id :])
+
+
+@pytest.mark.parametrize(
+    ("options", "received"),
+    [
+        ({}, "padding absent, unknown 0, start 1, end 2"),
+        ({"pad_id": 0, "eos_id": 1, "unk_id": 2, "bos_id": -1}, "padding 0, unknown 2, start absent, end 1"),  # T5's.
+        ({**IDS, "bos_id": 3, "eos_id": 2}, "padding 0, unknown 1, start 3, end 2"),
+    ],
+)
+def test_models_with_other_ids(options, received):
+    model = own_model(**options)
+    for take in (
+        TextPreprocessor,
+        SubwordTokenizer,
+        lambda model: TextPreprocessor(train_vocabulary(TEXTS, 300), model),
+    ):
+        with pytest.raises(ValueError, match="padding 0, unknown 1, start 2, end 3. Received: ") as caught:
+            take(model)
+        assert received in str(caught.value)
+    # The options of the message make a model that is accepted.
+    named = re.search(r"train\(\.\.\., (.*?)\)", str(caught.value))[1]
+    right = {name: value == "True" or int(value) for name, value in (item.split("=") for item in named.split(", "))}
+    tokenizer = SubwordTokenizer(own_model(vocab_size=300, **right))
+    assert tokenizer.detokenize(tokenizer.tokenize(["a lazy ß"])).numpy()[0].decode() == "a lazy ß"
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "message"),
+    [
+        (b"hello", "content of a SentencePiece model.*Received: 5 bytes that are none, b'hello'"),
+        (b"", "Received: 0 bytes that are none"),
+        ("own.model", r"Received: 'own.model' \(str\).*pathlib.Path\(path\).read_bytes\(\)"),
+        (pathlib.Path("own.model"), r"Received: .*own.model.*pathlib.Path\(path\).read_bytes\(\)"),
+    ],
+)
+def test_what_is_no_model(vocabulary, message):
+    for take in (TextPreprocessor, SubwordTokenizer):
+        with pytest.raises(ValueError, match=message):
+            take(vocabulary)

@@ -1,14 +1,32 @@
 """Tokenizers: texts to token ids and back, in TensorFlow graphs."""
 
 import os
+from collections.abc import Iterable
+from typing import Any
 
 from kerasseq.preprocessing.tokenizers.base import Tokenizer
+from kerasseq.preprocessing.tokenizers.characters import CharacterTokenizer
 from kerasseq.preprocessing.tokenizers.subwords import SubwordTokenizer
+from kerasseq.preprocessing.tokenizers.words import WordTokenizer
 
-__all__ = ["SubwordTokenizer", "Tokenizer", "as_tokenizer", "load_tokenizer"]
+__all__ = [
+    "CharacterTokenizer",
+    "SubwordTokenizer",
+    "Tokenizer",
+    "WordTokenizer",
+    "as_tokenizer",
+    "kinds_of_sides",
+    "load_tokenizer",
+    "train_tokenizer",
+]
+
+# The names of tokenizers that are made from texts.
+KINDS: dict[str, Any] = {"characters": CharacterTokenizer, "subwords": SubwordTokenizer, "words": WordTokenizer}
+
+NORMALIZATION = "nmt_nfkc"  # of subwords, by default
 
 # The suffix of an asset's file name tells which tokenizer reads it.
-TOKENIZERS: dict[str, type[Tokenizer]] = {tokenizer.suffix: tokenizer for tokenizer in (SubwordTokenizer,)}
+TOKENIZERS: dict[str, type[Tokenizer]] = {tokenizer.suffix: tokenizer for tokenizer in KINDS.values()}
 
 
 def load_tokenizer(folder: str | os.PathLike[str], name: str) -> Tokenizer | None:
@@ -28,6 +46,42 @@ def as_tokenizer(vocabulary: Tokenizer | bytes) -> Tokenizer:
     if not isinstance(vocabulary, Tokenizer):
         raise ValueError(
             "A vocabulary must be bytes, as returned by kerasseq.preprocessing.train_vocabulary, or a Tokenizer. "
-            f"Received: {vocabulary!r} ({type(vocabulary).__name__})."
+            f"Received: {vocabulary!r} ({type(vocabulary).__name__}). The bytes of a file are "
+            "pathlib.Path(path).read_bytes()."
         )
     return vocabulary
+
+
+def kinds_of_sides(tokens: Any, joint: bool = False, normalization: str = NORMALIZATION) -> tuple[str, str]:
+    """Returns the names of the kinds of tokens of sources and targets, see `TextPreprocessor.from_pairs`.
+
+    Raises:
+        ValueError: if a name is unknown, sides of different kinds are to share one vocabulary, or no side has a use for
+            a normalization.
+    """
+    sides = (tokens, tokens) if isinstance(tokens, str) else tokens
+    if not isinstance(sides, (tuple, list)) or len(sides) != 2 or any(kind not in KINDS for kind in sides):
+        raise ValueError(
+            f"tokens must be one of {', '.join(map(repr, KINDS))}, or a pair of them for sources and targets. "
+            f"Received: tokens={tokens!r}."
+        )
+    source, target = sides
+    if joint and source != target:
+        raise ValueError(
+            f"A joint vocabulary holds tokens of one kind. Received: tokens={tokens!r} and joint=True. Pass "
+            f"tokens={target!r}, or joint=False."
+        )
+    if "subwords" not in sides and normalization != NORMALIZATION:
+        raise ValueError(
+            f"normalization is that of subwords; characters and words are normalized to NFC. Received: normalization="
+            f"{normalization!r} and tokens={tokens!r}. Leave it out."
+        )
+    return source, target
+
+
+def train_tokenizer(
+    kind: str, texts: Iterable[str], vocabulary_size: int | None = None, normalization: str = NORMALIZATION
+) -> Tokenizer:
+    """Makes a tokenizer of one of `KINDS` from texts. `normalization` is that of subwords."""
+    options = {"normalization": normalization} if kind == "subwords" else {}
+    return KINDS[kind].from_texts(texts, vocabulary_size, **options)

@@ -14,6 +14,7 @@ class Tokenizer(tf.Module):
     """Converts texts to token ids and back.
 
     Ids: 0 padding, 1 unknown, 2 start, 3 end, then the tokens. Tokenizers neither add nor interpret START and END.
+    Nothing in a text is read as one of them, except that what has no token of its own is unknown.
 
     A tokenizer is a `tf.Module`: it tracks its tables and models, so a graph that uses it can be exported if the
     exported object tracks the tokenizer. To add a kind of tokenizer, subclass this in a file of its own and list the
@@ -23,7 +24,7 @@ class Tokenizer(tf.Module):
     # File extension of the assets of this kind of tokenizer.
     suffix: ClassVar[str]
     # The first id that stands for text alone, neither a special token nor a byte.
-    first_text_id: ClassVar[int] = NUM_SPECIAL_TOKENS
+    first_text_id: int = NUM_SPECIAL_TOKENS
 
     vocabulary_size: int
 
@@ -81,6 +82,13 @@ class Tokenizer(tf.Module):
         raise ValueError(
             "subword_sampling requires a tokenizer with several segmentations of a text, such as SubwordTokenizer. "
             f"Received: {type(self).__name__}."
+        )
+
+    def word_pieces(self) -> dict[str, np.ndarray]:
+        """Describes where words begin and end in tokens, see `kerasseq.preprocessing.word_pieces.word_pieces`."""
+        raise ValueError(
+            "SourceWords requires a tokenizer that knows where words begin, such as SubwordTokenizer or WordTokenizer. "
+            f"Received: {type(self).__name__}. Leave it out, or train a preprocessor with tokens='subwords'."
         )
 
     def example_texts(self, count: int, length: int) -> list[bytes]:

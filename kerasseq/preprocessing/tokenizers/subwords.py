@@ -1,25 +1,41 @@
 """Subwords, with SentencePiece."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Self
 
 import numpy as np
 import tensorflow as tf
 
+from kerasseq.preprocessing.ids import TEXTS_AT_ONCE, string_tensor
 from kerasseq.preprocessing.subword_sampling import subword_sampler
 from kerasseq.preprocessing.tokenizers.base import Tokenizer
-from kerasseq.preprocessing.vocabulary import NUM_BYTE_TOKENS, NUM_SPECIAL_TOKENS, WORD_START
+from kerasseq.preprocessing.vocabulary import (
+    NUM_SPECIAL_TOKENS,
+    WORD_START,
+    check_texts,
+    check_vocabulary,
+    train_vocabulary,
+)
+from kerasseq.preprocessing.vocabulary_size import default_vocabulary_size, warn_about_subwords
+from kerasseq.preprocessing.word_pieces import BYTE, word_pieces
 from kerasseq.types import Tensor
 
 CONTINUATION_BYTE = "<0x[89AB][0-9A-F]>"
 
 
 class SubwordTokenizer(Tokenizer):
-    """Subwords of a SentencePiece model with byte fallback.
+    """Subwords of a SentencePiece model.
+
+    With byte fallback, no text is unknown. In models without, characters that are in no subword have id 1, and are left
+    out of outputs.
 
     Args:
-        vocabulary: bytes, a serialized SentencePiece model; see `kerasseq.preprocessing.train_vocabulary`.
+        vocabulary: bytes, a serialized SentencePiece model with the ids 0 for padding, 1 for unknown, 2 for start and 3
+            for end; see `kerasseq.preprocessing.train_vocabulary`.
+
+    Raises:
+        ValueError: if it is no SentencePiece model, or its ids are others.
 
     Example:
 
@@ -33,17 +49,54 @@ class SubwordTokenizer(Tokenizer):
     """
 
     suffix = "spm"
-    first_text_id = NUM_SPECIAL_TOKENS + NUM_BYTE_TOKENS
 
     def __init__(self, vocabulary: bytes) -> None:
         import tensorflow_text  # Deferred: importing kerasseq stays cheap.
 
+        check_vocabulary(vocabulary)
         super().__init__(name="subwords")
         self._vocabulary = vocabulary
         # SavedModels loaded into one process share resources of the same name: derive the name from the content.
         name = f"sentencepiece_{hashlib.sha256(vocabulary).hexdigest()[:16]}"
         self._model = tensorflow_text.SentencepieceTokenizer(vocabulary, out_type=tf.int32, name=name)
-        self.vocabulary_size = int(self._model.vocab_size())
+        with tf.init_scope():
+            self.vocabulary_size = int(self._model.vocab_size())
+            pieces = self._model.id_to_string(tf.range(self.vocabulary_size)).numpy()
+        self.first_text_id = 1 + max(
+            (index for index, piece in enumerate(pieces) if BYTE.fullmatch(piece.decode())),
+            default=NUM_SPECIAL_TOKENS - 1,
+        )
+
+    @classmethod
+    def from_texts(
+        cls, texts: Iterable[str], vocabulary_size: int | None = None, normalization: str = "nmt_nfkc"
+    ) -> Self:
+        """Trains a vocabulary on texts, see `kerasseq.preprocessing.train_vocabulary`. Warns if it does not suit them.
+
+        Args:
+            texts: iterable of str.
+            vocabulary_size: int, the maximum number of ids. Default: derived from the texts, at most 8,000, see
+                `kerasseq.preprocessing.vocabulary_size.default_vocabulary_size`.
+            normalization: str, a SentencePiece rule.
+
+        Returns:
+            a `SubwordTokenizer`.
+
+        Raises:
+            ValueError: if there are no texts, one is not a str, or `vocabulary_size` is too small for them.
+        """
+        texts = check_texts(texts)
+        default = default_vocabulary_size(texts)
+        tokenizer = cls(train_vocabulary(texts, default if vocabulary_size is None else vocabulary_size, normalization))
+        counts = np.zeros(tokenizer.vocabulary_size, "int64")
+        for start in range(0, len(texts), TEXTS_AT_ONCE):
+            ids = tokenizer.tokenize(string_tensor(texts[start : start + TEXTS_AT_ONCE])).flat_values
+            counts += np.bincount(ids, minlength=len(counts))
+        pieces = tokenizer.id_to_string(tf.range(tokenizer.first_text_id, tokenizer.vocabulary_size)).numpy()
+        warn_about_subwords(
+            [piece.decode() for piece in pieces], counts[tokenizer.first_text_id :], default, tokenizer.vocabulary_size
+        )
+        return tokenizer
 
     def tokenize(self, texts: Tensor) -> tf.RaggedTensor:
         return self._model.tokenize(tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace"))
@@ -61,6 +114,10 @@ class SubwordTokenizer(Tokenizer):
         pieces = self.id_to_string(token_ids)
         begins_word = tf.strings.substr(pieces, 0, 1, unit="UTF8_CHAR") == WORD_START
         return begins_word, ~tf.strings.regex_full_match(pieces, CONTINUATION_BYTE)
+
+    def word_pieces(self) -> dict[str, np.ndarray]:
+        with tf.init_scope():
+            return word_pieces(self.id_to_string(tf.range(self.vocabulary_size)).numpy().tolist())
 
     def to_bytes(self) -> bytes:
         return self._vocabulary
