@@ -70,9 +70,10 @@ def test_generate_is_a_loop_of_predict(generator):
     assert len({generation.text for generation in generations}) > 1
     assert generator.generate(IMAGES, sampler="greedy") == [generation.text for generation in generations]
     for image, generation in zip(IMAGES, generations, strict=True):
-        images = generator.preprocessor.encode_source([image])["encoder_images"].numpy()
-        check_greedy(generator, generation, {"encoder_images": images}, generator.model.predict_on_batch)
+        inputs = {"encoder_images": generator.preprocessor.encode_source([image])["encoder_images"].numpy()}
+        check_greedy(generator, generation, inputs)
         assert generator.generate(image, sampler="greedy") == generation.text
+    check_greedy(generator, generation, inputs, generator.model.predict_on_batch)
 
 
 def test_details(generator):
