@@ -1,6 +1,6 @@
 """Fixtures shared by all tests. The project's tests make their own data; a mirror of the public data is optional."""
 
-import importlib.util
+import gc
 import itertools
 import os
 import pathlib
@@ -15,6 +15,9 @@ if MIRROR.is_dir():
 
 BENCHMARKS = pathlib.Path(__file__).resolve().parent.parent / "benchmarks"
 
+# Tracing makes many objects that live long; looking through them again and again takes a tenth of its time.
+gc.set_threshold(50_000, 10, 10)
+
 NUMBERS = ("one", "two", "three", "four")
 ZAHLEN = ("eins", "zwei", "drei", "vier")
 
@@ -22,15 +25,27 @@ ZAHLEN = ("eins", "zwei", "drei", "vier")
 @pytest.fixture
 def load_benchmark(monkeypatch):
     """A function of a name that loads a script of benchmarks/."""
+    from helpers import load_script  # Deferred: it brings Keras.
+
     monkeypatch.syspath_prepend(BENCHMARKS)
 
-    def load(name):
-        specification = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
-        module = importlib.util.module_from_spec(specification)
-        specification.loader.exec_module(module)
-        return module
+    return lambda name: load_script(BENCHMARKS / f"{name}.py")
 
-    return load
+
+@pytest.fixture(scope="session")
+def require_mirror():
+    """A function that skips the test unless the folder in KERASSEQ_DATA_DIR has the given files, and returns it."""
+
+    def require(*files):
+        if not os.environ.get("KERASSEQ_DATA_DIR"):
+            pytest.skip("KERASSEQ_DATA_DIR is not set")
+        folder = pathlib.Path(os.environ["KERASSEQ_DATA_DIR"]).expanduser()
+        for file in files:
+            if not (folder / file).is_file():
+                pytest.skip(f"the folder in KERASSEQ_DATA_DIR has no {file}")
+        return folder
+
+    return require
 
 
 @pytest.fixture(scope="session")
@@ -93,7 +108,15 @@ def generator(trained_model, preprocessor):
     """A beam-searching `TextGenerator` of `trained_model`."""
     import kerasseq
 
-    return kerasseq.TextGenerator(trained_model, preprocessor, sampler=kerasseq.search.BeamSampler(beam_width=3))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("kerasseq.generator.GRAPHS_KEPT", 32)  # Tests take turns at more of them than users do.
+        yield kerasseq.TextGenerator(trained_model, preprocessor, sampler=kerasseq.search.BeamSampler(beam_width=3))
+
+
+@pytest.fixture(scope="session")
+def exported(generator, tmp_path_factory):
+    """The folder of version 1 of `generator`, verified. For tests marked `exports`."""
+    return pathlib.Path(generator.export(tmp_path_factory.mktemp("models") / "numbers"))
 
 
 @pytest.fixture(scope="session")

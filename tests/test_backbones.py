@@ -1,28 +1,14 @@
-import doctest
-import os
-import pathlib
-
 import h5py
 import keras
 import numpy as np
 import pytest
 
-from kerasseq import backbones
 from kerasseq.backbones import FILE, SqueezeNet
 from kerasseq.datasets import load_flickr8k
 from kerasseq.encoders import image_features
 from kerasseq.preprocessing import ImagePreprocessor
 
 PARTS = ("squeeze1x1", "expand1x1", "expand3x3")
-
-
-def needs_mirror(*files):
-    folder = os.environ.get("KERASSEQ_DATA_DIR")
-    if not folder:
-        pytest.skip("KERASSEQ_DATA_DIR is not set")
-    for file in files:
-        if not (pathlib.Path(folder).expanduser() / file).is_file():
-            pytest.skip(f"the folder in KERASSEQ_DATA_DIR has no {file}")
 
 
 # === NumPy reference: kernels (rows, columns, channels, filters), images (rows, columns, channels) ===
@@ -75,10 +61,9 @@ def test_random_weights_against_numpy():
     assert model.output.shape == (None, *expected.shape) == (None, 2, 3, 512)
 
 
-def test_imagenet_weights_against_numpy():
-    needs_mirror(FILE)
+def test_imagenet_weights_against_numpy(require_mirror):
     weights = {}
-    with h5py.File(pathlib.Path(os.environ["KERASSEQ_DATA_DIR"]).expanduser() / FILE) as file:
+    with h5py.File(require_mirror(FILE) / FILE) as file:
         for layer in ["conv1", *(f"fire{i}/{part}" for i in range(2, 10) for part in PARTS)]:
             arrays = []
             file[layer].visititems(
@@ -91,9 +76,9 @@ def test_imagenet_weights_against_numpy():
     )
 
 
-def test_features_of_similar_photographs():
+def test_features_of_similar_photographs(require_mirror):
     """By mean features, the nearest of 300 photographs shares more caption words than a random one."""
-    needs_mirror(FILE, "flickr8k/Flickr8k_Dataset_160px.tar")
+    require_mirror(FILE, "flickr8k/Flickr8k_Dataset_160px.tar")
     _, _, test = load_flickr8k()
     test = test[:300]
     preprocessor = ImagePreprocessor(image_size=160)
@@ -127,8 +112,3 @@ def test_smallest_and_dynamic_shapes():
 def test_bad_weights():
     with pytest.raises(ValueError, match="weights must be 'imagenet' or None. Received: weights='places'"):
         SqueezeNet(weights="places")
-
-
-def test_examples():
-    result = doctest.testmod(backbones)
-    assert result.attempted and not result.failed

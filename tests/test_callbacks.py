@@ -1,87 +1,105 @@
-import doctest
+import contextlib
+import io
 import pathlib
 import sys
+import types
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from matplotlib.figure import Figure
 
 import kerasseq
 from kerasseq.callbacks import AttentionImages, GenerationScores
 
+EPOCHS = 4
 
-@pytest.fixture
-def model(trained_model):
-    """A copy of `trained_model`, to be trained on."""
+
+def copy_of(trained_model, optimizer):
+    """A copy of `trained_model`, to be trained on: eagerly, because a graph takes longer than these few steps."""
     model = kerasseq.Seq2Seq.from_config(trained_model.get_config())
     model.set_weights(trained_model.get_weights())
-    model.compile(keras.optimizers.Adam(0.02), kerasseq.losses.MaskedCrossentropy())
+    model.compile(optimizer, kerasseq.losses.MaskedCrossentropy(), run_eagerly=True)
     return model
 
 
-def fit(model, preprocessor, pairs, callbacks, epochs=4):
-    batches = preprocessor.dataset(pairs, batch_size=8)
-    return model.fit(batches, epochs=epochs, verbose=0, shuffle=False, callbacks=callbacks).history
+@pytest.fixture(scope="module")
+def run(trained_model, preprocessor, number_pairs, tmp_path_factory):
+    """One training with all callbacks: its folder, history, what it printed and plotted, and a generator."""
+    folder, printed, plotted = tmp_path_factory.mktemp("run"), io.StringIO(), []
+
+    def plot(source, generation):
+        plotted.append((source, generation.text))
+        return Figure((1, 1))
+
+    # Averages with a momentum of 1 stay the weights of the first step, whatever else is learned.
+    model = copy_of(trained_model, keras.optimizers.Adam(0.02, use_ema=True, ema_momentum=1.0))
+    callbacks = [
+        GenerationScores(preprocessor, number_pairs, ["bleu", "chrf", "rouge"]),
+        GenerationScores(preprocessor, number_pairs, "exact_match", frequency=2, samples=1),
+        AttentionImages(folder, preprocessor, [number_pairs[20][0], number_pairs[5][0]], frequency=2),
+        AttentionImages(folder / "other", preprocessor, ["one"], plot=plot, frequency=9),
+        keras.callbacks.ModelCheckpoint(folder / "{epoch}.weights.h5", save_weights_only=True),
+        keras.callbacks.ModelCheckpoint(folder / "best.keras", monitor="val_chrf", mode="max", save_best_only=True),
+        # The score never improves by 1,000, so training stops after the third epoch without a gain.
+        keras.callbacks.EarlyStopping(monitor="val_bleu", mode="max", min_delta=1_000, patience=EPOCHS - 1),
+        keras.callbacks.SwapEMAWeights(swap_on_epoch=True),
+        keras.callbacks.ModelCheckpoint(folder / "averages.weights.h5", save_weights_only=True),
+        GenerationScores(preprocessor, number_pairs, "word_error_rate"),
+    ]
+    batches = preprocessor.dataset(number_pairs, batch_size=16)
+    with contextlib.redirect_stdout(printed):
+        history = model.fit(batches, epochs=9, verbose=0, shuffle=False, callbacks=callbacks).history
+    generator = kerasseq.TextGenerator(model, preprocessor, sampler="greedy")
+    return types.SimpleNamespace(
+        folder=folder, history=history, printed=printed.getvalue(), plotted=plotted, generator=generator
+    )
 
 
 # === Scores ===
 
 
-def test_scores_are_those_of_what_the_model_generates(model, preprocessor, number_pairs, tmp_path):
+def test_scores_are_those_of_what_the_model_generates(run, number_pairs):
     """After each epoch: the weights saved there generate, later, texts of the score in the logs."""
-    metrics = ["bleu", "chrf", "rouge", "word_error_rate", "exact_match"]
-    scores = GenerationScores(preprocessor, number_pairs, metrics)
-    saved = keras.callbacks.ModelCheckpoint(tmp_path / "{epoch}.weights.h5", save_weights_only=True)
-    history = fit(model, preprocessor, number_pairs, [scores, saved], epochs=3)
     sources, targets = zip(*number_pairs, strict=True)
-    generator = kerasseq.TextGenerator(model, preprocessor, sampler="greedy")
-    for epoch in (0, 2):
-        model.load_weights(tmp_path / f"{epoch + 1}.weights.h5")
-        outputs = generator.generate(sources)
-        assert history["val_bleu"][epoch] == kerasseq.evaluation.bleu(outputs, targets)["score"]
-        assert history["val_chrf"][epoch] == kerasseq.evaluation.chrf(outputs, targets)["score"]
-        assert history["val_rougeL"][epoch] == kerasseq.evaluation.rouge(outputs, targets)["rougeL"]
-        assert history["val_cer"][epoch] == kerasseq.evaluation.word_error_rate(outputs, targets)["cer"]
+    for epoch in (0, EPOCHS - 1):
+        run.generator.model.load_weights(run.folder / f"{epoch + 1}.weights.h5")
+        outputs = run.generator.generate(sources)
+        assert run.history["val_bleu"][epoch] == kerasseq.evaluation.bleu(outputs, targets)["score"]
+        assert run.history["val_chrf"][epoch] == kerasseq.evaluation.chrf(outputs, targets)["score"]
+        assert run.history["val_rougeL"][epoch] == kerasseq.evaluation.rouge(outputs, targets)["rougeL"]
         equal = [output == target for output, target in zip(outputs, targets, strict=True)]
-        assert history["val_exact_match"][epoch] == round(100 * np.mean(equal), 2)
-    assert history["val_chrf"][0] != history["val_chrf"][2]
+        assert run.history["val_exact_match"][-1 if epoch else 0] == round(100 * np.mean(equal), 2)
+    assert run.history["val_chrf"][0] != run.history["val_chrf"][-1]
 
 
-def test_other_callbacks_watch_them(model, preprocessor, number_pairs, tmp_path):
-    scores = GenerationScores(preprocessor, number_pairs)
-    best = keras.callbacks.ModelCheckpoint(tmp_path / "best.keras", monitor="val_chrf", mode="max", save_best_only=True)
-    # It never improves by 1,000, so training stops after the second epoch without a gain.
-    stop = keras.callbacks.EarlyStopping(monitor="val_bleu", mode="max", min_delta=1_000, patience=2)
-    history = fit(model, preprocessor, number_pairs, [scores, best, stop], epochs=9)
-    assert len(history["val_bleu"]) == 3
-    loaded = kerasseq.TextGenerator(keras.models.load_model(tmp_path / "best.keras"), preprocessor, sampler="greedy")
-    assert loaded.evaluate_text(number_pairs, resamples=0)["chrf"]["score"] == max(history["val_chrf"])
+def test_other_callbacks_watch_them(run, number_pairs):
+    assert len(run.history["val_bleu"]) == len(run.history["loss"]) == EPOCHS
+    run.generator.model.set_weights(keras.models.load_model(run.folder / "best.keras").get_weights())
+    best = run.generator.evaluate_text(number_pairs, ["chrf"], resamples=0)["chrf"]["score"]
+    assert best == max(run.history["val_chrf"])
 
 
-def test_averaged_weights_are_scored(preprocessor, number_pairs, model):
-    """Behind SwapEMAWeights: averages with a momentum of 1 stay those of the first step, whatever else is learned."""
-    optimizer = keras.optimizers.Adam(0.02, use_ema=True, ema_momentum=1.0)
-    model.compile(optimizer, kerasseq.losses.MaskedCrossentropy())
-    current = GenerationScores(preprocessor, number_pairs, "chrf")
-    averaged = GenerationScores(preprocessor, number_pairs, "word_error_rate")
-    swap = keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
-    history = fit(model, preprocessor, number_pairs, [current, swap, averaged])
-    assert len(set(history["val_chrf"])) > 1 and len(set(history["val_cer"])) == 1
+def test_averaged_weights_are_scored(run, number_pairs):
+    """Behind SwapEMAWeights, which has put the averages into the model."""
+    sources, targets = zip(*number_pairs, strict=True)
+    run.generator.model.load_weights(run.folder / "averages.weights.h5")
+    errors = kerasseq.evaluation.word_error_rate(run.generator.generate(sources), targets)
+    assert run.history["val_cer"] == [errors["cer"]] * EPOCHS
+    assert len(set(run.history["val_chrf"])) > 1
 
 
-def test_frequency_and_samples(model, preprocessor, number_pairs, capsys):
-    scores = GenerationScores(preprocessor, number_pairs, "bleu", frequency=2, samples=1)
-    history = fit(model, preprocessor, number_pairs, [scores], epochs=4)
-    assert len(history["val_bleu"]) == 3 and len(history["loss"]) == 4  # of the epochs 1, 2 and 4
-    printed = capsys.readouterr().out
+def test_frequency_and_samples(run, number_pairs):
+    assert len(run.history["val_exact_match"]) == 3  # of the epochs 1, 2 and 4
     source, target = number_pairs[0]
-    assert printed.count(f"source: {source}\n  target: {target}\n  output: ") == 3
+    assert run.printed.count(f"source: {source}\n  target: {target}\n  output: ") == 3
 
 
 @pytest.mark.filterwarnings("ignore:Exception ignored in.*log.csv:pytest.PytestUnraisableExceptionWarning")
-def test_logs_of_a_resumed_run_have_the_same_columns(model, preprocessor, number_pairs, tmp_path):
-    batches = preprocessor.dataset(number_pairs, 16)
+def test_logs_of_a_resumed_run_have_the_same_columns(trained_model, preprocessor, number_pairs, tmp_path):
+    model = copy_of(trained_model, "sgd")
+    batches = preprocessor.dataset(number_pairs, 32)
     for first, last in ((0, 2), (2, 6)):
         scores = GenerationScores(preprocessor, number_pairs, (name for name in ["chrf"]), frequency=3)
         logger = keras.callbacks.CSVLogger(tmp_path / "log.csv", append=True)
@@ -124,15 +142,13 @@ def events(folder):
     return found
 
 
-def test_pictures_of_attention(model, preprocessor, number_pairs, tmp_path):
-    sources = [number_pairs[20][0], number_pairs[5][0]]
-    images = AttentionImages(tmp_path, preprocessor, sources, frequency=2)
-    fit(model, preprocessor, number_pairs, [images], epochs=4)
-    found = events(tmp_path / "generation")
+def test_pictures_of_attention(run, number_pairs, tmp_path):
+    found = events(run.folder / "generation")
     assert set(found) == {
         (f"{name}/{index}", step) for name in ("attention", "output") for index in (0, 1) for step in (0, 1, 3)
     }
-    last = kerasseq.TextGenerator(model, preprocessor, sampler="greedy").generate(sources, details=True)
+    run.generator.model.load_weights(run.folder / f"{EPOCHS}.weights.h5")
+    last = run.generator.generate([number_pairs[20][0], number_pairs[5][0]], details=True)
     for index, generation in enumerate(last):
         assert found[f"output/{index}", 3].item().decode() == generation.text
         width, height, png = found[f"attention/{index}", 3].tolist()
@@ -145,17 +161,8 @@ def test_pictures_of_attention(model, preprocessor, number_pairs, tmp_path):
         np.testing.assert_array_equal(pixels, again)
 
 
-def test_another_plot(model, preprocessor, number_pairs, tmp_path):
-    from matplotlib.figure import Figure
-
-    seen = []
-
-    def plot(source, generation):
-        seen.append((source, generation.text))
-        return Figure((1, 1))
-
-    fit(model, preprocessor, number_pairs, [AttentionImages(tmp_path, preprocessor, ["one"], plot=plot)], epochs=1)
-    assert [source for source, _ in seen] == ["one"]
+def test_another_plot(run):
+    assert [source for source, _ in run.plotted] == ["one"]
 
 
 def test_pictures_need_attention_sources_and_tensorboard(preprocessor, tmp_path, monkeypatch):
@@ -172,8 +179,3 @@ def test_pictures_need_attention_sources_and_tensorboard(preprocessor, tmp_path,
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ImportError, match="pip install tensorboard"):
         AttentionImages(tmp_path, preprocessor, ["one"])
-
-
-def test_examples():
-    results = doctest.testmod(sys.modules[GenerationScores.__module__])
-    assert results.failed == 0 and results.attempted >= 7

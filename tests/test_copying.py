@@ -1,18 +1,13 @@
 """Outputs of source words alone, and where each token of an output came from: in process, saved, served."""
 
-import base64
 import itertools
-import json
-import os
-import pathlib
 import re
-import subprocess
-import sys
 
 import keras_hub
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers import ask_served, assert_same_outputs, ids_of, randomized
 
 from kerasseq import TextGenerator, models
 from kerasseq.plotting import plot_attention
@@ -27,7 +22,6 @@ from kerasseq.search import (
     SourceWords,
 )
 
-C_API = pathlib.Path(__file__).parent / "serving" / "c_api.py"
 START, END = 2, 3
 SOURCES = [
     "Greenfield/Belser designs the naïve logos of paper mills.",
@@ -53,8 +47,7 @@ def separate():
 
 def adverse(model):
     """Random weights, which make the model say other words than those of the source, and END wherever it may."""
-    random = np.random.default_rng(5)
-    model.set_weights([random.normal(size=weight.shape, scale=0.7) for weight in model.get_weights()])
+    randomized(model, 5)
     bias = model.decoder.logits.bias
     bias.assign(bias + 20.0 * np.eye(bias.shape[0])[END])
     return model
@@ -75,11 +68,6 @@ def generator(joint):
 def generations(generator):
     """Outputs of a free search."""
     return generator.generate(SOURCES, BeamSampler(3, constraints=[LengthLimits(min_length=7)]), details=True)
-
-
-def ids_of(generation, generator):
-    tokenizer = generator.preprocessor.tokenizers[-1]
-    return [int(tokenizer.string_to_id(token)) for token in generation.target_tokens]
 
 
 def log_probabilities(generator, sources, ids):
@@ -119,11 +107,15 @@ def draw(constraints):
 
 
 def wide(constraints):
-    return BeamSampler(4, length_penalty=0.8, constraints=constraints)
+    return BeamSampler(3, length_penalty=0.8, constraints=constraints)
 
 
 def greedy(constraints):
     return GreedySampler(constraints=constraints)
+
+
+# The search by hand of tests/search has each rule in both searches.
+ONE_IS_SLOW = [pytest.param(greedy, marks=pytest.mark.slow), wide]
 
 
 def test_the_model_would_say_other_words(generations):
@@ -157,7 +149,7 @@ def test_a_model_without_attention(joint):
         assert bool(generation.text) == bool(source)
 
 
-@pytest.mark.parametrize("make", [greedy, wide])
+@pytest.mark.parametrize("make", ONE_IS_SLOW)
 def test_without_repeated_trigrams(generator, make):
     """None, but where a word that has begun must end."""
     sampler = make([LengthLimits(min_length=20), NoRepeatNGram(3), SourceWords()])
@@ -178,15 +170,15 @@ def test_with_lengths_relative_to_the_source(generator):
         assert 0.2 * length <= len(generation.target_tokens) <= max(0.5 * length, 1)
 
 
-def test_a_prefix_that_leaves_no_room_for_its_word(generator):
+@pytest.mark.parametrize("make", ONE_IS_SLOW)
+def test_a_prefix_that_leaves_no_room_for_its_word(generator, make):
     """It comes all the same, and END behind it."""
-    constraints = [SourceWords(), LengthLimits(max_length_ratio=0.05)]
-    for sampler in (BeamSampler(3, constraints=constraints), greedy(constraints)):
-        generation = generator.generate(SOURCES[0], sampler, details=True, prefixes="Green")
-        assert generation.text == "Green" and ended(generation) and generation.score > -1e8
+    sampler = make([SourceWords(), LengthLimits(max_length_ratio=0.05)])
+    generation = generator.generate(SOURCES[0], sampler, details=True, prefixes="Green")
+    assert generation.text == "Green" and ended(generation) and generation.score > -1e8
 
 
-@pytest.mark.parametrize("make", [greedy, wide])
+@pytest.mark.parametrize("make", ONE_IS_SLOW)
 def test_with_prefixes(generator, make):
     """Forced tokens come whatever the source, and count in the score; behind them the rule holds."""
     prefixes = ["Paris zzz", "In 2005", "", "Zebra", "Qq"]
@@ -343,7 +335,7 @@ def exported(generator, tmp_path_factory):
 def test_loaded_from_the_export(generator, exported):
     loaded = TextGenerator.load(exported)
     assert loaded.sampler.get_config() == generator.sampler.get_config()
-    assert loaded.generate(SOURCES) == generator.generate(SOURCES)
+    assert_same_outputs(loaded, generator, SOURCES)
 
 
 @pytest.mark.exports
@@ -361,26 +353,18 @@ def test_the_attention_signature_has_the_generation_probability(exported):
 @pytest.mark.exports
 def test_a_model_server_gives_the_same(generator, exported):
     """In a process that runs TensorFlow's C++ loader and none of our code."""
-    inputs = {"text": [base64.b64encode(source.encode()).decode() for source in SOURCES]}
-    requests = [{"signature": name, "inputs": inputs} for name in ("serving_default", "attention", "greedy")]
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    environment.pop("PYTHONPATH", None)
-    run = subprocess.run(
-        [sys.executable, str(C_API), exported], input=json.dumps(requests), capture_output=True, text=True,
-        env=environment,
-    )  # fmt: skip
-    assert run.returncode == 0, run.stderr[-3_000:]
-    plain, detailed, greedy = json.loads(run.stdout)["answers"]
+    sources = [source.encode() for source in SOURCES]
+    names = ("serving_default", "attention", "greedy")
+    plain, detailed, greedy = ask_served(exported, [(name, sources) for name in names])
     expected = generator.generate(SOURCES, details=True)
     for answer in (plain, detailed):
-        texts = [base64.b64decode(text).decode("utf-8") for text in answer["text"]["values"]]
-        assert texts == [generation.text for generation in expected]
-        np.testing.assert_allclose(answer["score"]["values"], [generation.score for generation in expected], atol=1e-3)
-    texts = [base64.b64decode(text).decode("utf-8") for text in greedy["text"]["values"]]
+        assert answer["text"].tolist() == [generation.text for generation in expected]
+        np.testing.assert_allclose(answer["score"], [generation.score for generation in expected], atol=1e-3)
+    texts = greedy["text"].tolist()
     assert texts == generator.generate(SOURCES, GreedySampler([LengthLimits(min_length=7), SourceWords()]))
     assert texts != generator.generate(SOURCES, "greedy")  # which does not keep the generator's rules
-    assert detailed["generation_probability"]["dtype"] == "float32"
-    probabilities = np.array(detailed["generation_probability"]["values"])
+    probabilities = detailed["generation_probability"]
+    assert probabilities.dtype == "float32"
     for row, generation in zip(probabilities, expected, strict=True):
         tokens = len(generation.target_tokens)
         np.testing.assert_allclose(row[:tokens], generation.generation_probability, atol=1e-4)

@@ -1,10 +1,6 @@
-import doctest
 import importlib.metadata
 import math
-import os
-import pathlib
 import re
-import sys
 
 import pytest
 import sacrebleu
@@ -197,16 +193,10 @@ def test_hand_computed_new_words():
 
 
 @pytest.fixture(scope="module")
-def compressions():
+def compressions(require_mirror):
     """The first 1,000 sentences of Google's evaluation set, the test set of papers, with their compressions."""
     name = "sentence_compression/comp-data.eval.tsv"
-    folder = os.environ.get("KERASSEQ_DATA_DIR")
-    if not folder:
-        pytest.skip("KERASSEQ_DATA_DIR is not set")
-    path = pathlib.Path(folder).expanduser() / name
-    if not path.is_file():
-        pytest.skip(f"the folder in KERASSEQ_DATA_DIR has no {name}")
-    header, *pairs = read_pairs(path)
+    header, *pairs = read_pairs(require_mirror(name) / name)
     assert header == ("original", "compressed") and len(pairs) == 10_000
     return [list(side) for side in zip(*pairs[:1_000], strict=True)]
 
@@ -284,12 +274,6 @@ def test_errors(score, predictions, references, message):
 def test_errors_with_one_text_per_prediction(score, name, predictions, others, message):
     with pytest.raises(ValueError, match=message.format(name=name)):
         score(predictions, others)
-
-
-@pytest.mark.parametrize("name", ["texts", "captions", "compression"])
-def test_examples(name):
-    result = doctest.testmod(sys.modules[f"kerasseq.evaluation.{name}"])
-    assert result.attempted and not result.failed
 
 
 # === Word errors ===

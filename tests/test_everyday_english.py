@@ -1,11 +1,11 @@
 """The slips, capitals and careless texts that the released translator has learned from."""
 
-import importlib.util
 import pathlib
 import random
 import re
 
 import pytest
+from helpers import load_script
 
 SCRIPT = pathlib.Path(__file__).resolve().parent.parent / "saved_models" / "translation_en_fr" / "everyday.py"
 TEXT = "Where does the train to Lyon leave?"
@@ -14,10 +14,7 @@ BESIDE = [row[place : place + 2] for row in ("qwertyuiop", "asdfghjkl", "zxcvbnm
 
 @pytest.fixture(scope="module")
 def everyday():
-    specification = importlib.util.spec_from_file_location("everyday", SCRIPT)
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+    return load_script(SCRIPT)
 
 
 def is_one_slip(text, typed):

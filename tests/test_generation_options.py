@@ -4,7 +4,7 @@ import pathlib
 
 import numpy as np
 import pytest
-import tensorflow as tf
+from helpers import ids_of, teacher_forced
 
 import kerasseq
 from kerasseq import TextGenerator
@@ -15,24 +15,10 @@ SOURCES = ["one two three", "four", "four three two one", "two two", "three one 
 RELEASED = pathlib.Path(__file__).resolve().parent.parent / "saved_models" / "translation_en_fr"
 
 
-def ids_of(generation, generator):
-    tokenizer = generator.preprocessor.target_tokenizer
-    return [int(tokenizer.string_to_id(token)) if token else 0 for token in generation.target_tokens]
-
-
-def teacher_forced(generator, source, ids):
-    """Log-probabilities of the target tokens, and their attention."""
-    inputs = dict(generator.preprocessor.encode_source([source]))
-    outputs = generator.model.decoder_outputs({**inputs, "decoder_token_ids": tf.constant([[START, *ids[:-1]]])})
-    logits = outputs["logits"][0].numpy().astype("float64")
-    log_probabilities = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
-    return log_probabilities[np.arange(len(ids)), ids], outputs["attention"][0].numpy().astype("float64")
-
-
 # === Prefixes ===
 
 
-@pytest.mark.parametrize("sampler", ["greedy", None])
+@pytest.mark.parametrize("sampler", [pytest.param("greedy", marks=pytest.mark.slow), None])
 def test_outputs_begin_with_their_prefixes(generator, sampler):
     prefixes = ["zwei", "", "eins zwei", "drei", "", "eins"]
     free = generator.generate(SOURCES, sampler, details=True)

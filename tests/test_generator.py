@@ -7,6 +7,7 @@ import keras_hub
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers import ids_of, teacher_forced
 
 import kerasseq
 from kerasseq import TextGenerator
@@ -19,20 +20,6 @@ SOURCES = ["one two three", "four", "four three two one", "two two", "three one 
 
 def encoder_token_ids(generator, source):
     return generator.preprocessor.encode_source([source])["encoder_token_ids"].numpy()
-
-
-def hypothesis_ids(generation, generator):
-    """Target ids of the best hypothesis, looked up piece by piece."""
-    tokenizer = generator.preprocessor.target_tokenizer
-    return [int(tokenizer.string_to_id(token)) for token in generation.target_tokens]
-
-
-def log_probabilities(model, source_ids, target_ids):
-    """Teacher-forced log-probabilities of each target token."""
-    inputs = {"encoder_token_ids": source_ids, "decoder_token_ids": np.array([[START, *target_ids[:-1]]], "int32")}
-    logits = model(inputs)[0].numpy().astype("float64")
-    logits -= np.log(np.exp(logits).sum(axis=-1, keepdims=True))
-    return logits[np.arange(len(target_ids)), target_ids]
 
 
 @pytest.fixture(scope="module")
@@ -64,9 +51,9 @@ def test_greedy_is_a_loop_over_the_model(generator, trained_model):
         while len(ids) < generator.max_length and END not in ids:
             inputs = {"encoder_token_ids": source_ids, "decoder_token_ids": np.array([[START, *ids]], "int32")}
             ids.append(int(np.argmax(trained_model(inputs)[0, -1])))
-        assert hypothesis_ids(generation, generator) == ids
+        assert ids_of(generation, generator) == ids
         assert generation.text == generator.preprocessor.decode([ids]).numpy()[0].decode().replace("\ufffd", "")
-        expected = log_probabilities(trained_model, source_ids, ids).sum()
+        expected = teacher_forced(generator, source, ids)[0].sum()
         assert generation.score == pytest.approx(expected, abs=1e-3)
         assert generation.alternatives == [(generation.text, generation.score)]
 
@@ -76,9 +63,9 @@ def test_beam_score_is_the_log_probability_over_the_penalty(generator, trained_m
     sampler = BeamSampler(3, length_penalty=length_penalty)  # With 1.0, the generator's own.
     greedy = generator.generate(SOURCES, "greedy", details=True)
     for index, generation in enumerate(generator.generate(SOURCES, sampler, details=True)):
-        ids = hypothesis_ids(generation, generator)
+        ids = ids_of(generation, generator)
         assert ids[-1] == END
-        total = log_probabilities(trained_model, encoder_token_ids(generator, SOURCES[index]), ids).sum()
+        total = teacher_forced(generator, SOURCES[index], ids)[0].sum()
         assert generation.score == pytest.approx(total / ((5 + len(ids)) / 6) ** length_penalty, abs=1e-3)
         scores = [score for _, score in generation.alternatives]
         assert len(scores) == 3 and scores == sorted(scores, reverse=True)
@@ -102,7 +89,7 @@ def test_attention_is_that_of_stepwise_decoding(generator, trained_model):
         context = trained_model.encode({"encoder_token_ids": encoder_token_ids(generator, source)})
         state, constants = trained_model.start(context)
         rows, token = [], START
-        for following in hypothesis_ids(generation, generator):
+        for following in ids_of(generation, generator):
             outputs = trained_model.step(keras.ops.array([token], "int32"), state, constants)
             state, token = outputs["state"], following
             rows.append(outputs["attention"][0])
@@ -228,7 +215,7 @@ def test_graphs_are_freed_with_their_generator(small, preprocessor):
     kind = type(tf.function(lambda: tf.zeros(())).get_concrete_function().graph)
 
     def alive_after_use():
-        TextGenerator(small(), preprocessor, "greedy", max_length=4).generate(["one"])
+        TextGenerator(small("GRUSeq2Seq"), preprocessor, "greedy", max_length=4).generate(["one"])
         gc.collect()
         return sum(isinstance(thing, kind) for thing in gc.get_objects())
 

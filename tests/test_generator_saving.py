@@ -73,7 +73,7 @@ def test_continued_fit_after_load(preprocessor, number_pairs, tmp_path):
     model = kerasseq.models.GRUSeq2Seq(
         preprocessor.source_vocabulary_size, preprocessor.target_vocabulary_size, embedding_dim=8, units=8
     )
-    model.compile(keras.optimizers.Adam(0.01), kerasseq.losses.MaskedCrossentropy())
+    model.compile(keras.optimizers.Adam(0.01), kerasseq.losses.MaskedCrossentropy(), run_eagerly=True)
     dataset = preprocessor.dataset(number_pairs, batch_size=16)
     model.fit(dataset, verbose=0, shuffle=False)
     TextGenerator(model, preprocessor, "greedy", max_length=5).save(tmp_path / "half.keras")

@@ -1,11 +1,8 @@
-import doctest
-
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasseq import losses
 from kerasseq.losses import MaskedCrossentropy, RDropCrossentropy
 from kerasseq.preprocessing import TextPreprocessor
 
@@ -190,11 +187,6 @@ def test_bad_label_smoothing(label_smoothing):
     message = rf"label_smoothing must be in \[0, 1\). Received: label_smoothing={label_smoothing!r}."
     with pytest.raises(ValueError, match=message):
         MaskedCrossentropy(label_smoothing=label_smoothing)
-
-
-def test_example():
-    result = doctest.testmod(losses)
-    assert result.attempted and not result.failed
 
 
 # === R-Drop ===

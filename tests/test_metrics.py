@@ -1,11 +1,8 @@
-import doctest
-
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasseq import metrics as metrics_module
 from kerasseq.losses import MaskedCrossentropy
 from kerasseq.metrics import Perplexity, TokenAccuracy
 
@@ -120,8 +117,3 @@ def test_config(metric_and_reference):
     assert config["registered_name"] == f"kerasseq>{type(metric).__name__}"
     again = keras.metrics.deserialize(config)
     assert (type(again), again.name, again.dtype) == (type(metric), "validation", "float32")
-
-
-def test_example():
-    result = doctest.testmod(metrics_module)
-    assert result.attempted and not result.failed

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers import ids_of, log_probabilities, randomized
 from hypothesis import strategies
 
 import kerasseq
@@ -89,9 +90,7 @@ def build(preprocessor, builder, size, seed):
         builder["bidirectional"] = False
     vocabularies = [tokenizer.vocabulary_size for tokenizer in preprocessor.tokenizers]
     model = make(*vocabularies, **builder, **size)
-    random = np.random.default_rng(seed)
-    model.set_weights([random.normal(size=weight.shape, scale=0.7) for weight in model.get_weights()])
-    return model
+    return randomized(model, seed)
 
 
 def agree(generations, texts, scores):
@@ -130,17 +129,14 @@ def check(preprocessors, number_pairs, configuration):
     agree(generations, [other.text for other in alone], [other.score for other in alone])
     if not options["scorers"]:
         greedy = generator.generate(SOURCES, sampler="greedy", details=True)
-        tokenizer = preprocessor.target_tokenizer
         for source, generation in zip(SOURCES, greedy, strict=True):
-            ids = [int(tokenizer.string_to_id(token)) if token else 0 for token in generation.target_tokens]
+            ids = ids_of(generation, generator)
             inputs = {
                 "encoder_token_ids": preprocessor.encode_source([source])["encoder_token_ids"].numpy(),
                 "decoder_token_ids": np.array([[2, *ids[:-1]]], "int32"),
             }
             if ids:
-                logits = model.predict_on_batch(inputs)[0].astype("float64")
-                log_probabilities = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
-                expected = log_probabilities[np.arange(len(ids)), ids].sum()
+                expected = log_probabilities(model.predict_on_batch(inputs)[0], ids).sum()
                 assert generation.score == pytest.approx(expected, abs=1e-3)
 
 

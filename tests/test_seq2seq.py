@@ -1,16 +1,15 @@
 """The model of an encoder and a decoder: its inputs and parts, its weights by name, its losses, and how it is saved."""
 
-import doctest
 import json
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers import dtype_policy
 from keras import layers
 
 import kerasseq
-from kerasseq import seq2seq
 from kerasseq.decoders import RecurrentDecoder
 from kerasseq.encoders import Encoder, RecurrentEncoder
 from kerasseq.layers import CoverageLoss, CTCLoss, DoublyStochasticLoss
@@ -241,11 +240,8 @@ def test_the_configuration_is_that_of_the_parts():
 )
 def test_the_precision_is_kept(name, policy, tmp_path):
     """A model in 16 bits is loaded where single precision is the default, and computes the same."""
-    keras.config.set_dtype_policy(policy)
-    try:
+    with dtype_policy(policy):
         half = MODELS[name]()
-    finally:
-        keras.config.set_dtype_policy("float32")
     half.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert loaded.encoder.output["memory"].dtype == policy.removeprefix("mixed_")
@@ -279,12 +275,6 @@ def test_a_model_of_a_custom_encoder(tmp_path):
     loaded = keras.models.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(loaded(BATCH), model(BATCH))
     assert type(loaded.encoder) is Encoder and loaded.encoder.vocabulary_size == 9
-
-
-def test_examples():
-    for module in (seq2seq, kerasseq.encoders.base, kerasseq.encoders.frames, kerasseq.encoders.recurrent):
-        result = doctest.testmod(module)
-        assert result.attempted and not result.failed
 
 
 def test_frozen_weights_of_a_model_built_in_a_name_scope(tmp_path):

@@ -1,10 +1,10 @@
 """Parts of the recipe of `saved_models/summarization_en` that could go wrong in silence."""
 
-import importlib.util
 import pathlib
 
 import numpy as np
 import pytest
+from helpers import load_script
 
 from kerasseq.preprocessing import TextPreprocessor, train_vocabulary
 
@@ -16,10 +16,7 @@ HEADS = [5, 5, 5, 5, 5, 7, 7, 7, 7, 10, 7, 7, 7, 12, 12, 14, 14, 16, 16, 22, 21,
 
 @pytest.fixture(scope="module")
 def syntax():
-    specification = importlib.util.spec_from_file_location("recipe_syntax", RECIPE / "syntax.py")
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+    return load_script(RECIPE / "syntax.py")
 
 
 @pytest.fixture(scope="module", params=[330, 400])

@@ -1,6 +1,5 @@
 """The tutorials run from top to bottom in fresh kernels, with small values in the place of their parameters."""
 
-import importlib.util
 import os
 import pathlib
 import re
@@ -8,6 +7,7 @@ import re
 import nbclient
 import nbformat
 import pytest
+from helpers import load_script
 
 from kerasseq.datasets import spoken_digits
 
@@ -60,10 +60,7 @@ plt.show()
 @pytest.fixture(scope="module")
 def notebooks():
     """The module `tutorials/notebooks.py`, which is no part of the package."""
-    specification = importlib.util.spec_from_file_location("notebooks", TUTORIALS / "notebooks.py")
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+    return load_script(TUTORIALS / "notebooks.py")
 
 
 def set_parameters(notebook, values):

@@ -3,26 +3,9 @@
 import doctest
 import hashlib
 import io
-import os
-import pathlib
 import tarfile
 
 import pytest
-
-
-@pytest.fixture(scope="session")
-def require_mirror():
-    """A function that skips the test unless the folder in KERASSEQ_DATA_DIR has the given files."""
-
-    def require(*files):
-        folder = os.environ.get("KERASSEQ_DATA_DIR")
-        if not folder:
-            pytest.skip("KERASSEQ_DATA_DIR is not set")
-        for file in files:
-            if not (pathlib.Path(folder).expanduser() / file).is_file():
-                pytest.skip(f"the folder in KERASSEQ_DATA_DIR has no {file}")
-
-    return require
 
 
 @pytest.fixture

@@ -12,15 +12,3 @@ def random():
         return np.random.default_rng([seed, *shape]).normal(size=shape).astype("float32")
 
     return draw
-
-
-@pytest.fixture(scope="session")
-def randomized():
-    """A function that gives a layer random weights of order 1."""
-
-    def randomize(layer, scale=0.7):
-        generator = np.random.default_rng(0)
-        layer.set_weights([generator.normal(scale=scale, size=weight.shape) for weight in layer.get_weights()])
-        return layer
-
-    return randomize

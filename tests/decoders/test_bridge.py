@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+from helpers import randomized
 
 import kerasseq
 from kerasseq.decoders import Bridge, RecurrentDecoder
@@ -23,7 +24,7 @@ def states_of(random):
     return states
 
 
-def built(bridge, states, randomized):
+def built(bridge, states):
     bridge.build(keras.tree.map_structure(np.shape, states))
     return randomized(bridge)
 
@@ -43,9 +44,9 @@ def test_only_the_cell_state_of_an_lstm_is_unbounded():
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("name", [None, "copy"])
-def test_states_of_the_same_size_are_copied(cell, name, states_of, randomized):
+def test_states_of_the_same_size_are_copied(cell, name, states_of):
     states = states_of(cell, 2)
-    bridge = built(Bridge(UNITS, cell, 2, name), states, randomized)
+    bridge = built(Bridge(UNITS, cell, 2, name), states)
     assert bridge.weights == []
     for initial, state in zip(bridge(states), states, strict=True):
         assert set(initial) == set(state)
@@ -55,9 +56,9 @@ def test_states_of_the_same_size_are_copied(cell, name, states_of, randomized):
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("size, name", [(2 * UNITS, None), (2 * UNITS, "dense"), (UNITS, "dense")])
-def test_a_dense_layer_for_each_state(cell, size, name, states_of, randomized):
+def test_a_dense_layer_for_each_state(cell, size, name, states_of):
     states = states_of(cell, 2, size)
-    bridge = built(Bridge(UNITS, cell, 2, name), states, randomized)
+    bridge = built(Bridge(UNITS, cell, 2, name), states)
     assert bridge.count_params() == 2 * len(CELLS[cell].state_names) * (size * UNITS + UNITS)
     for index, (initial, state) in enumerate(zip(bridge(states), states, strict=True)):
         for name in state:
@@ -66,10 +67,10 @@ def test_a_dense_layer_for_each_state(cell, size, name, states_of, randomized):
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("encoder_layers, decoder_layers", [(1, 2), (3, 1), (2, 3)])
-def test_between_depths(cell, encoder_layers, decoder_layers, states_of, randomized):
+def test_between_depths(cell, encoder_layers, decoder_layers, states_of):
     """Each layer of the decoder starts from all hidden states, or all cell states, side by side."""
     states = states_of(cell, encoder_layers)
-    bridge = built(Bridge(4, cell, decoder_layers), states, randomized)
+    bridge = built(Bridge(4, cell, decoder_layers), states)
     initial_states = bridge(states)
     assert len(initial_states) == decoder_layers
     for index, initial in enumerate(initial_states):
@@ -79,9 +80,9 @@ def test_between_depths(cell, encoder_layers, decoder_layers, states_of, randomi
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_zeros(cell, states_of, randomized):
+def test_zeros(cell, states_of):
     states = states_of(cell, 2)
-    bridge = built(Bridge(5, cell, 3, "zero"), states, randomized)
+    bridge = built(Bridge(5, cell, 3, "zero"), states)
     assert bridge.weights == []
     initial_states = bridge(states)
     assert [set(initial) for initial in initial_states] == [set(CELLS[cell].state_names)] * 3
@@ -92,19 +93,19 @@ def test_zeros(cell, states_of, randomized):
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("num_states", [1, 3])
 @pytest.mark.parametrize("name", [None, "dense"])
-def test_an_encoder_without_such_cells(cell, num_states, name, random, randomized):
+def test_an_encoder_without_such_cells(cell, num_states, name, random):
     """Every state of the decoder starts from all there is, as from the mean of an image."""
     states = [{"summary": random(2, 5, seed=index)} for index in range(num_states)]
-    bridge = built(Bridge(UNITS, cell, 2, name), states, randomized)
+    bridge = built(Bridge(UNITS, cell, 2, name), states)
     everything = np.concatenate([state["summary"] for state in states], axis=-1)
     for index, initial in enumerate(bridge(states)):
         for name in CELLS[cell].state_names:
             np.testing.assert_allclose(initial[name], dense(bridge, f"{name}_{index}", everything), atol=1e-5)
 
 
-def test_a_hidden_state_alone_for_an_lstm(random, randomized):
+def test_a_hidden_state_alone_for_an_lstm(random):
     states = [{"hidden": random(2, UNITS)}]
-    bridge = built(Bridge(UNITS, "lstm"), states, randomized)
+    bridge = built(Bridge(UNITS, "lstm"), states)
     assert set(bridge.dense) == {"hidden_0", "cell_0"}
     for name in ("hidden", "cell"):
         expected = dense(bridge, f"{name}_0", states[0]["hidden"])
@@ -127,7 +128,7 @@ def test_parts_of_other_depths():
         np.testing.assert_allclose(padded, logits, atol=1e-5)
 
 
-def test_errors(states_of, randomized):
+def test_errors(states_of):
     with pytest.raises(ValueError, match="bridge must be one of 'zero', 'copy', 'dense', or None"):
         Bridge(3, "lstm", bridge="none")
     for bridge, states, message in (
@@ -136,4 +137,4 @@ def test_errors(states_of, randomized):
         (Bridge(2, "lstm", 1, "copy"), states_of("gru", 1), r"with the states of .* \[\['hidden'\]\] for cell='lstm'"),
     ):
         with pytest.raises(ValueError, match=f"bridge='copy' needs .*{message}"):
-            built(bridge, states, randomized)
+            built(bridge, states)

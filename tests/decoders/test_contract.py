@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers import dtype_policy, randomized
 
 import kerasseq
 from kerasseq.decoders import EnsembleDecoder, RecurrentDecoder, TransformerDecoder
@@ -116,9 +117,7 @@ def build(case):
         model = kerasseq.Seq2Seq(EnsembleEncoder(list(encoders)), EnsembleDecoder(list(decoders)))
     else:
         model = kerasseq.Seq2Seq(*parts(case))
-    random = np.random.default_rng(0)
-    model.set_weights([random.normal(scale=0.7, size=weight.shape) for weight in model.get_weights()])
-    return model
+    return randomized(model)
 
 
 # Half of the cases, in which all pairs of options meet, are fast tests.
@@ -252,11 +251,8 @@ def test_the_state_keeps_its_structure(model):
 
 def test_the_state_keeps_its_dtypes_under_mixed_precision(case, model, outputs):
     policy = "mixed_float16" if model.count_params() % 2 else "mixed_bfloat16"
-    keras.config.set_dtype_policy(policy)
-    try:
+    with dtype_policy(policy):
         half = build(case)
-    finally:
-        keras.config.set_dtype_policy("float32")
     half.set_weights(model.get_weights())
     check_state(half)
     assert half.encoder.output["memory"].dtype == policy.removeprefix("mixed_")
@@ -355,19 +351,31 @@ def test_configuration(case, model):
 
 def test_every_weight_learns_and_is_saved(model, outputs, tmp_path):
     """Keras tracks no layer in a list of dicts: such weights would neither learn nor be saved."""
-    trained = kerasseq.Seq2Seq.from_config(model.get_config())
-    trained.set_weights(model.get_weights())
-    trained.compile(keras.optimizers.Adam(0.01), MaskedCrossentropy(), run_eagerly=True)
-    trained.train_on_batch(BATCH, LABELS)
-    for name, weight in weights_by_name(trained).items():
-        before = weights_by_name(model)[name].numpy()
-        assert np.abs(weight.numpy() - before).max() > 0, name
-    assert not np.allclose(trained(BATCH), outputs["logits"])
-    trained.save(tmp_path / "model.keras")
+    weights = weights_by_name(model)
+    assert {id(weight) for weight in model.trainable_variables} == {id(weight) for weight in weights.values()}
+    with tf.GradientTape() as tape:
+        loss = MaskedCrossentropy()(LABELS, model(BATCH))
+    gradients = tape.gradient(loss, [weight.value for weight in weights.values()])
+    for name, gradient in zip(weights, gradients, strict=True):
+        assert np.abs(tf.convert_to_tensor(gradient)).max() > 0, name
+    model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
-    assert type(loaded) is kerasseq.Seq2Seq and loaded.get_config() == trained.get_config()
-    assert list(weights_by_name(loaded)) == list(weights_by_name(trained))
-    np.testing.assert_array_equal(loaded(BATCH), trained(BATCH))
-    assert len(loaded.optimizer.variables) > 2 * len(trained.trainable_variables) - 1
-    for ours, theirs in zip(trained.optimizer.variables, loaded.optimizer.variables, strict=True):
+    assert type(loaded) is kerasseq.Seq2Seq and loaded.get_config() == model.get_config()
+    assert list(weights_by_name(loaded)) == list(weights)
+    np.testing.assert_array_equal(loaded(BATCH), outputs["logits"])
+
+
+@pytest.mark.parametrize("case", [CASES[0], *ENSEMBLES.values()], ids=["single", *ENSEMBLES])
+def test_a_step_changes_every_weight_and_the_optimizer_is_saved(case, tmp_path):
+    model = build(case)
+    before = {name: weight.numpy() for name, weight in weights_by_name(model).items()}
+    model.compile(keras.optimizers.Adam(0.01), MaskedCrossentropy(), run_eagerly=True)
+    model.train_on_batch(BATCH, LABELS)
+    for name, weight in weights_by_name(model).items():
+        assert np.abs(weight.numpy() - before[name]).max() > 0, name
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded(BATCH), model(BATCH))
+    assert len(loaded.optimizer.variables) > 2 * len(model.trainable_variables) - 1
+    for ours, theirs in zip(model.optimizer.variables, loaded.optimizer.variables, strict=True):
         np.testing.assert_array_equal(ours, theirs)

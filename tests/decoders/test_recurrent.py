@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from helpers import randomized, softmax
 
 from kerasseq.decoders import RecurrentDecoder
 from kerasseq.layers.attention import SCORES
@@ -15,7 +16,7 @@ MASK = np.array([[1, 1, 1, 1], [1, 1, 0, 0]], dtype=bool)
 
 
 @pytest.fixture
-def case(random, randomized):
+def case(random):
     """A function of options to a decoder with random weights, and a context for it."""
 
     def build(units=UNITS, memory=MEMORY, **options):
@@ -34,11 +35,6 @@ def case(random, randomized):
         return randomized(decoder, scale=1.0), context
 
     return build
-
-
-def softmax(scores):
-    exponentials = np.exp(scores - np.max(scores, axis=-1, keepdims=True))
-    return exponentials / exponentials.sum(axis=-1, keepdims=True)
 
 
 def through(recurrent, sequences, states):

@@ -5,6 +5,7 @@ import json
 import keras
 import numpy as np
 import pytest
+from helpers import dtype_policy
 from keras import layers
 
 from kerasseq.encoders import (
@@ -179,11 +180,8 @@ def test_saved_alone(encoder, tmp_path):
 @pytest.mark.parametrize("name", ["tokens", "frames", "ensemble"])
 def test_the_precision_is_kept(name):
     """Rebuilt where the default is single precision."""
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
+    with dtype_policy("mixed_bfloat16"):
         encoder = CASES[name][0]()
-    finally:
-        keras.config.set_dtype_policy("float32")
     again = type(encoder).from_config(encoder.get_config())
     assert again.output["memory"].dtype == encoder.output["memory"].dtype == "bfloat16"
     assert keras.config.dtype_policy().name == "float32"

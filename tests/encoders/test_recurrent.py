@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+from helpers import randomized
 
 from kerasseq.encoders import RecurrentEncoder
 from kerasseq.layers.cells import CELLS
@@ -10,8 +11,8 @@ VOCABULARY, EMBEDDING, UNITS = 9, 3, 2
 IDS = np.array([[4, 7, 2, 3], [5, 3, 0, 0]], dtype="int32")
 
 
-def encoder_of(randomized, cell="lstm", **options):
-    return randomized(RecurrentEncoder(VOCABULARY, EMBEDDING, UNITS, cell=cell, **options))
+def encoder_of(cell="lstm", **options):
+    return randomized(RecurrentEncoder(VOCABULARY, EMBEDDING, UNITS, cell=cell, **options), scale=1.0)
 
 
 def assert_same(states, expected):
@@ -19,9 +20,9 @@ def assert_same(states, expected):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_both_directions_layer_by_layer(cell, randomized):
+def test_both_directions_layer_by_layer(cell):
     """The same numbers from the encoder's layers called one by one."""
-    encoder = encoder_of(randomized, cell, num_layers=2, bidirectional=True)
+    encoder = encoder_of(cell, num_layers=2, bidirectional=True)
     mask = IDS != 0
     memory = encoder.get_layer("embedding")(IDS)
     expected = []
@@ -41,9 +42,9 @@ def test_both_directions_layer_by_layer(cell, randomized):
 
 
 @pytest.mark.parametrize("residual", [False, True])
-def test_one_direction_layer_by_layer(residual, randomized):
+def test_one_direction_layer_by_layer(residual):
     """With residual connections each layer from the second on adds its input to its output; states are the cells'."""
-    encoder = encoder_of(randomized, "gru", num_layers=3, residual=residual)
+    encoder = encoder_of("gru", num_layers=3, residual=residual)
     memory = encoder.get_layer("embedding")(IDS)
     expected = []
     for index in range(3):
@@ -57,9 +58,9 @@ def test_one_direction_layer_by_layer(residual, randomized):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_pyramid(cell, randomized):
+def test_pyramid(cell):
     """Each layer above the first reads pairs of steps, `[h_2i; h_2i+1]` (Chan et al. 2016, equation 5)."""
-    encoder = encoder_of(randomized, cell, num_layers=3, pyramidal=True)
+    encoder = encoder_of(cell, num_layers=3, pyramidal=True)
     ids = np.array([[4, 7, 2, 5, 6, 8, 3], [5, 4, 6, 3, 0, 0, 0]], dtype="int32")
     encoded = encoder({"encoder_token_ids": ids})
     assert encoded["memory"].shape == (2, 2, UNITS)
@@ -75,8 +76,8 @@ def test_pyramid(cell, randomized):
         np.testing.assert_allclose(encoded["memory"][row, : memory.shape[1]], memory[0], atol=1e-5)
 
 
-def test_dropout_only_in_training(randomized):
-    encoder = encoder_of(randomized, dropout=0.5)
+def test_dropout_only_in_training():
+    encoder = encoder_of(dropout=0.5)
     calls = [encoder({"encoder_token_ids": IDS}, training=training)["memory"].numpy() for training in (0, 0, 1, 1)]
     np.testing.assert_array_equal(calls[0], calls[1])
     assert (calls[2] == 0).any() and not np.array_equal(calls[2], calls[3])

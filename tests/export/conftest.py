@@ -57,12 +57,6 @@ def copy(quick_export, tmp_path):
 
 
 @pytest.fixture(scope="session")
-def exported(generator, tmp_path_factory):
-    """The folder of version 1 of `generator`, verified. For tests marked `exports`."""
-    return pathlib.Path(generator.export(tmp_path_factory.mktemp("models") / "numbers"))
-
-
-@pytest.fixture(scope="session")
 def save_module():
     """A function that saves a function of strings as a SavedModel."""
 

@@ -85,7 +85,7 @@ def test_weights_of_another_model(copy, change_description, edit, message):
 def test_fit_and_export_again(copy, quick, number_pairs):
     loaded = TextGenerator.load(copy)
     loaded.model.encoder.trainable = False
-    loaded.model.compile(keras.optimizers.SGD(0.1), kerasseq.losses.MaskedCrossentropy())
+    loaded.model.compile(keras.optimizers.SGD(0.1), kerasseq.losses.MaskedCrossentropy(), run_eagerly=True)
     loaded.model.fit(loaded.preprocessor.dataset(number_pairs, batch_size=16), verbose=0, shuffle=False)
     assert loaded.export(copy.parent, verify=False) == str(copy.parent / "2")
     again, first = TextGenerator.load(copy.parent), TextGenerator.load(copy)

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from helpers import dtype_policy
 from keras import ops
 
 from kerasseq.layers import AdditiveNoise, SpecAugment, SpeedPerturbation
@@ -34,11 +35,8 @@ def test_without_training_nothing_changes(layer):
 def test_half_precision_of_a_model_is_not_that_of_sounds(kind, policy):
     waveforms, lengths = sounds()
     expected, _ = kind(seed=1)(waveforms, lengths, training=True)
-    keras.config.set_dtype_policy(policy)
-    try:
+    with dtype_policy(policy):
         layer = kind(seed=1)
-    finally:
-        keras.config.set_dtype_policy("float32")
     np.testing.assert_array_equal(layer(waveforms, lengths, training=True)[0], expected)
 
 

@@ -141,11 +141,12 @@ def unusable(module):
 
 
 @pytest.mark.parametrize("backend", ["jax", "torch"])
-def test_backend(backend, saved_models):
+def test_backend(backend, request):
     if reason := unusable(backend):
         pytest.skip(reason)
     if keras.config.backend() != "tensorflow":
         pytest.skip("the models must come from the TensorFlow backend")
+    saved_models = request.getfixturevalue("saved_models")  # Not built where nothing is tested.
     environment = {**os.environ, "KERAS_BACKEND": backend}
     command = [sys.executable, "-c", SCRIPT, backend, *saved_models]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900)

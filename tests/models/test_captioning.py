@@ -1,5 +1,3 @@
-import doctest
-
 import keras
 import numpy as np
 import pytest
@@ -9,7 +7,6 @@ import kerasseq
 from kerasseq.encoders import image_features
 from kerasseq.losses import MaskedCrossentropy
 from kerasseq.models import CaptioningSeq2Seq, with_backbone
-from kerasseq.models import captioning as captioning_module
 
 VOCABULARY = 11
 SIZES = {"embedding_dim": 6, "units": 8}
@@ -296,9 +293,3 @@ def test_a_model_of_keras_applications():
     )
     inputs = {"encoder_images": np.zeros((3, 64, 64, 3)), "decoder_token_ids": DECODER_TOKEN_IDS}
     assert model(inputs).shape == (3, 5, VOCABULARY)
-
-
-def test_examples_of_the_documentation():
-    for module in (captioning_module, kerasseq.encoders.images, kerasseq.layers.image_normalization):
-        result = doctest.testmod(module)
-        assert result.attempted and not result.failed

@@ -1,15 +1,13 @@
-import doctest
-
 import keras
 import numpy as np
 import pytest
+from helpers import ids_of, randomized, softmax
 
 from kerasseq import Seq2Seq, TextGenerator
 from kerasseq.decoders import RecurrentDecoder
 from kerasseq.encoders import RecurrentEncoder
 from kerasseq.losses import MaskedCrossentropy
 from kerasseq.models import AttentionSeq2Seq, Ensemble, GRUSeq2Seq, LSTMSeq2Seq
-from kerasseq.models import ensemble as ensemble_module
 from kerasseq.seq2seq import weights_by_name
 
 SIZES = {"source_vocabulary_size": 9, "target_vocabulary_size": 8, "embedding_dim": 3, "units": 4}
@@ -27,14 +25,7 @@ MEMBERS = {
 
 def member(name, seed, **sizes):
     model = MEMBERS[name](**(sizes or SIZES))
-    random = np.random.default_rng(seed)
-    model.set_weights([random.normal(size=weight.shape, scale=0.7) for weight in model.get_weights()])
-    return model
-
-
-def softmax(logits):
-    exponentials = np.exp(np.float64(logits))
-    return exponentials / exponentials.sum(axis=-1, keepdims=True)
+    return randomized(model, seed)
 
 
 @pytest.mark.parametrize("names", [["luong", "luong"], ["luong", "location", "heads"], ["lstm", "location"]])
@@ -71,8 +62,9 @@ def test_attention_is_the_mean_of_the_members(preprocessor):
         "units": 8,
     }
     members = [member("luong", 1, **sizes), member("location", 2, **sizes)]
-    generation = TextGenerator(Ensemble(members), preprocessor, max_length=6).generate("one two", details=True)
-    ids = [int(preprocessor.tokenizers[-1].string_to_id(token)) for token in generation.target_tokens]
+    generator = TextGenerator(Ensemble(members), preprocessor, max_length=6)
+    generation = generator.generate("one two", details=True)
+    ids = ids_of(generation, generator)
     # Teacher forcing on the ensemble's own output.
     inputs = {**preprocessor.encode_source(["one two"]), "decoder_token_ids": np.array([[2, *ids[:-1]]], "int32")}
     expected = [model.decoder_outputs(inputs)["attention"][0] for model in members]
@@ -123,8 +115,3 @@ def test_errors():
     plain = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     with pytest.raises(ValueError, match="must be kerasseq.Seq2Seq models.*Received at index 1: a Sequential"):
         Ensemble([one, plain])
-
-
-def test_example():
-    result = doctest.testmod(ensemble_module)
-    assert result.attempted and not result.failed

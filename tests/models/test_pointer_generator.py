@@ -1,6 +1,5 @@
 """The encoder-decoder that copies: against its equations, by other roads, in every configuration."""
 
-import doctest
 import inspect
 import itertools
 
@@ -8,13 +7,13 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers import dtype_policy, randomized, softmax
 
 from kerasseq import Seq2Seq, TextGenerator
 from kerasseq.layers.cells import CELLS
 from kerasseq.losses import MaskedCrossentropy
 from kerasseq.metrics import TokenAccuracy
 from kerasseq.models import AttentionSeq2Seq, Ensemble, PointerGeneratorSeq2Seq
-from kerasseq.models import pointer_generator as pointer_generator_module
 from kerasseq.search import BeamSampler, Request, decode
 from kerasseq.seq2seq import weights_by_name
 
@@ -31,17 +30,10 @@ LABELS = np.array([[7, 4, 5, 6, 3], [5, 3, 0, 0, 0], [4, 4, 6, 3, 0]], dtype="in
 def build(seed=0, **options):
     """A model with random weights of order 1."""
     model = PointerGeneratorSeq2Seq(**{**SIZES, **options})
-    random = np.random.default_rng(seed)
-    model.set_weights([random.normal(scale=0.7, size=weight.shape) for weight in model.get_weights()])
-    return model
+    return randomized(model, seed)
 
 
 # === The equations ===
-
-
-def softmax(scores):
-    exponentials = np.exp(np.float64(scores) - np.max(scores, axis=-1, keepdims=True))
-    return exponentials / exponentials.sum(axis=-1, keepdims=True)
 
 
 def by_the_paper(model, cell, numpy_cell, source, target):
@@ -237,12 +229,9 @@ def single_and_half(request):
     """Two models of the same weights, the second of which computes in 16 bits."""
     policy, attention, placement = request.param
     options = {"attention": attention, "placement": placement, "coverage_loss": 1.0}
-    model, default = build(**options), keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
-    try:
+    model = build(**options)
+    with dtype_policy(policy):
         half = build(**options)
-    finally:
-        keras.config.set_dtype_policy(default)
     assert half.encoder.output["memory"].dtype == policy.removeprefix("mixed_")
     return model, half
 
@@ -303,8 +292,7 @@ def test_ensembles(other, tmp_path):
     members = [build(1), build(2, attention="luong", cell="gru")]
     if other == "attention":
         members[1] = AttentionSeq2Seq(VOCABULARY, VOCABULARY, units=4, embedding_dim=3)
-        random = np.random.default_rng(2)
-        members[1].set_weights([random.normal(size=weight.shape) for weight in members[1].get_weights()])
+        randomized(members[1], 2, scale=1.0)
     ensemble = Ensemble(members)
     expected = np.mean([softmax(member(BATCH)) for member in members], axis=0)
     assert np.abs(softmax(members[0](BATCH)) - expected).max() > 0.1
@@ -380,8 +368,3 @@ def test_two_vocabularies_are_refused(preprocessor):
     model = PointerGeneratorSeq2Seq(**{**SIZES, "vocabulary_size": size})
     with pytest.raises(ValueError, match="joint=True"):
         TextGenerator(model, preprocessor)
-
-
-def test_example():
-    result = doctest.testmod(pointer_generator_module)
-    assert result.attempted and not result.failed

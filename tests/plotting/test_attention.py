@@ -1,4 +1,3 @@
-import doctest
 import importlib
 import logging
 import sys
@@ -10,7 +9,6 @@ from matplotlib import font_manager
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 import kerasseq
-from kerasseq.plotting import attention as attention_module
 from kerasseq.plotting import plot_attention, plot_history
 from kerasseq.plotting.attention import MISSING_GLYPH
 
@@ -200,8 +198,3 @@ def test_importing_needs_no_matplotlib(monkeypatch):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert importlib.import_module("kerasseq.plotting").plot_attention
-
-
-def test_examples():
-    result = doctest.testmod(attention_module)
-    assert result.attempted and not result.failed

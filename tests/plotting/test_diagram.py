@@ -1,9 +1,7 @@
-import doctest
 import io
 
 import pytest
 
-from kerasseq.plotting import diagram as diagram_module
 from kerasseq.plotting import plot_diagram
 
 BOXES = {"x": ("le chat", 0, 0, "data"), "e": ("RNN", 0, 1), "c": ("context $c$", 1, 1, "state"), "d": ("GRU", 2, 1.5)}
@@ -45,8 +43,3 @@ def test_arrows_end_at_the_edges_of_their_boxes():
 def test_errors(boxes, arrows, message):
     with pytest.raises(ValueError, match=message):
         plot_diagram(boxes, arrows)
-
-
-def test_examples():
-    result = doctest.testmod(diagram_module)
-    assert result.attempted and not result.failed

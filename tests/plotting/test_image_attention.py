@@ -1,4 +1,3 @@
-import doctest
 import io
 
 import numpy as np
@@ -7,7 +6,7 @@ import tensorflow as tf
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
-from kerasseq.plotting import image_attention, plot_image_attention
+from kerasseq.plotting import plot_image_attention
 from kerasseq.plotting.image_attention import DARKEST, lit, pixels
 from kerasseq.preprocessing.image_files import decode_images
 
@@ -130,7 +129,3 @@ def test_bad_arguments(captioned):
     for bad in (PICTURE.astype("float32"), PICTURE[None], PICTURE[:, :, :2]):
         with pytest.raises(ValueError, match="image must be the content of an image file, or an array"):
             plot_image_attention(bad, captioned())
-
-
-def test_examples():
-    assert doctest.testmod(image_attention).failed == 0

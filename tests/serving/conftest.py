@@ -65,11 +65,9 @@ def rules(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def numbers(generator, tmp_path_factory):
+def numbers(exported):
     """The folder of the exported `generator`."""
-    folder = tmp_path_factory.mktemp("numbers")
-    generator.export(folder)
-    return folder
+    return exported.parent
 
 
 # === Servers ===

@@ -1,15 +1,11 @@
 """Every signature of every released model, in TensorFlow's C++ loader without kerasseq, compared with the generator."""
 
-import base64
 import functools
-import json
-import os
 import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
+from helpers import ask_served
 
 import kerasseq
 from kerasseq.export.versions import versions
@@ -17,7 +13,6 @@ from kerasseq.export.versions import versions
 pytestmark = pytest.mark.exports
 
 RELEASES = pathlib.Path(__file__).resolve().parents[2] / "saved_models"
-C_API = pathlib.Path(__file__).parent / "c_api.py"
 SIGNATURES = ["serving_default", "greedy", "nbest", "attention"]
 TOLERANCE = 1e-3
 SHORT = [
@@ -35,23 +30,13 @@ def released(request):
     """(generator, answer, expected): two functions that return the outputs of a served signature and of `generate`."""
     version = RELEASES / request.param / str(max(versions(RELEASES / request.param)))
     cases = [(signature, sources) for signature in SIGNATURES for sources in (SHORT, LONG)]
-    requests = [
-        {"signature": signature, "inputs": {"text": [base64.b64encode(text).decode() for text in sources]}}
-        for signature, sources in cases
-    ]
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    environment.pop("PYTHONPATH", None)
-    command = [sys.executable, str(C_API), str(version)]
-    run = subprocess.run(command, input=json.dumps(requests), capture_output=True, text=True, env=environment)
-    assert run.returncode == 0, run.stderr[-3_000:]
-    served = json.loads(run.stdout)
-    assert "kerasseq" not in served["imported"] and set(served["signatures"]) >= set(SIGNATURES)
+    answers = ask_served(version, cases)
     generator = kerasseq.TextGenerator.load(version)
 
     def answer(signature, sources):
-        outputs = served["answers"][cases.index((signature, sources))]
-        texts = [[decoded(text) for text in np.ravel(row)] for row in outputs["text"]["values"]]
-        return outputs, texts, np.array(outputs["score"]["values"]).reshape(len(texts), -1)
+        outputs = answers[cases.index((signature, sources))]
+        texts = [np.ravel(row).tolist() for row in outputs["text"]]
+        return outputs, texts, outputs["score"].reshape(len(texts), -1)
 
     @functools.cache
     def expected(is_greedy, is_long, details):
@@ -60,10 +45,6 @@ def released(request):
         return generator.generate(LONG if is_long else SHORT, sampler, details=details)
 
     return generator, answer, expected
-
-
-def decoded(text):
-    return base64.b64decode(text).decode("utf-8")
 
 
 def has_ties(scores):
@@ -84,11 +65,11 @@ def test_short_sources(released, signature):
         if signature == "attention":
             targets, sources = generation.attention.shape
             for side, length in {"target_tokens": targets, "source_tokens": sources}.items():
-                tokens = [decoded(token) for token in outputs[side]["values"][row]]
+                tokens = outputs[side][row].tolist()
                 assert tokens[:length] == getattr(generation, side) and not any(tokens[length:])
-            weights = np.array(outputs["attention"]["values"][row])
+            weights = outputs["attention"][row]
             np.testing.assert_allclose(weights[:targets, :sources], generation.attention, atol=TOLERANCE)
-            assert outputs["ignored_tokens"]["values"][row] == generation.ignored_tokens == 0
+            assert outputs["ignored_tokens"][row] == generation.ignored_tokens == 0
 
 
 @pytest.mark.parametrize("signature", SIGNATURES)
@@ -100,7 +81,7 @@ def test_long_sources(released, signature):
     if signature == "attention":
         assert best == [generation.text for generation in expected(False, is_long=True, details=True)]
         length = int(generator.preprocessor.tokenize(LONG, "source").row_lengths()[0])
-        assert outputs["ignored_tokens"]["values"] == [length - generator.preprocessor.max_source_length, 0]
+        assert outputs["ignored_tokens"].tolist() == [length - generator.preprocessor.max_source_length, 0]
     else:
         assert len(best[0]) > 3 * len(best[1])
         if signature != "greedy":  # The search differs, the split is the same.
