@@ -1,4 +1,6 @@
-"""The layers within a layer."""
+"""The layers within a layer, and which of their weights are frozen."""
+
+from collections.abc import Iterable
 
 import keras
 
@@ -16,3 +18,18 @@ def inner_layers(layer: keras.layers.Layer) -> set[keras.layers.Layer]:
                 values = values if isinstance(value, (list, tuple, dict)) else [value]
                 remaining += [inner for inner in values if isinstance(inner, keras.layers.Layer)]
     return found
+
+
+def frozen_weights(model: keras.Model) -> list[int]:
+    """The positions of the frozen weights in `model.weights`."""
+    return [index for index, weight in enumerate(model.weights) if not weight.trainable]
+
+
+def freeze_weights(model: keras.Model, frozen: Iterable[int]) -> None:
+    """Freezes the weights at these positions of `model.weights`, no others, and layers that have no other weights."""
+    frozen = set(frozen)
+    for index, weight in enumerate(model.weights):
+        weight.trainable = index not in frozen
+    for layer in inner_layers(model):
+        if layer.weights and not any(weight.trainable for weight in layer.weights):
+            layer.trainable = False

@@ -1,14 +1,23 @@
 """Tokenizers: texts to token ids and back, in TensorFlow graphs."""
 
 import os
+import sys
+from typing import Any
 
 from kerasseq.preprocessing.tokenizers.base import Tokenizer
+from kerasseq.preprocessing.tokenizers.byte_pair import BytePairTokenizer
+from kerasseq.preprocessing.tokenizers.hub import from_hub
+from kerasseq.preprocessing.tokenizers.sentence_piece import SentencePieceTokenizer
 from kerasseq.preprocessing.tokenizers.subwords import SubwordTokenizer
+from kerasseq.preprocessing.tokenizers.word_piece import WordPieceTokenizer
 
 __all__ = ["SubwordTokenizer", "Tokenizer", "as_tokenizer", "load_tokenizer"]
 
 # The suffix of an asset's file name tells which tokenizer reads it.
-TOKENIZERS: dict[str, type[Tokenizer]] = {tokenizer.suffix: tokenizer for tokenizer in (SubwordTokenizer,)}
+TOKENIZERS: dict[str, type[Tokenizer]] = {
+    tokenizer.suffix: tokenizer
+    for tokenizer in (SubwordTokenizer, WordPieceTokenizer, BytePairTokenizer, SentencePieceTokenizer)
+}
 
 
 def load_tokenizer(folder: str | os.PathLike[str], name: str) -> Tokenizer | None:
@@ -21,13 +30,17 @@ def load_tokenizer(folder: str | os.PathLike[str], name: str) -> Tokenizer | Non
     return None
 
 
-def as_tokenizer(vocabulary: Tokenizer | bytes) -> Tokenizer:
-    """Returns a `Tokenizer` unchanged, and a `SubwordTokenizer` for a serialized SentencePiece model."""
+def as_tokenizer(vocabulary: Any) -> Tokenizer:
+    """Returns a `Tokenizer` unchanged, a `SubwordTokenizer` for a serialized SentencePiece model, and a tokenizer of
+    KerasHub rebuilt, see `from_hub`."""
     if isinstance(vocabulary, bytes):
         return SubwordTokenizer(vocabulary)
-    if not isinstance(vocabulary, Tokenizer):
-        raise ValueError(
-            "A vocabulary must be bytes, as returned by kerasseq.preprocessing.train_vocabulary, or a Tokenizer. "
-            f"Received: {vocabulary!r} ({type(vocabulary).__name__})."
-        )
-    return vocabulary
+    if isinstance(vocabulary, Tokenizer):
+        return vocabulary
+    hub = sys.modules.get("keras_hub")  # Not imported: where it is not loaded yet, nothing can be a tokenizer of it.
+    if hub is not None and isinstance(vocabulary, hub.tokenizers.Tokenizer):
+        return from_hub(vocabulary)
+    raise ValueError(
+        "A vocabulary must be bytes, as returned by kerasseq.preprocessing.train_vocabulary, a Tokenizer, or a "
+        f"tokenizer of KerasHub. Received: {vocabulary!r} ({type(vocabulary).__name__})."
+    )
