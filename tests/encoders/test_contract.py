@@ -3,11 +3,13 @@
 import json
 
 import keras
+import keras_hub
 import numpy as np
 import pytest
 from keras import layers
 
 from kerasseq.encoders import (
+    BackboneEncoder,
     Encoder,
     EnsembleEncoder,
     FeatureEncoder,
@@ -44,6 +46,21 @@ def image_encoder():
     return ImageEncoder(extractor, FeatureEncoder(extractor.output_shape[1:], name="feature_encoder"))
 
 
+def backbone_encoder():
+    backbone = keras_hub.models.BertBackbone(
+        vocabulary_size=5, num_layers=2, num_heads=2, hidden_dim=6, intermediate_dim=4, max_sequence_length=20
+    )
+    return BackboneEncoder(backbone, VOCABULARY, padding_id=1, end_id=3, start_id=2)
+
+
+def half_encoder():
+    """Of an encoder-decoder, without a start token."""
+    backbone = keras_hub.models.T5Backbone(
+        vocabulary_size=5, num_layers=2, num_heads=2, hidden_dim=6, intermediate_dim=4
+    )
+    return BackboneEncoder(backbone, VOCABULARY, padding_id=0, end_id=1)
+
+
 # For each encoder the sizes of its memory and its states, the number of layers, the cell, and the stride.
 CASES = {
     "tokens": (
@@ -62,6 +79,8 @@ CASES = {
     ),
     "features": (lambda: FeatureEncoder((4, 4, 5)), (5, 1, "gru", 1)),
     "images": (image_encoder, (5, 1, "gru", 1)),
+    "backbone": (backbone_encoder, (6, 1, "gru", 1)),
+    "half": (half_encoder, (6, 1, "gru", 1)),
     "custom": (custom, (5, 1, "gru", 1)),
     "ensemble": (
         lambda: EnsembleEncoder(
