@@ -11,8 +11,9 @@ from kerasseq.layers.inner_layers import freeze_weights, frozen_weights
 from kerasseq.layers.masking import PaddingMask
 
 NUM_SPECIAL_TOKENS = 4  # kerasseq's ids 0 to 3: padding, unknown, start, end
-# The inputs of a text backbone; of an encoder-decoder they begin with "encoder_". The mask is required.
+# The inputs of a text backbone, and how they begin in an encoder-decoder.
 TEXT_INPUTS = ("token_ids", "padding_mask", "segment_ids")
+ENCODER = "encoder_"
 
 
 def from_backbone(
@@ -120,7 +121,7 @@ class BackboneEncoder(Encoder):
         encoder_token_ids = keras.Input((None,), dtype="int32", name="encoder_token_ids")
         mask = PaddingMask(name="memory_mask")(encoder_token_ids)
         packed = PackedIds(padding_id, end_id, start_id, name="packed_ids")(encoder_token_ids)
-        sequences = encoding_layers({key: packed[key] for key in encoding_layers.input})
+        sequences = encoding_layers({key: packed[key.removeprefix(ENCODER)] for key in encoding_layers.input})
         if start_id is None:
             memory = sequences
             state = layers.GlobalAveragePooling1D(name="mean")(memory, mask=mask)
@@ -215,10 +216,10 @@ class PackedIds(layers.Layer):
 def encoding_part(backbone: keras.Model) -> keras.Model:
     """The layers of a text backbone from ids to hidden states `(batch, time, dim)`, without poolers and decoders."""
     inputs = backbone.input if isinstance(backbone.input, dict) else {}
-    prefix = "encoder_" if is_encoder_decoder(backbone) else ""
-    own = {name: inputs[prefix + name] for name in TEXT_INPUTS if prefix + name in inputs}
-    others = set(inputs) - {prefix + name for name in TEXT_INPUTS}
-    if "token_ids" not in own or "padding_mask" not in own or (others and not prefix):
+    prefix = ENCODER if is_encoder_decoder(backbone) else ""
+    names = [prefix + name for name in TEXT_INPUTS]
+    own = {name: inputs[name] for name in names if name in inputs}
+    if not {*names[:2]} <= set(own) or (set(inputs) > set(own) and not prefix):
         raise ValueError(
             "A text backbone must read token_ids and padding_mask, and nothing else but segment_ids. Without a mask, "
             f"padding would change the outputs. Received: a {type(backbone).__name__} that reads {sorted(inputs)}."
@@ -235,7 +236,7 @@ def encoding_part(backbone: keras.Model) -> keras.Model:
 
 def is_encoder_decoder(backbone: keras.Model) -> bool:
     """Whether a text backbone has inputs of an encoder and of a decoder."""
-    return isinstance(backbone.input, dict) and "encoder_token_ids" in backbone.input
+    return isinstance(backbone.input, dict) and f"{ENCODER}token_ids" in backbone.input
 
 
 def vocabulary_of(backbone: keras.Model, tokenizer: Any) -> tuple[int, dict[str, int | None]]:

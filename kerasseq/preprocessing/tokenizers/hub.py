@@ -73,6 +73,8 @@ def from_byte_pair(tokenizer: Any) -> BytePairTokenizer:
 
 
 def from_sentence_piece(tokenizer: Any) -> SentencePieceTokenizer:
+    # Its own model may have been deleted, see `SubwordTokenizer.usable`; `check_equal` needs it.
+    tokenizer.set_proto(tokenizer.proto)
     return SentencePieceTokenizer(base64.b64encode(tokenizer.proto).decode("ascii"), tokenizer.get_vocabulary())
 
 

@@ -40,7 +40,7 @@ class ListedTokenizer(Tokenizer):
         return tf.gather(self._strings, token_ids)
 
     def string_to_id(self, tokens: Tensor) -> Tensor:
-        return self._ids.lookup(tokens)
+        return self._ids.lookup(tf.convert_to_tensor(tokens))
 
     def to_bytes(self) -> bytes:
         return self._asset
