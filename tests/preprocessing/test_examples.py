@@ -6,7 +6,10 @@ import logging
 
 import pytest
 
-MODULES = ["audio", "images", "text", "tokenizers.subwords", "vocabulary", "wav"]
+MODULES = [
+    "audio", "images", "text", "tokenizers.byte_pair", "tokenizers.subwords", "tokenizers.word_piece", "vocabulary",
+    "wav",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("module", MODULES)
