@@ -239,7 +239,7 @@ def is_encoder_decoder(backbone: keras.Model) -> bool:
     return isinstance(backbone.input, dict) and f"{ENCODER}token_ids" in backbone.input
 
 
-def vocabulary_of(backbone: keras.Model, tokenizer: Any) -> tuple[int, dict[str, int | None]]:
+def vocabulary_of(backbone: keras.Model, tokenizer: Any) -> tuple[int, dict[str, Any]]:
     """The number of source ids and the backbone's special ids, by the arguments of `BackboneEncoder`."""
     names = {"padding_id": "pad_token_id", "end_id": "end_token_id", "start_id": "start_token_id"}
     ids = {argument: getattr(tokenizer, name, None) for argument, name in names.items()}

@@ -31,8 +31,15 @@ def load_tokenizer(folder: str | os.PathLike[str], name: str) -> Tokenizer | Non
 
 
 def as_tokenizer(vocabulary: Any) -> Tokenizer:
-    """Returns a `Tokenizer` unchanged, a `SubwordTokenizer` for a serialized SentencePiece model, and a tokenizer of
-    KerasHub rebuilt, see `from_hub`."""
+    """Returns a `Tokenizer` for what a preprocessor takes as a vocabulary.
+
+    Args:
+        vocabulary: a `Tokenizer`, which is returned as it is; bytes, a serialized SentencePiece model, for a
+            `SubwordTokenizer`; or a tokenizer of KerasHub, which is rebuilt, see `from_hub`.
+
+    Raises:
+        ValueError: for anything else.
+    """
     if isinstance(vocabulary, bytes):
         return SubwordTokenizer(vocabulary)
     if isinstance(vocabulary, Tokenizer):
