@@ -231,7 +231,10 @@ def encoding_part(backbone: keras.Model) -> keras.Model:
             f"A text backbone must return hidden states (batch, time, dim), or a dict with '{prefix}sequence_output'. "
             f"Received: a {type(backbone).__name__} that returns {outputs}."
         )
-    return keras.Model(own, sequences, name="backbone")
+    part = keras.Model(own, sequences, name="backbone")
+    if not any(weight.trainable for weight in part.weights):
+        part.trainable = False  # Otherwise setting it to True would be ignored, as no change.
+    return part
 
 
 def is_encoder_decoder(backbone: keras.Model) -> bool:
