@@ -233,7 +233,7 @@ def test_a_tokenizer_of_another_backbone(hub_parts):
 
 def res_net():
     return keras_hub.models.ResNetBackbone(
-        input_conv_filters=[4], input_conv_kernel_sizes=[3], stackwise_num_filters=[64], stackwise_num_blocks=[1],
+        input_conv_filters=[64], input_conv_kernel_sizes=[3], stackwise_num_filters=[64], stackwise_num_blocks=[1],
         stackwise_num_strides=[1], block_type="basic_block",
     )  # fmt: skip
 
