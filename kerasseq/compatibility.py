@@ -39,6 +39,12 @@ def check_model(model: Seq2Seq, preprocessor: Preprocessor) -> None:
     if preprocessor.has_vocabularies:
         check_vocabularies(model, preprocessor)
     check_encoder_inputs(model.encoder, preprocessor)
+    limit, length = model.encoder.max_source_length, preprocessor.max_source_length
+    if limit is not None and length is not None and length > limit:
+        raise ValueError(
+            f"The encoder reads at most {limit} source tokens, the preprocessor returns up to {length}. Build it with "
+            f"max_source_length={limit} or less."
+        )
 
 
 def check_vocabularies(model: Seq2Seq, preprocessor: Preprocessor) -> None:

@@ -4,7 +4,7 @@ import keras
 
 from kerasseq.decoders.base import Decoder
 from kerasseq.encoders.base import Encoder
-from kerasseq.layers.inner_layers import inner_layers, serialized
+from kerasseq.layers.inner_layers import freeze_weights, frozen_weights, serialized
 from kerasseq.layers.losses import AuxiliaryLoss
 from kerasseq.precision import default_dtype_policy
 from kerasseq.types import Context, State, Tensor
@@ -128,7 +128,7 @@ class Seq2Seq(keras.Model):
             "encoder": serialized(self.encoder),
             "decoder": serialized(self.decoder),
             "losses": [serialized(loss) for loss in self.auxiliary_losses],
-            "frozen": [index for index, weight in enumerate(self.weights) if not weight.trainable],
+            "frozen": frozen_weights(self),
             "dtype": self.dtype_policy.name,
             "name": self.name,
         }
@@ -142,13 +142,8 @@ class Seq2Seq(keras.Model):
         # `compile` looks at the policy of the model: under mixed_float16 it scales the loss.
         with default_dtype_policy(config.get("dtype")):
             model = cls(encoder, decoder, losses, name=config["name"])
-        # Layers within a decoder do not serialize their flags. A layer without trainable weights was frozen.
-        frozen = set(config.get("frozen", ()))
-        for index, weight in enumerate(model.weights):
-            weight.trainable = index not in frozen
-        for layer in inner_layers(model):
-            if layer.weights and not any(weight.trainable for weight in layer.weights):
-                layer.trainable = False
+        # Layers within a decoder do not serialize their flags.
+        freeze_weights(model, config.get("frozen", ()))
         return model
 
 

@@ -61,6 +61,67 @@ def number_pairs():
 
 
 @pytest.fixture(scope="session")
+def hub_parts():
+    """A function of a kind that returns a tiny tokenizer of KerasHub, which knows `NUMBERS`, and a random backbone."""
+    import keras
+    import keras_hub
+
+    sizes = {"num_layers": 1, "num_heads": 2, "hidden_dim": 8, "intermediate_dim": 12, "dropout": 0.0}
+    models, tokenizers = keras_hub.models, keras_hub.tokenizers
+
+    def word_piece(tokenizer, backbone):
+        tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "one", "two", "th", "##ree", "four", ",", "é"]
+        return (
+            tokenizer(tokens, lowercase=True),
+            backbone(vocabulary_size=len(tokens), max_sequence_length=30, **sizes),
+        )
+
+    def byte_pair(tokenizer, backbone):
+        merges = ["o n", "on e", "Ġ t", "Ġt w", "Ġtw o", "r e", "re e", "h ree", "Ġt hree", "t hree", "Ġ one"]
+        special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+        # GPT-2's alphabet of bytes, in another order than that of the bytes.
+        alphabet = [chr(code) for code in [*range(33, 127), *range(161, 173), *range(174, 324)]]
+        tokens = dict.fromkeys([*special, *alphabet, *(merge.replace(" ", "") for merge in merges)])
+        vocabulary = {token: index for index, token in enumerate(tokens)}
+        return (
+            tokenizer(vocabulary, merges),
+            backbone(vocabulary_size=len(vocabulary), max_sequence_length=60, **sizes),
+        )
+
+    def sentence_piece(tokenizer, backbone, special_ids, **options):
+        import io
+
+        import sentencepiece
+
+        proto = io.BytesIO()
+        texts = [" ".join(numbers) for numbers in itertools.permutations(NUMBERS)]
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(texts), model_writer=proto, vocab_size=24, hard_vocab_limit=False, minloglevel=2,
+            **special_ids,
+        )  # fmt: skip
+        tokenizer = tokenizer(proto=proto.getvalue())
+        return tokenizer, backbone(vocabulary_size=tokenizer.vocabulary_size(), **{**sizes, **options})
+
+    t5_ids = {"pad_id": 0, "eos_id": 1, "unk_id": 2, "bos_id": -1, "pad_piece": "<pad>"}
+    kinds = {
+        "bert": lambda: word_piece(tokenizers.BertTokenizer, models.BertBackbone),
+        "distil_bert": lambda: word_piece(tokenizers.DistilBertTokenizer, models.DistilBertBackbone),
+        "roberta": lambda: byte_pair(tokenizers.RobertaTokenizer, models.RobertaBackbone),
+        "bart": lambda: byte_pair(tokenizers.BartTokenizer, models.BartBackbone),
+        "t5": lambda: sentence_piece(tokenizers.T5Tokenizer, models.T5Backbone, t5_ids),
+        "xlm_roberta": lambda: sentence_piece(
+            tokenizers.XLMRobertaTokenizer, models.XLMRobertaBackbone, {}, max_sequence_length=40
+        ),
+    }
+
+    def parts(kind):
+        keras.utils.set_random_seed(3)
+        return kinds[kind]()
+
+    return parts
+
+
+@pytest.fixture(scope="session")
 def preprocessor(number_pairs):
     """Two vocabularies of their own sizes, trained on `number_pairs`."""
     import kerasseq

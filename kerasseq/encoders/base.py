@@ -19,6 +19,9 @@ class Encoder(keras.Model):
         vocabulary_size: int, number of source token ids. `None` where sources are not tokens.
         name: str.
 
+    Attributes:
+        max_source_length: int, the most source tokens that can be encoded, END included. `None` without a limit.
+
     Raises:
         ValueError: if `memory`, `memory_mask` or `states` is missing among the outputs.
 
@@ -38,6 +41,8 @@ class Encoder(keras.Model):
     >>> model.output.shape
     (None, None, 120)
     """
+
+    max_source_length: int | None = None
 
     def __init__(
         self,

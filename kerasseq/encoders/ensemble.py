@@ -35,6 +35,8 @@ class EnsembleEncoder(Encoder):
             name=name,
         )
         self.encoders = encoders
+        limits = [encoder.max_source_length for encoder in encoders]
+        self.max_source_length = min((limit for limit in limits if limit is not None), default=None)
 
     def get_arguments(self):
         return {"encoders": self.encoders}

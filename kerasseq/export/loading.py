@@ -1,6 +1,7 @@
 """Loads exported versions."""
 
 import os
+import re
 from typing import Any
 
 import keras
@@ -9,6 +10,8 @@ import tensorflow as tf
 from kerasseq.export.description import EXTRA, read_description
 from kerasseq.export.versions import versions
 from kerasseq.seq2seq import Seq2Seq, weights_by_name
+
+NUMBER = re.compile("_[0-9]+")
 
 
 def load_parts(path: str) -> dict[str, Any]:
@@ -39,10 +42,7 @@ def load_weights(model: Seq2Seq, saved: list[dict], path: str) -> None:
     """Reads the weights of a version into a model, by name."""
     weights = weights_by_name(model)
     names = [entry["name"] for entry in saved]
-    # Keras renames layers inside wrappers such as Bidirectional when it rebuilds them. They keep their order.
-    unknown, left = [name for name in names if name not in weights], [name for name in weights if name not in names]
-    renamed = dict(zip(unknown, left, strict=False))
-    names = [renamed.get(name, name) for name in names]
+    names = own_names(names, list(weights))
     expected = {name: list(weight.shape) for name, weight in weights.items()}
     received = {name: entry["shape"] for name, entry in zip(names, saved, strict=True)}
     if expected != received:
@@ -55,3 +55,17 @@ def load_weights(model: Seq2Seq, saved: list[dict], path: str) -> None:
     reader = tf.train.load_checkpoint(os.path.join(path, "variables", "variables"))
     for index, name in enumerate(names):
         weights[name].assign(reader.get_tensor(f"weights/{index}/.ATTRIBUTES/VARIABLE_VALUE"))
+
+
+def own_names(saved: list[str], own: list[str]) -> list[str]:
+    """The names by which a rebuilt model knows the saved weights.
+
+    Keras numbers layers that have no name of their own anew, such as those in wrappers. They keep their order.
+    """
+    if set(saved) == set(own):
+        return saved
+    if [NUMBER.sub("", name) for name in saved] == [NUMBER.sub("", name) for name in own]:
+        return own  # Other numbers alone, perhaps those of others before.
+    others = zip((name for name in saved if name not in own), (name for name in own if name not in saved), strict=False)
+    renamed = dict(others)
+    return [renamed.get(name, name) for name in saved]

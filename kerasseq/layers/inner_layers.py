@@ -1,4 +1,6 @@
-"""The layers within a layer."""
+"""The layers within a layer, and which of their weights are frozen."""
+
+from collections.abc import Iterable
 
 import keras
 
@@ -23,3 +25,18 @@ def serialized(layer: keras.layers.Layer) -> dict:
     config = keras.saving.serialize_keras_object(layer)
     config.pop("build_config", None)
     return config
+
+
+def frozen_weights(model: keras.Model) -> list[int]:
+    """The positions of the frozen weights in `model.weights`."""
+    return [index for index, weight in enumerate(model.weights) if not weight.trainable]
+
+
+def freeze_weights(model: keras.Model, frozen: Iterable[int]) -> None:
+    """Freezes the weights at these positions of `model.weights`, no others, and layers that have no other weights."""
+    frozen = set(frozen)
+    for index, weight in enumerate(model.weights):
+        weight.trainable = index not in frozen
+    for layer in inner_layers(model):
+        if layer.weights and not any(weight.trainable for weight in layer.weights):
+            layer.trainable = False

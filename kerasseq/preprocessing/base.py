@@ -26,8 +26,8 @@ class Preprocessor(keras.layers.Layer):
     Ids: 0 padding, 1 unknown, 2 start, 3 end, then the tokens.
 
     Args:
-        vocabularies: list of `Tokenizer` or bytes (serialized SentencePiece models), that of the targets last. Empty if
-            `load_assets` will read them.
+        vocabularies: list of `Tokenizer`, bytes (serialized SentencePiece models) or tokenizers of KerasHub, that of
+            the targets last. Empty if `load_assets` will read them.
         max_target_length: int, the maximum number of tokens of a target, END included.
     """
 
@@ -36,9 +36,7 @@ class Preprocessor(keras.layers.Layer):
     # The maximum number of tokens of a source, END included; None if sources are not tokens.
     max_source_length: int | None = None
 
-    def __init__(
-        self, vocabularies: Sequence[Tokenizer | bytes] = (), max_target_length: int = 128, **kwargs: Any
-    ) -> None:
+    def __init__(self, vocabularies: Sequence[Any] = (), max_target_length: int = 128, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         check_length("max_target_length", max_target_length)
         self.max_target_length = max_target_length

@@ -30,8 +30,8 @@ class TextPreprocessor(Preprocessor):
     alike.
 
     Args:
-        source_vocabulary: bytes, a serialized SentencePiece model with these ids, see `train_vocabulary`; or a
-            `Tokenizer`.
+        source_vocabulary: bytes, a serialized SentencePiece model with these ids, see `train_vocabulary`; a
+            `Tokenizer`; or a tokenizer of KerasHub, see `kerasseq.encoders.from_backbone`.
         target_vocabulary: the same for the targets. Default: sources and targets share one vocabulary.
         max_source_length: int, the maximum number of tokens of a source, END included. `encode_source` truncates longer
             sources.
@@ -55,8 +55,8 @@ class TextPreprocessor(Preprocessor):
 
     def __init__(
         self,
-        source_vocabulary: Tokenizer | bytes | None = None,
-        target_vocabulary: Tokenizer | bytes | None = None,
+        source_vocabulary: Any = None,
+        target_vocabulary: Any = None,
         max_source_length: int = 128,
         max_target_length: int = 128,
         **kwargs: Any,

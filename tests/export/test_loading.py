@@ -11,6 +11,7 @@ import kerasseq
 from kerasseq import TextGenerator
 from kerasseq.export import read_description
 from kerasseq.export.description import digests
+from kerasseq.export.loading import own_names
 
 SOURCES = ["one two three", "four", "four three", "two two one"]
 
@@ -113,3 +114,12 @@ def test_exports_loaded_together_keep_their_own_vocabularies(generator, exported
         assert [text.decode() for text in served] == expected.generate(SOURCES)
     # A model without attention has no signature for it.
     assert set(loaded[str(tmp_path / "1")].signatures) == {"serving_default", "greedy", "nbest"}
+
+
+def test_weights_of_layers_that_were_numbered_anew():
+    """By name where all names are there, whatever their order; else by order."""
+    assert own_names(["a_1/kernel", "a_0/kernel"], ["a_0/kernel", "a_1/kernel"]) == ["a_1/kernel", "a_0/kernel"]
+    # One name is there, but belongs to the other layer.
+    assert own_names(["x/norm_5/w", "x/norm_6/w"], ["x/norm_6/w", "x/norm_7/w"]) == ["x/norm_6/w", "x/norm_7/w"]
+    assert own_names(["norm/w", "norm_1/w"], ["norm_1/w", "norm_2/w"]) == ["norm_1/w", "norm_2/w"]
+    assert own_names(["b/w", "old/w"], ["new/w", "b/w"]) == ["b/w", "new/w"]

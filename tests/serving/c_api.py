@@ -21,7 +21,9 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2
 
-TEXT_LIBRARIES = ("_sentencepiece_tokenizer.so", "_normalize_ops.so")
+TEXT_LIBRARIES = (
+    "_sentencepiece_tokenizer.so", "_regex_split_ops.so", "_normalize_ops.so", "_fast_wordpiece_tokenizer.so",
+)  # fmt: skip
 BYTES_OF_STRING = 24  # sizeof(TF_TString)
 
 Pointer, Size, Text, Int, Int64 = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_int, ctypes.c_int64

@@ -1,12 +1,17 @@
 """Tokenizers: texts to token ids and back, in TensorFlow graphs."""
 
 import os
+import sys
 from collections.abc import Iterable
 from typing import Any
 
 from kerasseq.preprocessing.tokenizers.base import Tokenizer
+from kerasseq.preprocessing.tokenizers.byte_pair import BytePairTokenizer
 from kerasseq.preprocessing.tokenizers.characters import CharacterTokenizer
+from kerasseq.preprocessing.tokenizers.hub import from_hub
+from kerasseq.preprocessing.tokenizers.sentence_piece import SentencePieceTokenizer
 from kerasseq.preprocessing.tokenizers.subwords import SubwordTokenizer
+from kerasseq.preprocessing.tokenizers.word_piece import WordPieceTokenizer
 from kerasseq.preprocessing.tokenizers.words import WordTokenizer
 
 __all__ = [
@@ -26,7 +31,10 @@ KINDS: dict[str, Any] = {"characters": CharacterTokenizer, "subwords": SubwordTo
 NORMALIZATION = "nmt_nfkc"  # of subwords, by default
 
 # The suffix of an asset's file name tells which tokenizer reads it.
-TOKENIZERS: dict[str, type[Tokenizer]] = {tokenizer.suffix: tokenizer for tokenizer in KINDS.values()}
+TOKENIZERS: dict[str, type[Tokenizer]] = {
+    tokenizer.suffix: tokenizer
+    for tokenizer in (*KINDS.values(), WordPieceTokenizer, BytePairTokenizer, SentencePieceTokenizer)
+}
 
 
 def load_tokenizer(folder: str | os.PathLike[str], name: str) -> Tokenizer | None:
@@ -39,17 +47,28 @@ def load_tokenizer(folder: str | os.PathLike[str], name: str) -> Tokenizer | Non
     return None
 
 
-def as_tokenizer(vocabulary: Tokenizer | bytes) -> Tokenizer:
-    """Returns a `Tokenizer` unchanged, and a `SubwordTokenizer` for a serialized SentencePiece model."""
+def as_tokenizer(vocabulary: Any) -> Tokenizer:
+    """Returns a `Tokenizer` for what a preprocessor takes as a vocabulary.
+
+    Args:
+        vocabulary: a `Tokenizer`, which is returned as it is; bytes, a serialized SentencePiece model, for a
+            `SubwordTokenizer`; or a tokenizer of KerasHub, which is rebuilt, see `from_hub`.
+
+    Raises:
+        ValueError: for anything else.
+    """
     if isinstance(vocabulary, bytes):
         return SubwordTokenizer(vocabulary)
-    if not isinstance(vocabulary, Tokenizer):
-        raise ValueError(
-            "A vocabulary must be bytes, as returned by kerasseq.preprocessing.train_vocabulary, or a Tokenizer. "
-            f"Received: {vocabulary!r} ({type(vocabulary).__name__}). The bytes of a file are "
-            "pathlib.Path(path).read_bytes()."
-        )
-    return vocabulary
+    if isinstance(vocabulary, Tokenizer):
+        return vocabulary
+    hub = sys.modules.get("keras_hub")  # Not imported: where it is not loaded yet, nothing can be a tokenizer of it.
+    if hub is not None and isinstance(vocabulary, hub.tokenizers.Tokenizer):
+        return from_hub(vocabulary)
+    raise ValueError(
+        "A vocabulary must be bytes, as returned by kerasseq.preprocessing.train_vocabulary, a Tokenizer, or a "
+        f"tokenizer of KerasHub. Received: {vocabulary!r} ({type(vocabulary).__name__}). The bytes of a file are "
+        "pathlib.Path(path).read_bytes()."
+    )
 
 
 def kinds_of_sides(tokens: Any, joint: bool = False, normalization: str = NORMALIZATION) -> tuple[str, str]:

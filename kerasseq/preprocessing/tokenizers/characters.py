@@ -44,7 +44,7 @@ class CharacterTokenizer(TokenList):
         if isinstance(tokens, str):
             tokens = list(unicodedata.normalize("NFC", tokens))
         super().__init__(tokens)
-        characters = [text.decode() for text in self._tokens[NUM_SPECIAL_TOKENS:].numpy()]
+        characters = [text.decode() for text in self._strings[NUM_SPECIAL_TOKENS:].numpy()]
         other = [False] * NUM_SPECIAL_TOKENS
         with tf.init_scope():
             self._is_space = tf.constant([*other, *(character.isspace() for character in characters)])

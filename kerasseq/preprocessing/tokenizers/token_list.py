@@ -1,6 +1,5 @@
 """What tokenizers with a list of tokens have in common, whether these are characters or words."""
 
-import json
 import numbers
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -9,15 +8,14 @@ from typing import ClassVar, Self
 import tensorflow as tf
 
 from kerasseq.preprocessing.ids import TEXTS_AT_ONCE, string_tensor
-from kerasseq.preprocessing.tokenizers.base import Tokenizer
+from kerasseq.preprocessing.tokenizers.listed import SPECIAL_TOKENS, ListedTokenizer
 from kerasseq.preprocessing.vocabulary import NUM_SPECIAL_TOKENS, UNKNOWN_ID, check_texts
 from kerasseq.types import Tensor
 
-SPECIAL_TOKENS = ("<pad>", "<unk>", "<s>", "</s>")  # In the order of their ids, as SentencePiece writes them.
 LARGEST = 8_000  # ids, by default
 
 
-class TokenList(Tokenizer):
+class TokenList(ListedTokenizer):
     """The base class of tokenizers that look tokens up in a list.
 
     Subclasses define `split`, `separator` and `unit`.
@@ -30,15 +28,7 @@ class TokenList(Tokenizer):
     unit: ClassVar[str]  # what a token is, for errors
 
     def __init__(self, tokens: Sequence[str]) -> None:
-        super().__init__(name=self.suffix)
-        tokens = self._checked(tokens)
-        self._asset = json.dumps(tokens, ensure_ascii=False, indent=0).encode()
-        self.vocabulary_size = NUM_SPECIAL_TOKENS + len(tokens)
-        with tf.init_scope():
-            self._tokens = tf.constant([*SPECIAL_TOKENS, *tokens])
-            ids = tf.range(NUM_SPECIAL_TOKENS, self.vocabulary_size)
-            entries = tf.lookup.KeyValueTensorInitializer(tf.constant(tokens), ids)
-            self._ids = tf.lookup.StaticHashTable(entries, default_value=UNKNOWN_ID)
+        super().__init__({"tokens": self._checked(tokens)}, name=self.suffix)
 
     @classmethod
     def from_texts(cls, texts: Iterable[str], vocabulary_size: int | None = None) -> Self:
@@ -105,30 +95,14 @@ class TokenList(Tokenizer):
     # === In the graph ===
 
     def tokenize(self, texts: Tensor) -> tf.RaggedTensor:
-        return self._ids.lookup(self.split(texts))
+        ids = self.string_to_id(self.split(texts))
+        # The names of special tokens are unknown words in a text.
+        return ids.with_flat_values(tf.where(ids.flat_values < NUM_SPECIAL_TOKENS, UNKNOWN_ID, ids.flat_values))
 
     def detokenize(self, token_ids: Tensor) -> Tensor:
         """Joins the tokens of ids; special ids, the unknown one among them, are left out."""
         kept = tf.ragged.boolean_mask(token_ids, token_ids >= NUM_SPECIAL_TOKENS)
         return tf.strings.reduce_join(self.id_to_string(kept), axis=-1, separator=self.separator)
-
-    def id_to_string(self, token_ids: Tensor) -> Tensor:
-        return tf.gather(self._tokens, token_ids)
-
-    def string_to_id(self, tokens: Tensor) -> Tensor:
-        ids = self._ids.lookup(tf.convert_to_tensor(tokens))
-        for special_id, special in enumerate(SPECIAL_TOKENS):
-            ids = tf.where(tokens == special, special_id, ids)
-        return ids
-
-    # === In Python ===
-
-    def to_bytes(self) -> bytes:
-        return self._asset
-
-    @classmethod
-    def from_bytes(cls, content: bytes) -> Self:
-        return cls(json.loads(content))
 
 
 def normalized(texts: Tensor) -> Tensor:

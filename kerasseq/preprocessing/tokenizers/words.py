@@ -50,4 +50,4 @@ class WordTokenizer(TokenList):
         return super()._checked(tokens)
 
     def word_pieces(self) -> dict[str, np.ndarray]:
-        return word_pieces([WORD_START.encode() + word for word in self._tokens.numpy()])
+        return word_pieces([WORD_START.encode() + word for word in self._strings.numpy()])

@@ -1,0 +1,280 @@
+"""Backbones of KerasHub as encoders: against the backbone itself, frozen and tuned, saved, and in a model."""
+
+import keras
+import keras_hub
+import numpy as np
+import pytest
+
+import kerasseq
+from kerasseq.encoders import BackboneEncoder, ImageEncoder, from_backbone
+from kerasseq.preprocessing import TextPreprocessor, train_vocabulary
+
+KINDS = ["bert", "distil_bert", "roberta", "bart", "t5", "xlm_roberta"]
+TEXTS = ["one two three", "four", "two one four three two"]
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def kind(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def parts(kind, hub_parts):
+    return hub_parts(kind)
+
+
+@pytest.fixture(scope="module")
+def target_vocabulary(number_pairs):
+    return train_vocabulary([target for _, target in number_pairs], 280)
+
+
+def hidden_states(tokenizer, backbone, packed):
+    """The hidden states of packed ids by the backbone alone, padded as KerasHub pads."""
+    mask = np.arange(max(map(len, packed))) < np.array([len(row) for row in packed])[:, None]
+    ids = np.full(mask.shape, tokenizer.pad_token_id)
+    ids[mask] = np.concatenate(packed)
+    prefix = "encoder_" if "encoder_token_ids" in backbone.input else ""
+    inputs = {f"{prefix}token_ids": ids, f"{prefix}padding_mask": mask.astype("int32")}
+    if "segment_ids" in backbone.input:
+        inputs["segment_ids"] = np.zeros_like(ids)
+    if prefix:
+        inputs |= {"decoder_token_ids": ids[:, :2], "decoder_padding_mask": mask[:, :2].astype("int32")}
+    outputs = backbone(inputs)
+    return np.asarray(outputs[f"{prefix}sequence_output"] if isinstance(outputs, dict) else outputs), mask
+
+
+# === Texts ===
+
+
+def test_memory_is_that_of_the_backbone(kind, parts):
+    """The start token's hidden state is the state; the memory has the positions of the source ids."""
+    tokenizer, backbone = parts
+    start = [] if kind == "t5" else [tokenizer.start_token_id]
+    packed = [[*start, *map(int, tokenizer(text)), tokenizer.end_token_id] for text in TEXTS]
+    expected, mask = hidden_states(tokenizer, backbone, packed)
+    encoder = from_backbone(backbone, tokenizer)
+    source = TextPreprocessor(tokenizer).encode_source(TEXTS)
+    outputs = encoder(source)
+    memory_mask = np.asarray(outputs["memory_mask"])
+    assert memory_mask.tolist() == mask[:, len(start) :].tolist()
+    assert outputs["memory"].shape[:2] == source["encoder_token_ids"].shape
+    memory = np.asarray(outputs["memory"])
+    np.testing.assert_allclose(memory[memory_mask], expected[:, len(start) :][memory_mask], atol=1e-5)
+    state = expected[:, 0] if start else [row[own].mean(0) for row, own in zip(expected, mask, strict=True)]
+    np.testing.assert_allclose(outputs["states"][0]["hidden"], state, atol=1e-5)
+
+
+def test_memory_is_that_of_kerashubs_preprocessor(hub_parts):
+    tokenizer, backbone = hub_parts("bert")
+    packed = keras_hub.models.BertTextClassifierPreprocessor(tokenizer, sequence_length=8)(TEXTS)
+    expected = np.asarray(backbone(packed)["sequence_output"])
+    outputs = from_backbone(backbone, tokenizer)(TextPreprocessor(tokenizer).encode_source(TEXTS))
+    mask = np.asarray(outputs["memory_mask"])
+    np.testing.assert_allclose(np.asarray(outputs["memory"])[mask], expected[:, 1 : mask.shape[1] + 1][mask], atol=1e-5)
+
+
+def test_only_what_encodes_is_part_of_the_encoder(kind, parts):
+    """No pooler, and no decoder, which would be saved and get no gradient."""
+    tokenizer, backbone = parts
+    encoder = from_backbone(backbone, tokenizer)
+    names = [weight.path for weight in encoder.weights]
+    assert not [name for name in names if "pooled" in name or "decoder" in name]
+    assert {id(weight) for weight in encoder.weights} <= {id(weight) for weight in backbone.weights}
+    assert encoder.vocabulary_size == tokenizer.vocabulary_size() + 4
+
+
+def model_of(parts, target_vocabulary, decoder="recurrent", length=24):
+    tokenizer, backbone = parts
+    preprocessor = TextPreprocessor(tokenizer, target_vocabulary, max_source_length=length, max_target_length=12)
+    size = preprocessor.target_vocabulary_size
+    if decoder == "recurrent":
+        decoder = kerasseq.decoders.RecurrentDecoder(size, embedding_dim=8, units=16, cell="gru", attention="luong")
+    else:
+        decoder = kerasseq.decoders.TransformerDecoder(size, units=16, num_layers=1, num_heads=2)
+    return kerasseq.Seq2Seq(from_backbone(backbone, tokenizer), decoder), preprocessor
+
+
+@pytest.mark.parametrize("frozen", ["before", "after", None])
+def test_frozen_or_tuned(frozen, hub_parts, target_vocabulary, number_pairs):
+    tokenizer, backbone = hub_parts("bert")
+    backbone.trainable = frozen != "before"
+    model, preprocessor = model_of((tokenizer, backbone), target_vocabulary)
+    if frozen == "after":
+        backbone.trainable = False
+    model.compile(keras.optimizers.Adam(0.01), kerasseq.losses.MaskedCrossentropy())
+    before = [weight.numpy() for weight in model.encoder.weights]
+    decoder = model.decoder.embedding.embeddings.numpy()
+    model.fit(preprocessor.dataset(number_pairs, batch_size=16), epochs=1, verbose=0, shuffle=False)
+    moved = [not np.array_equal(old, new) for old, new in zip(before, model.encoder.weights, strict=True)]
+    assert moved == [not frozen] * len(moved)
+    assert not np.array_equal(decoder, model.decoder.embedding.embeddings)
+    assert bool(model.encoder.trainable_weights) == (not frozen)
+
+
+def test_flags_are_saved(hub_parts, target_vocabulary, tmp_path):
+    """All weights frozen, those of a layer, or all unfrozen again by the encoder's own attribute."""
+    for freeze in ("all", "embedding", "unfrozen"):
+        tokenizer, backbone = hub_parts("roberta")
+        backbone.trainable = freeze == "embedding"
+        backbone.token_embedding.trainable = False
+        model, preprocessor = model_of((tokenizer, backbone), target_vocabulary)
+        if freeze == "unfrozen":
+            model.encoder.backbone.trainable = True
+        expected = [weight.path for weight in model.encoder.trainable_weights]
+        count = {"all": 0, "embedding": len(model.encoder.weights) - 1, "unfrozen": len(model.encoder.weights)}[freeze]
+        assert len(expected) == count
+        model.save(tmp_path / "model.keras")
+        model.encoder.save(tmp_path / "encoder.keras")
+        loaded = keras.models.load_model(tmp_path / "model.keras").encoder
+        alone = keras.models.load_model(tmp_path / "encoder.keras")
+        for encoder in (loaded, alone):
+            assert isinstance(encoder, BackboneEncoder)
+            assert [weight.path for weight in encoder.trainable_weights] == expected
+            source = preprocessor.encode_source(TEXTS)
+            np.testing.assert_array_equal(encoder(source)["memory"], model.encoder(source)["memory"])
+
+
+@pytest.mark.parametrize("decoder", ["recurrent", "transformer"])
+def test_fit_search_and_save(decoder, parts, target_vocabulary, number_pairs, tmp_path):
+    model, preprocessor = model_of(parts, target_vocabulary, decoder)
+    model.compile(keras.optimizers.Adam(0.01), kerasseq.losses.MaskedCrossentropy())
+    data = preprocessor.dataset(number_pairs, batch_size=16)
+    losses = model.fit(data, epochs=4, verbose=0, shuffle=False).history["loss"]
+    assert losses[-1] < losses[0]
+    generator = kerasseq.TextGenerator(model, preprocessor, sampler=kerasseq.search.BeamSampler(beam_width=2))
+    greedy, beam = (generator.generate(TEXTS, sampler, details=True) for sampler in ("greedy", None))
+    assert all(best.score >= first.score - 1e-4 for best, first in zip(beam, greedy, strict=True))
+    # The axes of plots: the backbone's tokens and END.
+    tokens = preprocessor.source_tokenizer.tokenize(TEXTS[:1])
+    expected = [*map(bytes.decode, preprocessor.source_tokenizer.id_to_string(tokens).to_list()[0]), "</s>"]
+    assert greedy[0].source_tokens == expected and greedy[0].attention.shape[1] == len(expected)
+    generator.save(tmp_path / "generator.keras")
+    loaded = kerasseq.TextGenerator.load(tmp_path / "generator.keras")
+    assert loaded.generate(TEXTS) == [generation.text for generation in beam]
+
+
+def test_ensemble(hub_parts, target_vocabulary):
+    """The distribution is the mean of the members', each with a backbone of its own."""
+    models = [model_of(hub_parts("bert"), target_vocabulary, decoder) for decoder in ("recurrent", "transformer")]
+    (first, preprocessor), (second, _) = models
+    ensemble = kerasseq.models.Ensemble([first, second])
+    assert ensemble.encoder.max_source_length == 29
+    inputs = next(iter(preprocessor.dataset([("one two", "eins")], batch_size=1)))[0]
+    expected = (keras.ops.softmax(first(inputs)) + keras.ops.softmax(second(inputs))) / 2
+    np.testing.assert_allclose(keras.ops.exp(ensemble(inputs)), expected, atol=1e-5)
+    assert len(kerasseq.TextGenerator(ensemble, preprocessor).generate(TEXTS)) == len(TEXTS)
+
+
+def test_precision():
+    """A backbone with a precision of its own keeps it."""
+    options = {"num_layers": 1, "num_heads": 2, "hidden_dim": 8, "intermediate_dim": 8}
+    backbone = keras_hub.models.DistilBertBackbone(vocabulary_size=8, dtype="bfloat16", **options)
+    encoder = BackboneEncoder(backbone, 12, padding_id=0, end_id=1)
+    again = BackboneEncoder.from_config(encoder.get_config())
+    assert again.output["memory"].dtype == encoder.output["memory"].dtype == "bfloat16"
+
+
+# === Limits and errors ===
+
+
+def test_the_backbones_positions_limit_the_source(hub_parts, target_vocabulary):
+    """30 positions, one for the start token."""
+    model, preprocessor = model_of(hub_parts("bert"), target_vocabulary, length=29)
+    assert model.encoder.max_source_length == 29
+    generator = kerasseq.TextGenerator(model, preprocessor, "greedy", long_sources="cut")
+    assert len(generator.generate(["one " * 40])) == 1
+    model, preprocessor = model_of(hub_parts("bert"), target_vocabulary, length=30)
+    with pytest.raises(ValueError, match="at most 29 source tokens, the preprocessor returns up to 30.*=29 or less"):
+        kerasseq.TextGenerator(model, preprocessor)
+    assert from_backbone(*reversed(hub_parts("t5"))).max_source_length is None
+
+
+def f_net():
+    return keras_hub.models.FNetBackbone(vocabulary_size=30, num_layers=1, hidden_dim=8, intermediate_dim=8)
+
+
+def images():
+    pictures = keras.Input((8, 8, 3))
+    return keras.Model(pictures, keras.layers.Conv2D(4, 3)(pictures))
+
+
+def pooled():
+    names = {name: keras.Input((None,), dtype="int32", name=name) for name in ("token_ids", "padding_mask")}
+    embedded = keras.layers.Embedding(30, 4)(names["token_ids"])
+    return keras.Model(names, keras.layers.GlobalAveragePooling1D()(embedded) + names["padding_mask"][:, :1])
+
+
+@pytest.mark.parametrize(
+    "build, options, message",
+    [
+        (lambda: "bert_base_en", {}, "must be a functional keras.Model.*Received: backbone='bert_base_en'"),
+        (f_net, {}, r"padding would change the outputs. Received: a FNetBackbone that reads \['segment_ids', 'token_"),
+        (f_net, {"tokenizer": None}, "needs its tokenizer of KerasHub"),
+        (f_net, {"tokenizer": "bert"}, "needs its tokenizer of KerasHub.*Received: tokenizer='bert'"),
+        (f_net, {"image_size": 8}, "are for backbones of images"),
+        (pooled, {}, "must return hidden states"),
+        (images, {}, "tokenizer is for backbones of texts"),
+    ],
+)
+def test_errors(build, options, message, hub_parts):
+    options = {"tokenizer": hub_parts("bert")[0], **options}
+    with pytest.raises(ValueError, match=message):
+        from_backbone(build(), **options)
+
+
+def test_a_tokenizer_of_another_backbone(hub_parts):
+    tokenizer, backbone = hub_parts("roberta")[0], hub_parts("bert")[1]
+    with pytest.raises(ValueError, match="tokens, the backbone embeds 12. Load both from one preset"):
+        from_backbone(backbone, tokenizer)
+
+
+# === Images ===
+
+
+def res_net():
+    return keras_hub.models.ResNetBackbone(
+        input_conv_filters=[64], input_conv_kernel_sizes=[3], stackwise_num_filters=[64], stackwise_num_blocks=[1],
+        stackwise_num_strides=[1], block_type="basic_block",
+    )  # fmt: skip
+
+
+def vision_transformer():
+    return keras_hub.models.ViTBackbone(
+        image_shape=(16, 24, 3), patch_size=8, num_layers=1, num_heads=2, hidden_dim=8, mlp_dim=8
+    )
+
+
+def test_convolutional_backbone(tmp_path):
+    encoder = from_backbone(res_net(), image_size=(16, 24), normalization="tf")
+    assert isinstance(encoder, ImageEncoder)
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 16, 24, 3)).astype("float32")
+    outputs = encoder({"encoder_images": pictures})
+    rows, columns, channels = encoder.extractor.output_shape[1:]
+    assert outputs["memory"].shape == (2, rows * columns, channels)
+    encoder.save(tmp_path / "encoder.keras")
+    loaded = keras.models.load_model(tmp_path / "encoder.keras")
+    np.testing.assert_allclose(loaded({"encoder_images": pictures})["memory"], outputs["memory"], atol=1e-6)
+
+
+def test_patches_become_a_grid(tmp_path):
+    """Row by row, without the class token."""
+    backbone = vision_transformer()
+    encoder = from_backbone(backbone)
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 16, 24, 3)).astype("float32")
+    grid = np.asarray(encoder.extractor(pictures))
+    assert grid.shape == (2, 2, 3, 8)
+    np.testing.assert_allclose(grid.reshape(2, 6, 8), np.asarray(backbone(pictures))[:, 1:], atol=1e-5)
+    encoder.save(tmp_path / "encoder.keras")
+    loaded = keras.models.load_model(tmp_path / "encoder.keras")
+    np.testing.assert_allclose(loaded.extractor(pictures), grid, atol=1e-6)
+
+
+def test_captions_from_patches(preprocessor):
+    model = kerasseq.Seq2Seq(
+        from_backbone(vision_transformer()),
+        kerasseq.decoders.RecurrentDecoder(preprocessor.target_vocabulary_size, 8, 12, cell="gru", attention="luong"),
+    )
+    model.compile("adam", kerasseq.losses.MaskedCrossentropy())
+    decoder_token_ids, labels = preprocessor.encode_target(["eins zwei", "drei"])
+    inputs = {"encoder_images": np.ones((2, 16, 24, 3), "float32"), "decoder_token_ids": decoder_token_ids}
+    assert np.isfinite(model.train_on_batch(inputs, labels))
