@@ -38,7 +38,7 @@ def any_tokenizer(trained):
 
 
 def test_every_kind_can_be_saved():
-    assert set(KINDS.values()) == set(TOKENIZERS.values())
+    assert set(KINDS.values()) <= set(TOKENIZERS.values())
 
 
 def test_ids(any_tokenizer):
