@@ -71,7 +71,35 @@ def changes():
     ])  # fmt: skip
 
 
-TABLES = {"ladder": ladder, "multi30k": multi30k, "changes": changes}
+def cells():
+    parts = ("training, tokens/s", "greedy, sentences/s", "beam 5, sentences/s", "greedy, one, ms")
+    header = ["cell", "parameters", *(title for part in parts for title in (part, "to GRU"))]
+    return table(header, [
+        [
+            f'`"{name}"`', f"{row['parameters'] / 1e6:.1f} M",
+            *(f"{row[key]['median']:,.4g}" for part in parts for key in (part, f"{part}, to gru")),
+        ]
+        for name, row in results("cells").items()
+    ])  # fmt: skip
+
+
+def architectures():
+    header = [
+        "", "parameters", "epochs", "minutes", "validation BLEU, beam 5", "test BLEU, greedy", "test BLEU, beam 5",
+        "sentences/s, greedy", "sentences/s, beam 5", "ms for one",
+    ]  # fmt: skip
+    return table(header, [
+        [
+            name, f"{row['parameters'] / 1e6:.1f} M", row["epochs"], f"{row['minutes']:.0f}",
+            f"{row['validation']['score']:.1f}", interval(row["test_greedy"]), interval(row["test_beam"]),
+            f"{row['sentences_a_second_greedy']:.0f}", f"{row['sentences_a_second_beam']:.0f}",
+            row["milliseconds_for_one"],
+        ]
+        for name, row in results("architectures").items()
+    ])  # fmt: skip
+
+
+TABLES = {"cells": cells, "architectures": architectures, "ladder": ladder, "multi30k": multi30k, "changes": changes}
 
 
 def updated(text):
