@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from helpers import randomized
 
 import kerasseq
 from kerasseq.decoders import RecurrentDecoder, TransformerDecoder
@@ -116,7 +117,7 @@ def ssru(x, kernel, bias):
 
 
 @pytest.mark.parametrize("options", [{}, {"tie_embeddings": True}, {"cell": "ssru"}], ids=str)
-def test_equations(options, randomized):
+def test_equations(options):
     model = kerasseq.models.TransformerSeq2Seq(
         VOCABULARY, VOCABULARY, UNITS, 2, num_decoder_layers=3, num_heads=HEADS, feedforward_dim=5, **options
     )

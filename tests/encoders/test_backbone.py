@@ -10,6 +10,7 @@ from kerasseq.encoders import BackboneEncoder, ImageEncoder, from_backbone
 from kerasseq.preprocessing import TextPreprocessor, train_vocabulary
 
 KINDS = ["bert", "distil_bert", "roberta", "bart", "t5", "xlm_roberta"]
+FAST = [("bert", "recurrent"), ("t5", "transformer")]  # of those that are fitted
 TEXTS = ["one two three", "four", "two one four three two"]
 
 
@@ -134,7 +135,15 @@ def test_flags_are_saved(hub_parts, target_vocabulary, tmp_path):
             np.testing.assert_array_equal(encoder(source)["memory"], model.encoder(source)["memory"])
 
 
-@pytest.mark.parametrize("decoder", ["recurrent", "transformer"])
+@pytest.mark.parametrize(
+    "kind, decoder",
+    [
+        pytest.param(kind, decoder, marks=() if (kind, decoder) in FAST else pytest.mark.slow)
+        for kind in KINDS
+        for decoder in ("recurrent", "transformer")
+    ],
+    indirect=["kind"],
+)
 def test_fit_search_and_save(decoder, parts, target_vocabulary, number_pairs, tmp_path):
     model, preprocessor = model_of(parts, target_vocabulary, decoder)
     model.compile(keras.optimizers.Adam(0.01), kerasseq.losses.MaskedCrossentropy())

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers import output_of
 
 from kerasseq.layers import Recurrent
 from kerasseq.layers.cells import CELLS
@@ -72,7 +73,7 @@ def by_equations(layer, numpy_cell, mask, inputs, state, *weights):
     for t in steps_of(layer, inputs.shape[1]):
         after = step(inputs[:, t], states)
         states = [np.where(mask[:, t, None], new, old) for new, old in zip(after, states, strict=True)]
-        outputs[:, t] = np.maximum(states[0], 0) if layer.cell_name == "ssru" else states[0]
+        outputs[:, t] = output_of(layer.cell_name, states)
     return outputs, dict(zip(state, states, strict=True))
 
 

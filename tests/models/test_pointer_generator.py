@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import dtype_policy, randomized, softmax
+from helpers import dtype_policy, output_of, randomized, softmax
 
 from kerasseq import Seq2Seq, TextGenerator
 from kerasseq.layers.cells import CELLS
@@ -46,7 +46,7 @@ def by_the_paper(model, cell, numpy_cell, source, target):
         states, outputs = [np.zeros(SIZES["units"])] * len(CELLS[cell].state_names), []
         for x in embedded:
             states = numpy_cell(cell, x, states, *weights(encoder.get_layer(name)))
-            outputs.append(states[0])
+            outputs.append(output_of(cell, states))
         return outputs, states
 
     encoder, decoder = model.encoder, model.decoder
@@ -75,7 +75,7 @@ def by_the_paper(model, cell, numpy_cell, source, target):
     coverage, steps = np.zeros(len(source)), []
     for x in embeddings[target]:
         states = numpy_cell(cell, x, states, *weights(recurrent))
-        s = states[0]
+        s = output_of(cell, states)
         e = [v @ np.tanh(W_h.T @ h[i] + W_s.T @ s + w_c * coverage[i] + b_attn) for i in range(len(source))]  # (11)
         a = softmax(e)  # (2)
         coverage = coverage + a  # (10)

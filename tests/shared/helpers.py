@@ -32,6 +32,11 @@ def randomized(model, seed=0, scale=0.7):
     return model
 
 
+def output_of(cell, states):
+    """The output of a cell for the list of its states, as arrays."""
+    return np.maximum(states[0], 0) if cell == "ssru" else states[0]
+
+
 def softmax(logits):
     """Over the last axis, in float64."""
     exponentials = np.exp(np.float64(logits) - np.max(logits, axis=-1, keepdims=True))

@@ -32,7 +32,7 @@ class SentencePieceTokenizer(ListedTokenizer):
 
     def __init__(self, model: str, tokens: Sequence[str]) -> None:
         super().__init__({"model": model, "tokens": list(tokens)}, name="sentence_piece")
-        self._pieces = SubwordTokenizer(base64.b64decode(model))
+        self._pieces = SubwordTokenizer(base64.b64decode(model), any_ids=True)
         pieces = self._pieces.id_to_string(tf.range(self._pieces.vocabulary_size))
         ids = self.string_to_id(pieces)  # (pieces,)
         if missing := tf.boolean_mask(pieces, ids < NUM_SPECIAL_TOKENS).numpy().tolist():

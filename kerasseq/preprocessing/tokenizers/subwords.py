@@ -33,6 +33,7 @@ class SubwordTokenizer(Tokenizer):
     Args:
         vocabulary: bytes, a serialized SentencePiece model with the ids 0 for padding, 1 for unknown, 2 for start and 3
             for end; see `kerasseq.preprocessing.train_vocabulary`.
+        any_ids: bool, whether other ids are accepted, in a model whose ids are mapped to those of a preprocessor.
 
     Raises:
         ValueError: if it is no SentencePiece model, or its ids are others.
@@ -50,12 +51,13 @@ class SubwordTokenizer(Tokenizer):
 
     suffix = "spm"
 
-    def __init__(self, vocabulary: bytes) -> None:
+    def __init__(self, vocabulary: bytes, any_ids: bool = False) -> None:
         import tensorflow_text  # Deferred: importing kerasseq stays cheap.
 
-        check_vocabulary(vocabulary)
+        if not any_ids:
+            check_vocabulary(vocabulary)
         super().__init__(name="subwords")
-        self._vocabulary = vocabulary
+        self._vocabulary, self._any_ids = vocabulary, any_ids
         # SavedModels loaded into one process share resources of the same name: derive the name from the content.
         name = f"sentencepiece_{hashlib.sha256(vocabulary).hexdigest()[:16]}"
         self._model = tensorflow_text.SentencepieceTokenizer(vocabulary, out_type=tf.int32, name=name)
@@ -134,7 +136,7 @@ class SubwordTokenizer(Tokenizer):
             try:
                 self._model.vocab_size()
             except tf.errors.NotFoundError:
-                return type(self)(self._vocabulary)
+                return type(self)(self._vocabulary, self._any_ids)
         return self
 
     def sampler(self, alpha: float) -> Callable[[Sequence[str], int], list[np.ndarray]]:

@@ -95,9 +95,10 @@ class TokenList(ListedTokenizer):
     # === In the graph ===
 
     def tokenize(self, texts: Tensor) -> tf.RaggedTensor:
-        ids = self.string_to_id(self.split(texts))
+        tokens = self.split(texts)
+        ids = self.string_to_id(tokens.flat_values)
         # The names of special tokens are unknown words in a text.
-        return ids.with_flat_values(tf.where(ids.flat_values < NUM_SPECIAL_TOKENS, UNKNOWN_ID, ids.flat_values))
+        return tokens.with_flat_values(tf.where(ids < NUM_SPECIAL_TOKENS, UNKNOWN_ID, ids))
 
     def detokenize(self, token_ids: Tensor) -> Tensor:
         """Joins the tokens of ids; special ids, the unknown one among them, are left out."""
