@@ -17,10 +17,11 @@ def model_with_keras_layers(preprocessor):
     """Its encoder has Keras's own recurrent layer, which uses cuDNN where Keras sees a GPU."""
     ids = keras.Input((None,), dtype="int32", name="encoder_token_ids")
     embedded = keras.layers.Embedding(preprocessor.source_vocabulary_size, 8, name="embedding")(ids)
-    memory = keras.layers.Bidirectional(keras.layers.GRU(8, return_sequences=True))(embedded)
+    mask = kerasseq.layers.PaddingMask(name="memory_mask")(ids)
+    memory = keras.layers.Bidirectional(keras.layers.GRU(8, return_sequences=True))(embedded, mask=mask)
     outputs = {
         "memory": memory,
-        "memory_mask": kerasseq.layers.PaddingMask(name="memory_mask")(ids),
+        "memory_mask": mask,
         "states": [{"hidden": keras.layers.Dense(8)(memory[:, 0])}],
     }
     size = preprocessor.source_vocabulary_size
