@@ -67,11 +67,11 @@ def translate(generator, sources, sampler):
 
 def milliseconds_for_one(generator, sources):
     """The median milliseconds of greedy search for a batch of one."""
-    generator.generate(sources[:1])
+    generator.generate(sources[:1], "greedy")
     seconds = []
     for source in sources:
         begin = time.perf_counter()
-        generator.generate([source])
+        generator.generate([source], "greedy")
         seconds.append(time.perf_counter() - begin)
     return round(1e3 * statistics.median(seconds), 1)
 

@@ -42,7 +42,8 @@ def check_model(model: Seq2Seq, preprocessor: Preprocessor) -> None:
     limit, length = model.encoder.max_source_length, preprocessor.max_source_length
     if limit is not None and length is not None and length > limit:
         raise ValueError(
-            f"The encoder reads at most {limit} source tokens, the preprocessor returns up to {length}. Build it with "
+            f"max_source_length must be at most {limit}, the most source tokens that the encoder reads, END included. "
+            f"Received: a preprocessor with max_source_length={length}. Build the preprocessor with "
             f"max_source_length={limit} or less."
         )
 

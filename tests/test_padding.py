@@ -1,5 +1,7 @@
 """Models whose outputs depend on padding are found, and the part is named."""
 
+import re
+
 import keras
 import pytest
 from keras import layers
@@ -44,8 +46,7 @@ def encoder(preprocessor):
     return encoder
 
 
-@pytest.fixture
-def decoder(preprocessor):
+def decoder_of(preprocessor):
     return RecurrentDecoder(preprocessor.target_vocabulary_size, DIM, DIM, attention="luong")
 
 
@@ -65,34 +66,39 @@ class MeanOfAll(RecurrentDecoder):
         (careless_mean, "'states' of the encoder, from its layer 'mean' \\(GlobalAveragePooling1D\\) on,"),
     ],
 )
-def test_an_encoder_that_reads_padding(body, part, encoder, decoder, preprocessor, tmp_path):
-    model = kerasseq.Seq2Seq(encoder(body), decoder)
-    with pytest.warns(UserWarning, match=part):
-        generator = kerasseq.TextGenerator(model, preprocessor)
+def test_an_encoder_that_reads_padding(body, part, encoder, preprocessor, tmp_path, caplog):
+    generator = kerasseq.TextGenerator(kerasseq.Seq2Seq(encoder(body), decoder_of(preprocessor)), preprocessor)
+    assert re.search(part, caplog.text)
     with pytest.raises(ValueError, match=f"must not depend on padding.*Received: .*{part}.* Mask padded positions"):
         generator.export(tmp_path / "exported")
     assert not (tmp_path / "exported").exists()
-    with pytest.warns(UserWarning, match=part):
-        kerasseq.TextGenerator(
-            kerasseq.models.Ensemble(
-                [kerasseq.Seq2Seq(encoder(each), decoder_of(preprocessor)) for each in (careful, body)]
-            ),
-            preprocessor,
-        )
 
 
-def decoder_of(preprocessor):
-    return RecurrentDecoder(preprocessor.target_vocabulary_size, DIM, DIM, attention="luong")
+def test_a_member_of_an_ensemble(encoder, preprocessor, caplog):
+    members = [kerasseq.Seq2Seq(encoder(body), decoder_of(preprocessor)) for body in (careful, careless_mean)]
+    kerasseq.TextGenerator(kerasseq.models.Ensemble(members), preprocessor)
+    assert "'states' of the encoder, from its layer 'mean'" in caplog.text
 
 
-def test_a_decoder_that_reads_padding(encoder, preprocessor):
+def test_short_sources(encoder, number_pairs):
+    """The limit leaves no room for two lengths."""
+    preprocessor = kerasseq.preprocessing.TextPreprocessor.from_pairs(
+        number_pairs, vocabulary_size=285, max_source_length=3
+    )
+    with pytest.raises(ValueError, match="'states' of the encoder"):
+        check_padding(kerasseq.Seq2Seq(encoder(careless_mean), decoder_of(preprocessor)), preprocessor)
+    check_padding(kerasseq.Seq2Seq(encoder(careful), decoder_of(preprocessor)), preprocessor)
+
+
+def test_a_decoder_that_reads_padding(encoder, preprocessor, caplog):
     model = kerasseq.Seq2Seq(encoder(careful), MeanOfAll(preprocessor.target_vocabulary_size, DIM, DIM))
-    with pytest.warns(UserWarning, match="Received: a model in which the decoder does"):
-        kerasseq.TextGenerator(model, preprocessor)
+    kerasseq.TextGenerator(model, preprocessor)
+    assert "Received: a model in which the decoder does" in caplog.text
 
 
-def test_careful_models_pass(encoder, decoder, preprocessor):
-    kerasseq.TextGenerator(kerasseq.Seq2Seq(encoder(careful), decoder), preprocessor)
+def test_careful_models_pass(encoder, preprocessor, caplog):
+    kerasseq.TextGenerator(kerasseq.Seq2Seq(encoder(careful), decoder_of(preprocessor)), preprocessor)
+    assert not caplog.text
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_float16", "mixed_bfloat16"])

@@ -19,7 +19,7 @@ class Decoder(keras.layers.Layer):
     and over whole sequences under teacher forcing, `decoder(decoder_token_ids, context)`, which is faster in training.
     A search repeats `constants` for its hypotheses, reorders `state`, and does not know which decoder it runs.
 
-    Subclasses define `start`, `call`, and `step` or, from which the default of `step` follows, `run`; and set the
+    Subclasses define `start`, `call`, and either `step` or `run`, which the default `step` calls; and set the
     attributes.
 
     Call arguments:
@@ -56,8 +56,8 @@ class Decoder(keras.layers.Layer):
         Returns:
             the state before the first step, a nested dict of tensors, batch first: all that changes from step to step,
             of the same structure and dtypes as the state that `step` returns; and the constants, a nested dict of
-            tensors, batch first, computed once per source. Shapes stay the same, unless a graph does not know the
-            length of the initial state: then it may grow, as the keys of past steps do.
+            tensors, batch first, computed once per source. Shapes are constant, except for an axis whose length is
+            statically unknown in the initial state, which may grow, as the keys of past steps do.
         """
         raise NotImplementedError
 

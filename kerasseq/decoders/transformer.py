@@ -3,10 +3,10 @@
 import keras
 from keras import layers, ops
 
-from kerasseq.arguments import check_positive_integer, check_share
 from kerasseq.decoders.base import Decoder
 from kerasseq.decoders.heads import token_embedding, vocabulary_head
-from kerasseq.layers.position_encoding import PositionEncoding
+from kerasseq.layers.attention.multi_head import transformer_sizes
+from kerasseq.layers.positional_encoding import PositionalEncoding
 from kerasseq.layers.transformer_decoder_layer import TransformerDecoderLayer
 from kerasseq.precision import default_dtype_policy
 from kerasseq.types import Context, State
@@ -28,7 +28,7 @@ class TransformerDecoder(Decoder):
         dropout: float in [0, 1), share of units dropped after the embedding, from each sublayer's output and from the
             hidden layer of the feed-forward sublayer.
         cell: str, a name in `kerasseq.layers.cells.CELLS`: a recurrent layer in place of each self-attention, such as
-            `"ssru"` (Kim et al. 2019). Its state has one size, whatever the length. Default: self-attention.
+            `"ssru"` (Kim et al. 2019). Its state does not grow with the length. Default: self-attention.
         tie_embeddings: bool, whether the logits share the embedding's matrix.
         name: str.
 
@@ -70,13 +70,7 @@ class TransformerDecoder(Decoder):
         **kwargs,
     ):
         super().__init__(autocast=False, name=name, **kwargs)
-        sizes = {
-            "vocabulary_size": vocabulary_size, "units": units, "num_layers": num_layers, "num_heads": num_heads,
-            "feedforward_dim": 4 * units if feedforward_dim is None else feedforward_dim,
-        }  # fmt: skip
-        for argument, value in sizes.items():
-            check_positive_integer(argument, value)
-        check_share("dropout", dropout)
+        sizes = transformer_sizes(vocabulary_size, units, num_layers, num_heads, feedforward_dim, dropout)
         self.options = {**sizes, "dropout": dropout, "cell": cell, "tie_embeddings": tie_embeddings}
         self.vocabulary_size = vocabulary_size
         self.num_heads = num_heads
@@ -84,7 +78,7 @@ class TransformerDecoder(Decoder):
         # === Layers ===
         with default_dtype_policy(self.dtype_policy):
             self.embedding = token_embedding(vocabulary_size, units, tie_embeddings)
-            self.positions = PositionEncoding(name="positions")
+            self.positions = PositionalEncoding(name="positions")
             self.embedding_dropout = layers.Dropout(dropout, name="embedding_dropout")
             self.stack = [
                 TransformerDecoderLayer(
@@ -118,7 +112,8 @@ class TransformerDecoder(Decoder):
         return {"layers": projections, "memory_mask": context["memory_mask"]}
 
     def run(self, token_ids, state, constants, training=False):
-        sequences = self.positions(self.embedding(token_ids), state["position"])
+        embedded = self.embedding(token_ids) * self.options["units"] ** 0.5  # section 3.4
+        sequences = self.positions(embedded, state["position"])
         sequences = self.embedding_dropout(sequences, training=training)
         states, mask = [], constants["memory_mask"]
         for layer, past, projections in zip(self.stack, state["layers"], constants["layers"], strict=True):

@@ -25,7 +25,7 @@ def from_backbone(
 ) -> Encoder:
     """An encoder with a pretrained backbone.
 
-    `backbone.trainable = False`, before or after, keeps its weights as they are; otherwise they are tuned.
+    `backbone.trainable = False`, before or after this call, freezes its weights; otherwise they are fine-tuned.
 
     Args:
         backbone: for texts a model of `keras_hub.models` from `token_ids` and `padding_mask` to hidden states, such as
@@ -60,11 +60,12 @@ def from_backbone(
     >>> keras.ops.shape(encoder(preprocessor.encode_source(["one two three", "two"]))["memory"])
     (2, 4, 16)
     """
-    if not isinstance(backbone, keras.Model):
+    if not isinstance(backbone, keras.Model) or not hasattr(backbone, "input"):
         raise ValueError(
             "backbone must be a functional keras.Model, such as keras_hub.models.BertBackbone. Received: "
             f"backbone={backbone!r}."
         )
+    backbone = plain_images(backbone)
     if isinstance(backbone.input, dict):
         if image_size is not None or normalization is not None:
             raise ValueError(
@@ -87,9 +88,9 @@ def from_backbone(
 class BackboneEncoder(Encoder):
     """A text backbone of KerasHub as an encoder; see `from_backbone`.
 
-    The source ids are those of the backbone's tokenizer plus 4, between kerasseq's own. END becomes the backbone's end
-    token, and its start token is put first. Its position is dropped from the memory, whose positions are those of the
-    source ids. The state is the start token's hidden state, or the mean over the source without such a token.
+    Source ids are the tokenizer's ids plus 4; 0 to 3 are kerasseq's special ids. END becomes the backbone's end token.
+    Its start token is prepended, and the start token's position is dropped from the memory, whose positions are those
+    of the source ids. The state is the start token's hidden state, or the mean over the source without such a token.
 
     Args:
         backbone: model of `keras_hub.models` from `token_ids` and `padding_mask`.
@@ -251,7 +252,7 @@ def vocabulary_of(backbone: keras.Model, tokenizer: Any) -> tuple[int, dict[str,
             "A text backbone needs its tokenizer of KerasHub, with pad_token_id and end_token_id, such as "
             f"keras_hub.tokenizers.BertTokenizer. Received: tokenizer={tokenizer!r}."
         )
-    # T5 starts its decoder alone, with the end token.
+    # KerasHub's T5 names a start token, the end token, for the decoder only.
     if is_encoder_decoder(backbone) and ids["start_id"] in (ids["padding_id"], ids["end_id"]):
         ids["start_id"] = None
     size = tokenizer.vocabulary_size()
@@ -266,16 +267,36 @@ def vocabulary_of(backbone: keras.Model, tokenizer: Any) -> tuple[int, dict[str,
 # === Images ===
 
 
+def plain_images(backbone: keras.Model) -> keras.Model:
+    """A model of one named input of images, such as DINOv2, as one of a plain tensor; others as is."""
+    inputs = backbone.input
+    if not isinstance(inputs, dict) or len(inputs) != 1:
+        return backbone
+    ((name, images),) = inputs.items()
+    if len(images.shape) != 4:
+        return backbone
+    plain = keras.Input(images.shape[1:], name="images")
+    model = keras.Model(plain, backbone({name: plain}), name="images_of_backbone")
+    model.patch_size = getattr(backbone, "patch_size", None)
+    return model
+
+
 def grid_of_patches(backbone: keras.Model) -> keras.Model:
     """A vision transformer from `(batch, 1 + patches, dim)` as one to `(batch, rows, columns, dim)`; others as is."""
     patch_size = getattr(backbone, "patch_size", None)
-    if patch_size is None or len(backbone.output.shape) != 3:
+    if patch_size is None or isinstance(backbone.output, dict) or len(backbone.output.shape) != 3:
         return backbone
     height, width = (patch_size, patch_size) if isinstance(patch_size, int) else patch_size
     shape = backbone.input_shape[1:]
     rows, columns = shape[0] // height, shape[1] // width
     tokens, dim = backbone.output.shape[1:]
     images = keras.Input(shape, name="images")
+    if tokens < rows * columns:
+        raise ValueError(
+            f"The backbone must return a grid, or one vector for each of its {rows * columns} patches. Received: a "
+            f"{type(backbone).__name__} that returns {tokens} vectors. Reshape its output to (batch, rows, columns, "
+            "dim)."
+        )
     # Class and register tokens come first.
     patches = layers.Cropping1D((tokens - rows * columns, 0), name="patches")(backbone(images))
     return keras.Model(images, layers.Reshape((rows, columns, dim), name="grid")(patches), name="patch_grid")

@@ -12,9 +12,9 @@ class Encoder(keras.Model):
     Args:
         inputs: dict of symbolic inputs by name: `encoder_token_ids (batch, source)` for texts.
         outputs: dict of symbolic outputs: `memory (batch, source, dim)`; `memory_mask (batch, source)`, bool, true for
-            real positions; and `states`, a list with a dict for each layer: the final states by the names that the
-            decoder's cell uses, `{"hidden": (batch, dim)}`, and for LSTMs `"cell"`. An encoder without recurrence
-            gives a summary of the source in place of the hidden state.
+            real positions; and `states`, a list with a dict for each layer: its final states, by the `state_names` of
+            the cell: `{"hidden": (batch, dim)}`, for an LSTM `"hidden"` and `"cell"`, for an SSRU `"cell"`. Without
+            recurrence, `"hidden"` is a summary of the source.
         stride: int, number of source steps for each position of the memory.
         vocabulary_size: int, number of source token ids. `None` where sources are not tokens.
         name: str.

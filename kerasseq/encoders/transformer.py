@@ -3,11 +3,10 @@
 import keras
 from keras import layers
 
-from kerasseq.arguments import check_positive_integer, check_share
 from kerasseq.encoders.base import Encoder
-from kerasseq.layers.attention.multi_head import check_heads
+from kerasseq.layers.attention.multi_head import transformer_sizes
 from kerasseq.layers.masking import PaddingMask
-from kerasseq.layers.position_encoding import PositionEncoding
+from kerasseq.layers.positional_encoding import PositionalEncoding
 from kerasseq.types import Tensor
 
 
@@ -52,18 +51,12 @@ class TransformerEncoder(Encoder):
         dropout: float = 0.0,
         name: str = "encoder",
     ):
-        sizes = {
-            "vocabulary_size": vocabulary_size, "units": units, "num_layers": num_layers, "num_heads": num_heads,
-            "feedforward_dim": 4 * units if feedforward_dim is None else feedforward_dim,
-        }  # fmt: skip
-        for argument, value in sizes.items():
-            check_positive_integer(argument, value)
-        check_share("dropout", dropout)
-        check_heads(units, num_heads)
+        sizes = transformer_sizes(vocabulary_size, units, num_layers, num_heads, feedforward_dim, dropout)
         encoder_token_ids = keras.Input((None,), dtype="int32", name="encoder_token_ids")
         mask = PaddingMask(name="memory_mask")(encoder_token_ids)
         sequences = layers.Embedding(vocabulary_size, units, name="embedding")(encoder_token_ids)
-        sequences = PositionEncoding(name="positions")(sequences)
+        sequences = layers.Rescaling(units**0.5, name="scale")(sequences)  # section 3.4
+        sequences = PositionalEncoding(name="positions")(sequences)
         sequences = layers.Dropout(dropout, name="embedding_dropout")(sequences)
         for index in range(num_layers):
             sequences = transformer_layer(sequences, mask, num_heads, sizes["feedforward_dim"], dropout, index)

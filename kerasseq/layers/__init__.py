@@ -17,7 +17,7 @@ from kerasseq.layers.input_feeding import InputFeeding
 from kerasseq.layers.losses import AuxiliaryLoss, ContentSelectionLoss, CoverageLoss, CTCLoss, DoublyStochasticLoss
 from kerasseq.layers.masking import FullMask, PaddingMask
 from kerasseq.layers.pointer_generator import PointerGenerator
-from kerasseq.layers.position_encoding import PositionEncoding
+from kerasseq.layers.positional_encoding import PositionalEncoding
 from kerasseq.layers.recurrent import Recurrent
 from kerasseq.layers.recurrent_attention import RecurrentAttention
 
@@ -42,7 +42,7 @@ __all__ = [
     "MultiHeadAttention",
     "PaddingMask",
     "PointerGenerator",
-    "PositionEncoding",
+    "PositionalEncoding",
     "Recurrent",
     "RecurrentAttention",
     "SpecAugment",

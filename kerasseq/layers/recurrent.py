@@ -21,7 +21,7 @@ class Recurrent(keras.layers.Layer):
 
     Call arguments:
         sequences: float `(batch, time, features)`.
-        initial_state: dict of float `(batch, units)` with the cell's `state_names`: `hidden`, and for an LSTM `cell`.
+        initial_state: dict of float `(batch, units)` with the cell's `state_names`, such as `hidden`.
             Default: zeros.
         sequence_mask: bool `(batch, time)`, true for real steps. Default: all are real.
         training: bool. With `False` the hand-written gradient is skipped; the framework's is used.

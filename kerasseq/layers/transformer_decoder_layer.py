@@ -76,7 +76,7 @@ class TransformerDecoderLayer(layers.Layer):
         """The state before the first step."""
         if self.recurrent is not None:
             return self.recurrent.cell.initial_state(batch_size)
-        # No steps, but in a length that the graph does not know: a loop carries tensors of one static shape alone.
+        # Zero steps, with a statically unknown length: TensorFlow loops reject state whose static shape changes.
         (no_steps,) = ops.nonzero(ops.zeros((1,)))
         empty = ops.take(ops.zeros((batch_size, 1, self.units), dtype=self.compute_dtype), no_steps, axis=1)
         return {"keys": empty, "values": empty}

@@ -28,7 +28,7 @@ def TransformerSeq2Seq(
         target_vocabulary_size: int, number of target token ids.
         units: int, size of embeddings and hidden states; a multiple of `num_heads`.
         num_layers: int, number of layers of the encoder.
-        num_decoder_layers: int. Default: as many.
+        num_decoder_layers: int. Default: `num_layers`.
         num_heads: int, number of heads of each attention.
         feedforward_dim: int, size of the hidden layer of the feed-forward sublayers. Default: `4 * units`.
         dropout: float in [0, 1), see `kerasseq.encoders.TransformerEncoder` and `kerasseq.decoders.TransformerDecoder`.

@@ -12,7 +12,7 @@ from kerasseq.preprocessing.vocabulary import NUM_BYTE_TOKENS, NUM_SPECIAL_TOKEN
 
 logger = logging.getLogger(__name__)
 
-LARGEST = 8_000
+DEFAULT_VOCABULARY_SIZE = 8_000
 WORDS_PER_SUBWORD = 50
 
 # When to warn. At 8,000 ids, at most a hundredth of the subwords of Multi30k and Anki are numbers of several digits,
@@ -48,7 +48,9 @@ def default_vocabulary_size(texts: Sequence[str]) -> int:
         characters.update(text, unicodedata.normalize("NFKC", text))
     recurring = words.total() - len(words)
     required = len(characters) + 1  # and the mark of word beginnings
-    return min(NUM_SPECIAL_TOKENS + NUM_BYTE_TOKENS + required + recurring // WORDS_PER_SUBWORD, LARGEST)
+    return min(
+        NUM_SPECIAL_TOKENS + NUM_BYTE_TOKENS + required + recurring // WORDS_PER_SUBWORD, DEFAULT_VOCABULARY_SIZE
+    )
 
 
 def warn_about_subwords(pieces: Sequence[str], counts: np.ndarray, default: int, size: int) -> None:
@@ -71,7 +73,7 @@ def warn_about_subwords(pieces: Sequence[str], counts: np.ndarray, default: int,
     if numbers.mean() > MOST and np.median(counts[numbers]) < FEW:
         example = pieces[int(np.argmax(np.where(numbers, [len(piece) for piece in pieces], 0)))]
         logger.warning(
-            "%d of %d subwords are numbers of several digits, such as %r; half of these occur less than %d times. %s",
+            "%d of %d subwords are numbers of several digits, such as %r; half of these occur fewer than %d times. %s",
             numbers.sum(), len(pieces), example, FEW, advice,
         )  # fmt: skip
     elif np.mean((counts == 1) | (counts == 2)) > MOST:

@@ -8,7 +8,7 @@ from helpers import randomized
 import kerasseq
 from kerasseq.decoders import RecurrentDecoder, TransformerDecoder
 from kerasseq.encoders import FeatureEncoder, FramesEncoder, TransformerEncoder
-from kerasseq.layers import PositionEncoding
+from kerasseq.layers import PositionalEncoding
 
 VOCABULARY, UNITS, HEADS = 11, 6, 2
 SOURCE = np.array([[5, 4, 5, 3], [6, 3, 0, 0]], dtype="int32")
@@ -135,12 +135,11 @@ def test_equations(options):
 
 def test_position_encoding():
     expected = position_encoding(40, 7)
-    encoded = PositionEncoding()(keras.ops.zeros((2, 40, 7)))
+    encoded = PositionalEncoding()(keras.ops.zeros((2, 40, 7)))
     np.testing.assert_allclose(encoded[0], expected, atol=1e-5)
-    later = PositionEncoding()(keras.ops.zeros((2, 3, 7)), keras.ops.array([5, 30]))
+    later = PositionalEncoding()(keras.ops.zeros((2, 3, 7)), keras.ops.array([5, 30]))
     np.testing.assert_allclose(later, [expected[5:8], expected[30:33]], atol=1e-5)
-    scaled = PositionEncoding()(keras.ops.ones((1, 1, 4)))
-    np.testing.assert_allclose(scaled, [[[2, 3, 2, 3]]])
+    np.testing.assert_allclose(PositionalEncoding()(keras.ops.ones((1, 1, 4))), [[[1, 2, 1, 2]]])
 
 
 # === Other sources ===

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from kerasseq.arguments import check_positive_integer
+from kerasseq.arguments import check_positive_integer, check_share
 from kerasseq.layers.attention.base import Attention, masked_softmax
 
 
@@ -95,3 +95,18 @@ def check_heads(units: int, num_heads: int) -> None:
             f"units must be a multiple of num_heads. Received: units={units}, num_heads={num_heads}. Choose "
             f"{(units // num_heads + 1) * num_heads} units, or another number of heads."
         )
+
+
+def transformer_sizes(
+    vocabulary_size: int, units: int, num_layers: int, num_heads: int, feedforward_dim: int | None, dropout: float
+) -> dict[str, int]:
+    """The checked sizes of a Transformer by name; `feedforward_dim` is `4 * units` by default."""
+    sizes = {
+        "vocabulary_size": vocabulary_size, "units": units, "num_layers": num_layers, "num_heads": num_heads,
+        **({} if feedforward_dim is None else {"feedforward_dim": feedforward_dim}),
+    }  # fmt: skip
+    for argument, value in sizes.items():
+        check_positive_integer(argument, value)
+    check_heads(units, num_heads)
+    check_share("dropout", dropout)
+    return {"feedforward_dim": 4 * units, **sizes}

@@ -10,9 +10,8 @@ import tensorflow as tf
 from kerasseq.preprocessing.ids import TEXTS_AT_ONCE, string_tensor
 from kerasseq.preprocessing.tokenizers.listed import SPECIAL_TOKENS, ListedTokenizer
 from kerasseq.preprocessing.vocabulary import NUM_SPECIAL_TOKENS, UNKNOWN_ID, check_texts
+from kerasseq.preprocessing.vocabulary_size import DEFAULT_VOCABULARY_SIZE
 from kerasseq.types import Tensor
-
-LARGEST = 8_000  # ids, by default
 
 
 class TokenList(ListedTokenizer):
@@ -46,7 +45,7 @@ class TokenList(ListedTokenizer):
             ValueError: if there are no texts, one is not a str, or `vocabulary_size` is not an integer of at least 5.
         """
         if vocabulary_size is None:
-            vocabulary_size = LARGEST
+            vocabulary_size = DEFAULT_VOCABULARY_SIZE
         if not isinstance(vocabulary_size, numbers.Integral) or vocabulary_size <= NUM_SPECIAL_TOKENS:
             raise ValueError(
                 f"vocabulary_size must be an integer of at least {NUM_SPECIAL_TOKENS + 1}: {NUM_SPECIAL_TOKENS} "

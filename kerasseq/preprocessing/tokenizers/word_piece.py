@@ -82,7 +82,8 @@ class WordPieceTokenizer(ListedTokenizer):
         return self._pieces.tokenize(words).merge_dims(-2, -1) + NUM_SPECIAL_TOKENS
 
     def detokenize(self, token_ids: Tensor) -> Tensor:
-        joined = tf.strings.reduce_join(self.id_to_string(token_ids), axis=-1, separator=" ")
+        kept = tf.ragged.boolean_mask(token_ids, token_ids >= NUM_SPECIAL_TOKENS)
+        joined = tf.strings.reduce_join(self.id_to_string(kept), axis=-1, separator=" ")
         return tf.strings.regex_replace(joined, re.escape(f" {self.suffix_indicator}"), "")
 
     def boundaries(self, token_ids: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Sinusoidal position encodings."""
+"""Sinusoidal positional encodings."""
 
 import keras
 from keras import ops
@@ -7,8 +7,8 @@ from kerasseq.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kerasseq")
-class PositionEncoding(keras.layers.Layer):
-    """Scales embeddings by the square root of their size and adds encodings of their positions.
+class PositionalEncoding(keras.layers.Layer):
+    """Adds encodings of the positions.
 
     `PE(t, 2i) = sin(t / 10000^(2i / d))` and `PE(t, 2i + 1) = cos(t / 10000^(2i / d))` for any position t.
 
@@ -22,11 +22,11 @@ class PositionEncoding(keras.layers.Layer):
     Example:
 
     >>> import keras, kerasseq
-    >>> encoded = kerasseq.layers.PositionEncoding()(keras.ops.zeros((1, 3, 4)))
+    >>> encoded = kerasseq.layers.PositionalEncoding()(keras.ops.zeros((1, 3, 4)))
     >>> keras.ops.convert_to_numpy(encoded[0, 0]).tolist()
     [0.0, 1.0, 0.0, 1.0]
 
-    Source: Vaswani et al. 2017, sections 3.4 and 3.5.
+    Source: Vaswani et al. 2017, section 3.5.
     """
 
     def call(self, embedded: Tensor, first: Tensor | None = None) -> Tensor:
@@ -38,4 +38,4 @@ class PositionEncoding(keras.layers.Layer):
         angles = ops.cast(positions, "float32")[..., None] * ops.convert_to_tensor(frequencies, dtype="float32")
         encoding = ops.stack([ops.sin(angles), ops.cos(angles)], axis=-1)  # (batch, time, d / 2, 2)
         encoding = ops.reshape(encoding, (*ops.shape(positions), 2 * len(frequencies)))[..., :dim]
-        return embedded * dim**0.5 + ops.cast(encoding, embedded.dtype)
+        return embedded + ops.cast(encoding, embedded.dtype)
