@@ -278,6 +278,29 @@ def test_patches_become_a_grid(tmp_path):
     np.testing.assert_allclose(loaded.extractor(pictures), grid, atol=1e-6)
 
 
+def test_named_images_and_registers():
+    """DINOv2 reads a dict of images, and returns a class token and its registers before the patches."""
+    backbone = keras_hub.models.DINOV2Backbone(
+        patch_size=4, num_layers=1, hidden_dim=8, num_heads=2, intermediate_dim=16, image_shape=(16, 16, 3),
+        num_register_tokens=2,
+    )  # fmt: skip
+    encoder = from_backbone(backbone)
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3)).astype("float32")
+    grid = np.asarray(encoder.extractor(pictures))
+    np.testing.assert_allclose(grid.reshape(2, 16, 8), np.asarray(backbone({"images": pictures}))[:, 3:], atol=1e-5)
+    loaded = ImageEncoder.from_config(encoder.get_config())
+    assert loaded.output["memory"].shape == (None, 16, 8)
+
+
+def test_merged_patches_are_refused():
+    with pytest.raises(ValueError, match="one vector for each of its 64 patches. Received: .* 16 vectors"):
+        images = keras.Input((32, 32, 3))
+        patches = keras.layers.Conv2D(8, 8, strides=8)(images)
+        backbone = keras.Model(images, keras.layers.Reshape((16, 8))(patches))
+        backbone.patch_size = 4
+        from_backbone(backbone)
+
+
 def test_captions_from_patches(preprocessor):
     model = kerasseq.Seq2Seq(
         from_backbone(vision_transformer()),

@@ -27,6 +27,13 @@ def tokenizer(hub_tokenizer):
     return from_hub(hub_tokenizer)
 
 
+def test_special_ids_are_left_out_of_texts(tokenizer):
+    """Padding, START and END of dense ids, as the contract of tokenizers says."""
+    ids = tokenizer.tokenize(["one two three"])
+    padded = tf.concat([[[2]], ids.to_tensor(), [[3, 0, 0]]], axis=1)
+    assert tokenizer.detokenize(padded).numpy().tolist() == tokenizer.detokenize(ids).numpy().tolist()
+
+
 # === Ids computed by hand ===
 
 
