@@ -1,9 +1,11 @@
+import functools
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasseq.layers.linear_recurrence import linear_recurrence
+from kerasseq.layers.linear_recurrence import by_blocks, by_doubling, linear_recurrence
 
 BATCH = 3
 LENGTHS = [1, 2, 3, 7, 8, 64, 300]
@@ -89,3 +91,29 @@ def test_logarithmic_number_of_rounds(monkeypatch):
     monkeypatch.setattr(keras.ops, "take", lambda *args, **options: rounds.append(1) or take(*args, **options))
     linear_recurrence(tf.ones((1, 1000)), tf.ones((1, 1000)))
     assert len(rounds) == 2 * 10  # of the decay and of the outputs
+
+
+# === In blocks ===
+
+
+@pytest.mark.parametrize("time", [1, 2, 7, 8, 9, 64, 300])
+def test_blocks_equal_loop(time):
+    """Along the first of three axes, in a graph of unknown length too, and so do the gradients."""
+    random = np.random.default_rng(time)
+    decay, inputs = random.uniform(0, 1, (time, 2, 3)), random.normal(size=(time, 2, 3))
+    rows = [np.moveaxis(array, 0, -1).reshape(6, time) for array in (decay, inputs)]
+    expected = np.moveaxis(by_loop(*rows).reshape(2, 3, time), -1, 0)
+    graph = tf.function(by_blocks, input_signature=[tf.TensorSpec((None, None, 3), "float64")] * 2)
+    for run in (by_blocks, graph):
+        np.testing.assert_allclose(run(tf.constant(decay), tf.constant(inputs)), expected, atol=1e-13)
+
+
+@pytest.mark.parametrize("time", [1, 8, 30])
+def test_gradients_of_blocks(time, gradients, assert_close):
+    random = np.random.default_rng(time)
+    arrays = [random.uniform(0, 1, (time, 2, 3)), random.normal(size=(time, 2, 3))]
+    by_solver = [
+        gradients(functools.partial(linear_recurrence, axis=0, solve=solve), arrays, dtype="float64")
+        for solve in (by_blocks, by_doubling)
+    ]
+    assert_close(*by_solver, atol=1e-12)

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from kerasseq.layers.cells.base import Cell
-from kerasseq.layers.linear_recurrence import by_doubling, linear_recurrence
+from kerasseq.layers.linear_recurrence import by_blocks, linear_recurrence
 
 
 @keras.saving.register_keras_serializable(package="kerasseq")
@@ -12,7 +12,7 @@ class SSRUCell(Cell):
     """`c_t = f_t c_{t-1} + (1 - f_t) x~_t` with the output `relu(c_t)`.
 
     The forget gate `f_t` is a sigmoid and the candidate `x~_t` linear in the input alone. No matrix product depends on
-    the state, so a step is elementwise, and a whole sequence takes a logarithmic number of steps
+    the state, so a step is elementwise, and a whole sequence is computed in parallel over time
     (`kerasseq.layers.linear_recurrence`). The candidate has a bias, unlike the paper's.
 
     Source: Kim et al. 2019, "From Research to Production and Back", section 3.1.
@@ -40,8 +40,10 @@ class SSRUCell(Cell):
         first = ops.cast(state["cell"], inputs.dtype)[None]
         decay, inputs = ops.concatenate([first, decay], axis=0), ops.concatenate([first, inputs], axis=0)
         # TensorFlow keeps every custom gradient it traces for the life of the process.
-        solve = by_doubling if training is False else linear_recurrence
-        cells = solve(decay, inputs, axis=0)[1:]
+        if training is False:
+            cells = by_blocks(decay, inputs)[1:]
+        else:
+            cells = linear_recurrence(decay, inputs, axis=0, solve=by_blocks)[1:]
         return {"cell": ops.flip(cells, axis=0) if reverse else cells}
 
 
