@@ -15,7 +15,7 @@ from kerasseq.types import Context
 
 logger = logging.getLogger(__name__)
 
-SHARES = (0.06, 0.5)  # lengths of the two sources, as shares of the longest
+SHARES = (0.06, 0.2)  # lengths of the two sources, as shares of the longest
 STEPS = 4  # of the decoder
 TOLERANCES = {"float16": 2e-2, "bfloat16": 1e-1}  # relative to the largest number; for others 1e-3
 
