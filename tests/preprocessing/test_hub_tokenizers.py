@@ -14,10 +14,13 @@ from kerasseq.preprocessing.tokenizers.byte_pair import BytePairTokenizer, byte_
 from kerasseq.preprocessing.tokenizers.word_piece import WordPieceTokenizer
 
 KINDS = ["bert", "distil_bert", "roberta", "bart", "t5", "xlm_roberta"]
+# The others are of the same kinds, and take as long.
+SLOW = {"distil_bert", "bart", "xlm_roberta"}
+PARAMETERS = [pytest.param(kind, marks=pytest.mark.slow if kind in SLOW else ()) for kind in KINDS]
 TEXTS = ["one two three", "", " two  four\n", "Four, three, 5!", "één 中文 two", "a\0b", "one\u00a0 two \t three's"]
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=PARAMETERS)
 def hub_tokenizer(request, hub_parts):
     return hub_parts(request.param)[0]
 
