@@ -90,7 +90,8 @@ class TextPreprocessor(Preprocessor):
             tokens: `"subwords"`; `"characters"`, for numbers, dates, spelling; or `"words"`, split at white space, for
                 phonemes, commands, a small language. A pair for sources and targets, such as `("characters",
                 "words")` from spelling to phonemes. Characters and words that the vocabulary lacks have id 1, and are
-                left out of outputs; with subwords, none are.
+                left out of outputs; with subwords, none are. The id 1 is only trained if `vocabulary_size` leaves out
+                some of the words of the pairs.
 
         Raises:
             ValueError: if there are no pairs, a pair is not two strings, the vocabulary size is too small, or the kind
