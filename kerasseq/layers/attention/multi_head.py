@@ -109,4 +109,4 @@ def transformer_sizes(
         check_positive_integer(argument, value)
     check_heads(units, num_heads)
     check_share("dropout", dropout)
-    return {"feedforward_dim": 4 * units, **sizes}
+    return {**sizes, "feedforward_dim": 4 * units if feedforward_dim is None else feedforward_dim}
