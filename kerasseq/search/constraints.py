@@ -271,7 +271,8 @@ def check_entries(name: str, entries: Sequence[Any], base: type, example: str) -
     """Raises a `ValueError` unless entries are a list of subclasses of `base` that can be saved."""
     if not isinstance(entries, (list, tuple)) or not all(isinstance(entry, base) for entry in entries):
         raise ValueError(
-            f"{name} must be a list of {name} of kerasseq.search, such as {example}. Received: {name}={entries!r}."
+            f"{name} must be a list of {name} of kerasseq.search, such as {example}. Received: {name}={entries!r}. "
+            "Constraints mask tokens (constraints=), scorers add to scores (scorers=)."
         )
     for kind in map(type, entries):
         # A constructor may take arguments that the `get_config` of a base class cannot know.
