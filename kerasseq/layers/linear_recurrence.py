@@ -59,12 +59,15 @@ def by_doubling(decay: Tensor, inputs: Tensor, axis: int = -1) -> Tensor:
     return ops.while_loop(running, body, start)[2]
 
 
-def by_blocks(decay: Tensor, inputs: Tensor, axis: int = 0) -> Tensor:
-    """The same along the first axis, with fewer operations: in blocks of 8 steps side by side, then over the blocks.
+def by_blocks(decay: Tensor, inputs: Tensor, axis: int = -1) -> Tensor:
+    """The same with fewer operations: in blocks of 8 steps side by side, then over the blocks.
 
     Within a block, step by step, `y_t = z_t + p_t y_s`: z is the solution that starts from 0, p the product of the
     decays since the block's first step, and y_s the last step of the block before.
     """
+    if axis != 0:
+        decay, inputs = ops.moveaxis(decay, axis, 0), ops.moveaxis(inputs, axis, 0)
+        return ops.moveaxis(by_blocks(decay, inputs, axis=0), 0, axis)
     time, others = ops.shape(inputs)[0], ops.shape(inputs)[1:]
     blocks = (time + BLOCK - 1) // BLOCK
 

@@ -20,7 +20,7 @@ def TransformerSeq2Seq(
 ) -> Seq2Seq:
     """A Transformer, or with `cell="ssru"` a Transformer encoder with a recurrent decoder of the same structure.
 
-    It learns best with a warm-up of the learning rate, such as
+    Train it with learning-rate warm-up, such as
     `keras.optimizers.schedules.CosineDecay(0.0, decay_steps, warmup_target=1e-3, warmup_steps=2_000)`.
 
     Args:
@@ -33,7 +33,7 @@ def TransformerSeq2Seq(
         feedforward_dim: int, size of the hidden layer of the feed-forward sublayers. Default: `4 * units`.
         dropout: float in [0, 1), see `kerasseq.encoders.TransformerEncoder` and `kerasseq.decoders.TransformerDecoder`.
         cell: str, a name in `kerasseq.layers.cells.CELLS`: a recurrent layer in place of the decoder's self-attention.
-            `"ssru"` decodes faster (Kim et al. 2019). Default: self-attention.
+            The state of `"ssru"` does not grow with the length (Kim et al. 2019). Default: self-attention.
         tie_embeddings: bool, whether the logits share the matrix of the target embedding.
         name: str.
 

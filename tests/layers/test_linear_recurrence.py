@@ -103,9 +103,11 @@ def test_blocks_equal_loop(time):
     decay, inputs = random.uniform(0, 1, (time, 2, 3)), random.normal(size=(time, 2, 3))
     rows = [np.moveaxis(array, 0, -1).reshape(6, time) for array in (decay, inputs)]
     expected = np.moveaxis(by_loop(*rows).reshape(2, 3, time), -1, 0)
-    graph = tf.function(by_blocks, input_signature=[tf.TensorSpec((None, None, 3), "float64")] * 2)
-    for run in (by_blocks, graph):
+    first = functools.partial(by_blocks, axis=0)
+    graph = tf.function(first, input_signature=[tf.TensorSpec((None, None, 3), "float64")] * 2)
+    for run in (first, graph):
         np.testing.assert_allclose(run(tf.constant(decay), tf.constant(inputs)), expected, atol=1e-13)
+    np.testing.assert_allclose(by_blocks(*map(tf.constant, rows)), by_loop(*rows), atol=1e-13)
 
 
 @pytest.mark.parametrize("time", [1, 8, 30])

@@ -41,7 +41,7 @@ class SSRUCell(Cell):
         decay, inputs = ops.concatenate([first, decay], axis=0), ops.concatenate([first, inputs], axis=0)
         # TensorFlow keeps every custom gradient it traces for the life of the process.
         if training is False:
-            cells = by_blocks(decay, inputs)[1:]
+            cells = by_blocks(decay, inputs, axis=0)[1:]
         else:
             cells = linear_recurrence(decay, inputs, axis=0, solve=by_blocks)[1:]
         return {"cell": ops.flip(cells, axis=0) if reverse else cells}
