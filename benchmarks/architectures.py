@@ -87,12 +87,7 @@ def main():
         arguments.output = None  # Results of all models are not replaced by those of some.
     quick = arguments.quick
     work = pathlib.Path("runs/architectures_quick" if quick else "runs/architectures")
-    data = kerasseq.datasets.load_multi30k("en", "de", tokenized=True)
-    train, validation, test = (side[:200] for side in data) if quick else data
-    preprocessor = kerasseq.preprocessing.TextPreprocessor.from_pairs(
-        train, vocabulary_size=500 if quick else VOCABULARY_SIZE, max_source_length=80, max_target_length=80,
-        normalization="identity",
-    )  # fmt: skip
+    train, validation, test, preprocessor = timing.load_tokenized(quick, VOCABULARY_SIZE)
     settings = {
         "seed": SEED, "batch_size": BATCH_SIZE, "vocabulary_size": VOCABULARY_SIZE, "label_smoothing": LABEL_SMOOTHING,
         "peak_learning_rates": {name: rate for name, (_, _, rate) in MODELS.items()},

@@ -86,6 +86,17 @@ def load_data(quick):
     return train, [source for source, _ in test], preprocessor
 
 
+def load_tokenized(quick, vocabulary_size):
+    """Multi30k English-German in the authors' tokens: pairs of training, validation and test, and a preprocessor."""
+    data = kerasseq.datasets.load_multi30k("en", "de", tokenized=True)
+    train, validation, test = (side[:200] for side in data) if quick else data
+    preprocessor = kerasseq.preprocessing.TextPreprocessor.from_pairs(
+        train, vocabulary_size=500 if quick else vocabulary_size, max_source_length=80, max_target_length=80,
+        normalization="identity",
+    )  # fmt: skip
+    return train, validation, test, preprocessor
+
+
 def make_dataset(batches, length=None):
     """A data set of batches `(inputs, labels)` of int32 arrays, of `length` tokens or of any length in the graph."""
     signature = keras.tree.map_structure(lambda _: tf.TensorSpec([None, length], tf.int32), batches[0])

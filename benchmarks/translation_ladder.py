@@ -105,12 +105,7 @@ def main():
         arguments.output = None  # Results of all rungs are not replaced by those of some.
     quick = arguments.quick
     work = pathlib.Path("runs/translation_ladder_quick" if quick else "runs/translation_ladder")
-    data = kerasseq.datasets.load_multi30k("en", "de", tokenized=True)
-    train, validation, test = (side[:200] for side in data) if quick else data
-    preprocessor = kerasseq.preprocessing.TextPreprocessor.from_pairs(
-        train, vocabulary_size=500 if quick else VOCABULARY_SIZE, max_source_length=80, max_target_length=80,
-        normalization="identity",
-    )  # fmt: skip
+    train, validation, test, preprocessor = timing.load_tokenized(quick, VOCABULARY_SIZE)
     settings = {
         "seed": SEED, "batch_size": BATCH_SIZE, "vocabulary_size": VOCABULARY_SIZE, "epochs": EPOCHS, **SIZES,
         "test_sources_in_training": len({source for source, _ in test} & {source for source, _ in train}),
