@@ -57,6 +57,26 @@ def test_a_functional_model_of_its_parts():
     assert {id(w) for w in model.weights} == {id(w) for part in (model.encoder, model.decoder) for w in part.weights}
 
 
+def test_a_training_step_is_traced_once():
+    """Also by `fit` after another compilation; the optimizer's variables are those of the trainable weights."""
+    traces = []
+
+    class Counting(Seq2Seq):
+        def train_step(self, data):
+            traces.append(data)
+            return super().train_step(data)
+
+    model = Counting(encoder(), decoder())
+    model.encoder.trainable = False
+    for _ in range(2):
+        traces.clear()
+        model.compile(keras.optimizers.SGD(0.1, momentum=0.9), MaskedCrossentropy())
+        model.fit(BATCH, LABELS, epochs=2, verbose=0)
+        assert len(traces) == 1
+        momenta = [variable.shape for variable in model.optimizer.variables[2:]]
+        assert momenta == [weight.shape for weight in model.decoder.trainable_weights]
+
+
 def test_inputs_in_any_order():
     model = attention_model()
     turned = dict(reversed(BATCH.items()))

@@ -65,6 +65,7 @@ class TextPreprocessor(Preprocessor):
         vocabularies = [vocabulary for vocabulary in (source_vocabulary, target_vocabulary) if vocabulary is not None]
         super().__init__(vocabularies, max_target_length, **kwargs)
         self.max_source_length = max_source_length
+        self._parts_graph_key = None
 
     @classmethod
     def from_pairs(
@@ -186,7 +187,16 @@ class TextPreprocessor(Preprocessor):
 
         Sentences that are too long are split at line breaks and punctuation, and what is still too long between words.
         """
-        texts = tf.convert_to_tensor(raw)
+        # Traced once: the graphs of all samplers and signatures call it.
+        key = (every_sentence, *self.tokenizers)
+        if key != self._parts_graph_key:
+            self._parts_graph = tf.function(
+                lambda texts: self._encode_parts(texts, every_sentence), [self.source_signature], autograph=False
+            )
+            self._parts_graph_key = key
+        return self._parts_graph(tf.convert_to_tensor(raw))
+
+    def _encode_parts(self, texts, every_sentence):
         ids = self.tokenize(texts, "source")
         is_split = ids.row_lengths() > self.max_source_length
         if every_sentence:
