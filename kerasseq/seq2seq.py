@@ -125,7 +125,7 @@ class Seq2Seq(keras.Model):
 
     def make_train_function(self, force: bool = False):
         """Builds the optimizer, then the function of a training step; `fit` and `train_on_batch` call this."""
-        # If the first step creates variables, TensorFlow traces it twice. Keras builds it for other backends and replicas.
+        # TensorFlow traces a step that creates variables twice. Keras does this itself for other backends and replicas.
         if keras.backend.backend() == "tensorflow" and not self.optimizer.built:
             self.optimizer.build(self.trainable_variables)
         return super().make_train_function(force)

@@ -65,7 +65,7 @@ class TextPreprocessor(Preprocessor):
         vocabularies = [vocabulary for vocabulary in (source_vocabulary, target_vocabulary) if vocabulary is not None]
         super().__init__(vocabularies, max_target_length, **kwargs)
         self.max_source_length = max_source_length
-        self._parts_graph_key = None
+        self._parts_graph_key: tuple | None = None
 
     @classmethod
     def from_pairs(
