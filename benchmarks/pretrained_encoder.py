@@ -3,20 +3,21 @@
     python benchmarks/pretrained_encoder.py PRESET
 
 `PRESET` is a name or a folder that `keras_hub.models.BertBackbone.from_preset` reads. The decoder is that of the
-released summarizer with one layer. First the decoder alone learns, over the frozen encoder, then both. `--random`
-starts from random weights instead, for comparison. Sources and targets share the vocabulary of the preset, so that
-tokens can be copied; outputs are in lower case where its tokenizer lowercases, which token F1 ignores.
+released summarizer with one layer. First the decoder alone learns, over the frozen encoder, then both. A run that was
+cut off goes on at its last epoch. `--random` starts from random weights instead, for comparison. Sources and targets
+share the vocabulary of the preset, so that tokens can be copied; outputs are in lower case where its tokenizer
+lowercases, which token F1 ignores.
 """
 
 import argparse
+import functools
 import json
 import os
 import pathlib
 import platform
-import time
 
-import keras
 import keras_hub
+from fitting import fit
 
 import kerasseq
 from kerasseq.search import BeamSampler, GreedySampler, LengthLimits, NoRepeatNGram
@@ -31,15 +32,13 @@ CONSTRAINTS = [LengthLimits(max_length_ratio=1.0), NoRepeatNGram(3)]
 SAMPLERS = {"greedy": GreedySampler(CONSTRAINTS), "beam 5": BeamSampler(5, 1.0, "length", CONSTRAINTS)}
 
 
-def build(preset, random):
-    """A preprocessor and a model."""
-    keras.utils.set_random_seed(SEED)
-    tokenizer = keras_hub.tokenizers.BertTokenizer.from_preset(preset)
+def build(preset, tokenizer, vocabulary_size, random):
     backbone = keras_hub.models.BertBackbone.from_preset(preset, load_weights=not random)
-    preprocessor = kerasseq.preprocessing.TextPreprocessor(tokenizer, max_source_length=128, max_target_length=64)
+    # Random weights are of no use as they are.
+    backbone.trainable = random
     encoder = kerasseq.encoders.from_backbone(backbone, tokenizer)
     decoder = kerasseq.decoders.RecurrentDecoder(
-        preprocessor.target_vocabulary_size, dropout=DROPOUT, tie_embeddings=True, copy=True, **SIZES
+        vocabulary_size, dropout=DROPOUT, tie_embeddings=True, copy=True, **SIZES
     )
     losses = [
         kerasseq.layers.CoverageLoss(1.0, name="coverage_loss"),
@@ -47,20 +46,12 @@ def build(preset, random):
     ]
     model = kerasseq.Seq2Seq(encoder, decoder, losses)
     decoder.pointer_generator.bias.assign([-3.0])  # Nearly all tokens are copied, so it begins there.
-    return preprocessor, model
+    return model
 
 
-def fit(model, dataset, validation, epochs, learning_rate):
-    """Fits with Adam, warm-up and cosine decay; returns the history and the minutes."""
-    steps = epochs * len(dataset)
-    warm_up = steps // 10
-    schedule = keras.optimizers.schedules.CosineDecay(
-        0.0, decay_steps=steps - warm_up, warmup_target=learning_rate, warmup_steps=warm_up
-    )
-    model.compile(keras.optimizers.Adam(schedule, global_clipnorm=1.0), kerasseq.losses.MaskedCrossentropy())
-    begin = time.monotonic()
-    history = model.fit(dataset, validation_data=validation, epochs=epochs, shuffle=False, verbose=2).history
-    return {**history, "minutes": round((time.monotonic() - begin) / 60, 1)}
+def unfreeze(model):
+    model.encoder.backbone.trainable = True
+    return model
 
 
 def scores(generator, sampler, pairs):
@@ -84,21 +75,34 @@ def main():
     train, validation, test = kerasseq.datasets.load_sentence_compression()
     if arguments.quick:
         train, validation, test = train[:320], validation[:32], test[:32]
-    preprocessor, model = build(arguments.preset, arguments.random)
-    dataset = preprocessor.dataset(train, BATCH_SIZE, shuffle=True, seed=SEED)
-    held_out = preprocessor.dataset(sorted(validation, key=lambda pair: len(pair[1])), 64)
+    name = os.path.basename(arguments.preset.rstrip("/"))
+    work = pathlib.Path("runs/pretrained_encoder_quick" if arguments.quick else "runs/pretrained_encoder")
+    tokenizer = keras_hub.tokenizers.BertTokenizer.from_preset(arguments.preset)
+    preprocessor = kerasseq.preprocessing.TextPreprocessor(tokenizer, max_source_length=128, max_target_length=64)
+    vocabulary_size = preprocessor.target_vocabulary_size
+
+    def make_data(shuffle):
+        held_out = preprocessor.dataset(sorted(validation, key=lambda pair: len(pair[1])), 64)
+        return preprocessor.dataset(train, BATCH_SIZE, shuffle=shuffle), held_out
+
     results = {
-        "preset": os.path.basename(arguments.preset.rstrip("/")), "random": arguments.random, "seed": SEED,
-        "parameters": model.count_params(), "machine": platform.processor() or platform.machine(),
+        "preset": name, "random": arguments.random, "seed": SEED, "machine": platform.processor() or platform.machine(),
         "sizes": SIZES, "frozen": FROZEN, "tuned": TUNED,
     }  # fmt: skip
-    generator = kerasseq.TextGenerator(model, preprocessor, sampler=SAMPLERS["beam 5"], long_sources="cut")
+    model = None
     for stage, settings in (("frozen", FROZEN), ("tuned", TUNED)):
-        # Random weights are of no use as they are.
-        model.encoder.backbone.trainable = stage == "tuned" or arguments.random
-        results[f"{stage}_fit"] = fit(model, dataset, held_out, **settings)
+        begin = functools.partial(build, arguments.preset, tokenizer, vocabulary_size, arguments.random)
+        if stage == "tuned":
+            begin = functools.partial(unfreeze, model)
+        data_settings = [name, arguments.random, stage, len(train)]
+        model, results[f"{stage}_minutes"] = fit(
+            work, begin, make_data, 1 if arguments.quick else settings["epochs"], settings["learning_rate"], SEED, data_settings,
+            warmup=0.1, label_smoothing=0.0,
+        )  # fmt: skip
+        generator = kerasseq.TextGenerator(model, preprocessor, sampler=SAMPLERS["beam 5"], long_sources="cut")
         results[f"{stage}_validation"] = scores(generator, SAMPLERS["greedy"], validation)
         print(stage, results[f"{stage}_validation"], flush=True)
+    results["parameters"] = model.count_params()
     if arguments.model is not None:
         generator.save(arguments.model)
     results["test"] = {name: scores(generator, sampler, test) for name, sampler in SAMPLERS.items()}
