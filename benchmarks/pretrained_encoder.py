@@ -94,10 +94,11 @@ def main():
         begin = functools.partial(build, arguments.preset, tokenizer, vocabulary_size, arguments.random)
         if stage == "tuned":
             begin = functools.partial(unfreeze, model)
+        epochs = 1 if arguments.quick else settings["epochs"]
         data_settings = [name, arguments.random, stage, len(train)]
         model, results[f"{stage}_minutes"] = fit(
-            work, begin, make_data, 1 if arguments.quick else settings["epochs"], settings["learning_rate"], SEED, data_settings,
-            warmup=0.1, label_smoothing=0.0,
+            work, begin, make_data, epochs, settings["learning_rate"], SEED, data_settings, warmup=0.1,
+            label_smoothing=0.0,
         )  # fmt: skip
         generator = kerasseq.TextGenerator(model, preprocessor, sampler=SAMPLERS["beam 5"], long_sources="cut")
         results[f"{stage}_validation"] = scores(generator, SAMPLERS["greedy"], validation)
