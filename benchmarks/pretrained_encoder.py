@@ -50,7 +50,7 @@ def build(preset, tokenizer, vocabulary_size, random):
 
 
 def unfreeze(model):
-    model.encoder.backbone.trainable = True
+    model.encoder.trainable = True  # In a loaded model, the encoder is frozen and not its backbone alone.
     return model
 
 
@@ -90,10 +90,9 @@ def main():
         "sizes": SIZES, "frozen": FROZEN, "tuned": TUNED,
     }  # fmt: skip
     model = None
+    first = functools.partial(build, arguments.preset, tokenizer, vocabulary_size, arguments.random)
     for stage, settings in (("frozen", FROZEN), ("tuned", TUNED)):
-        begin = functools.partial(build, arguments.preset, tokenizer, vocabulary_size, arguments.random)
-        if stage == "tuned":
-            begin = functools.partial(unfreeze, model)
+        begin = first if stage == "frozen" else functools.partial(unfreeze, model)
         epochs = 1 if arguments.quick else settings["epochs"]
         data_settings = [name, arguments.random, stage, len(train)]
         model, results[f"{stage}_minutes"] = fit(
