@@ -76,6 +76,12 @@ def milliseconds_for_one(generator, sources):
     return round(1e3 * statistics.median(seconds), 1)
 
 
+def unfinished(generator, sources):
+    """The number of greedy outputs that reach the limit of tokens. A batch takes as long as its longest output."""
+    generations = generator.generate(sources, "greedy", details=True)
+    return sum(generation.target_tokens[-1:] != ["</s>"] for generation in generations)
+
+
 def bleu(outputs, references):
     return kerasseq.evaluation.bleu(outputs, references, tokenize="none", resamples=1_000)
 
@@ -94,7 +100,7 @@ def main():
     }  # fmt: skip
     header = [
         "", "M parameters", "epochs", "minutes", "validation, beam 5", "test, greedy", "test, beam 5",
-        "sentences/s, greedy", "sentences/s, beam 5", "ms for one",
+        "sentences/s, greedy", "sentences/s, beam 5", "ms for one", "unfinished, greedy",
     ]  # fmt: skip
     sources, references = zip(*test, strict=True)
     results, rows = {}, []
@@ -109,12 +115,13 @@ def main():
             "validation": validation_bleu, "test_greedy": bleu(greedy, references), "test_beam": bleu(beam, references),
             "sentences_a_second_greedy": greedy_speed, "sentences_a_second_beam": beam_speed,
             "milliseconds_for_one": milliseconds_for_one(generator, sources[:100]),
+            "unfinished_greedy": unfinished(generator, sources),
         }  # fmt: skip
         result = results[name]
         rows.append([
             name, result["parameters"] / 1e6, epochs, minutes, *(
                 result[key]["score"] for key in ("validation", "test_greedy", "test_beam")
-            ), greedy_speed, beam_speed, result["milliseconds_for_one"],
+            ), greedy_speed, beam_speed, result["milliseconds_for_one"], result["unfinished_greedy"],
         ])  # fmt: skip
         timing.report(arguments, settings, results, header, rows)  # After each model: a run may be cut off.
 

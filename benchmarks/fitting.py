@@ -80,7 +80,8 @@ def fit(
     model.save(folder / "unfinished.keras")
     os.replace(folder / "unfinished.keras", finished)
     shutil.rmtree(folder / "backup")
-    return model, minutes(log, epochs)
+    # Not the fitted model: where a backup was restored, Keras begins its next fit at that epoch too.
+    return keras.models.load_model(finished), minutes(log, epochs)
 
 
 class Seconds(keras.callbacks.Callback):

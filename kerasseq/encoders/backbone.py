@@ -25,7 +25,8 @@ def from_backbone(
 ) -> Encoder:
     """An encoder with a pretrained backbone.
 
-    `backbone.trainable = False`, before or after this call, freezes its weights; otherwise they are fine-tuned.
+    `backbone.trainable = False`, before or after this call, freezes its weights; otherwise they are fine-tuned. Later,
+    or in a loaded model, `encoder.trainable` does the same. Compile the model after a change.
 
     Args:
         backbone: for texts a model of `keras_hub.models` from `token_ids` and `padding_mask` to hidden states, such as
@@ -135,6 +136,8 @@ class BackboneEncoder(Encoder):
             vocabulary_size=vocabulary_size,
             name=name,
         )
+        if not self.trainable:  # The layers of the backbone were frozen, one by one as they are seen from here.
+            encoding_layers.trainable = False
         self.backbone = encoding_layers
         limit = getattr(backbone, "max_sequence_length", None)
         self.max_source_length = limit if limit is None or start_id is None else limit - 1

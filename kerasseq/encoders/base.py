@@ -67,6 +67,17 @@ class Encoder(keras.Model):
         self.vocabulary_size = vocabulary_size
 
     @property
+    def trainable(self) -> bool:
+        """Whether any weight is trained. To assign it sets the flags of all weights and layers."""
+        # Without a value of its own: an encoder around a frozen model would keep `True`, and Keras ignores an assignment
+        # of the value that a flag already has.
+        return not self.weights or any(weight.trainable for weight in self.weights)
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        keras.Model.trainable.fset(self, value)
+
+    @property
     def memory_dim(self) -> int:
         """The size of a memory vector."""
         return self.output["memory"].shape[-1]

@@ -1,5 +1,7 @@
 """Backbones of KerasHub as encoders: against the backbone itself, frozen and tuned, saved, and in a model."""
 
+import functools
+
 import keras
 import keras_hub
 import numpy as np
@@ -32,6 +34,14 @@ def target_vocabulary(number_pairs):
     return train_vocabulary([target for _, target in number_pairs], 280)
 
 
+@pytest.fixture(scope="module")
+def hub_preprocessor(hub_parts, target_vocabulary):
+    """A function of a kind that returns the preprocessor of all models with such a backbone."""
+    return functools.cache(
+        lambda kind: TextPreprocessor(hub_parts(kind)[0], target_vocabulary, max_source_length=24, max_target_length=12)
+    )
+
+
 def hidden_states(tokenizer, backbone, packed):
     """The hidden states of packed ids by the backbone alone, padded as KerasHub pads."""
     mask = np.arange(max(map(len, packed))) < np.array([len(row) for row in packed])[:, None]
@@ -50,14 +60,14 @@ def hidden_states(tokenizer, backbone, packed):
 # === Texts ===
 
 
-def test_memory_is_that_of_the_backbone(kind, parts):
+def test_memory_is_that_of_the_backbone(kind, parts, hub_preprocessor):
     """The start token's hidden state is the state; the memory has the positions of the source ids."""
     tokenizer, backbone = parts
     start = [] if kind == "t5" else [tokenizer.start_token_id]
-    packed = [[*start, *map(int, tokenizer(text)), tokenizer.end_token_id] for text in TEXTS]
+    packed = [[*start, *ids, tokenizer.end_token_id] for ids in tokenizer(TEXTS)]
     expected, mask = hidden_states(tokenizer, backbone, packed)
     encoder = from_backbone(backbone, tokenizer)
-    source = TextPreprocessor(tokenizer).encode_source(TEXTS)
+    source = hub_preprocessor(kind).encode_source(TEXTS)
     outputs = encoder(source)
     memory_mask = np.asarray(outputs["memory_mask"])
     assert memory_mask.tolist() == mask[:, len(start) :].tolist()
@@ -68,11 +78,11 @@ def test_memory_is_that_of_the_backbone(kind, parts):
     np.testing.assert_allclose(outputs["states"][0]["hidden"], state, atol=1e-5)
 
 
-def test_memory_is_that_of_kerashubs_preprocessor(hub_parts):
+def test_memory_is_that_of_kerashubs_preprocessor(hub_parts, hub_preprocessor):
     tokenizer, backbone = hub_parts("bert")
     packed = keras_hub.models.BertTextClassifierPreprocessor(tokenizer, sequence_length=8)(TEXTS)
     expected = np.asarray(backbone(packed)["sequence_output"])
-    outputs = from_backbone(backbone, tokenizer)(TextPreprocessor(tokenizer).encode_source(TEXTS))
+    outputs = from_backbone(backbone, tokenizer)(hub_preprocessor("bert").encode_source(TEXTS))
     mask = np.asarray(outputs["memory_mask"])
     np.testing.assert_allclose(np.asarray(outputs["memory"])[mask], expected[:, 1 : mask.shape[1] + 1][mask], atol=1e-5)
 
@@ -87,25 +97,25 @@ def test_only_what_encodes_is_part_of_the_encoder(kind, parts):
     assert encoder.vocabulary_size == tokenizer.vocabulary_size() + 4
 
 
-def model_of(parts, target_vocabulary, decoder="recurrent", length=24):
+def model_of(parts, preprocessor, decoder="recurrent"):
     tokenizer, backbone = parts
-    preprocessor = TextPreprocessor(tokenizer, target_vocabulary, max_source_length=length, max_target_length=12)
     size = preprocessor.target_vocabulary_size
     if decoder == "recurrent":
         decoder = kerasseq.decoders.RecurrentDecoder(size, embedding_dim=8, units=16, cell="gru", attention="luong")
     else:
         decoder = kerasseq.decoders.TransformerDecoder(size, units=16, num_layers=1, num_heads=2)
-    return kerasseq.Seq2Seq(from_backbone(backbone, tokenizer), decoder), preprocessor
+    return kerasseq.Seq2Seq(from_backbone(backbone, tokenizer), decoder)
 
 
 @pytest.mark.parametrize("frozen", ["before", "after", None])
-def test_frozen_or_tuned(frozen, hub_parts, target_vocabulary, number_pairs):
+def test_frozen_or_tuned(frozen, hub_parts, hub_preprocessor, number_pairs):
     tokenizer, backbone = hub_parts("bert")
+    preprocessor = hub_preprocessor("bert")
     backbone.trainable = frozen != "before"
-    model, preprocessor = model_of((tokenizer, backbone), target_vocabulary)
+    model = model_of((tokenizer, backbone), preprocessor)
     if frozen == "after":
         backbone.trainable = False
-    model.compile(keras.optimizers.Adam(0.01), kerasseq.losses.MaskedCrossentropy())
+    model.compile(keras.optimizers.Adam(0.01), kerasseq.losses.MaskedCrossentropy(), run_eagerly=True)
     before = [weight.numpy() for weight in model.encoder.weights]
     decoder = model.decoder.embedding.embeddings.numpy()
     model.fit(preprocessor.dataset(number_pairs, batch_size=16), epochs=1, verbose=0, shuffle=False)
@@ -115,27 +125,36 @@ def test_frozen_or_tuned(frozen, hub_parts, target_vocabulary, number_pairs):
     assert bool(model.encoder.trainable_weights) == (not frozen)
 
 
-def test_flags_are_saved(hub_parts, target_vocabulary, tmp_path):
-    """All weights frozen, those of a layer, or all unfrozen again by the encoder's own attribute."""
-    for freeze in ("all", "embedding", "unfrozen"):
-        tokenizer, backbone = hub_parts("bert")
-        backbone.trainable = freeze == "embedding"
-        backbone.token_embedding.trainable = False
-        model, preprocessor = model_of((tokenizer, backbone), target_vocabulary)
-        if freeze == "unfrozen":
-            model.encoder.backbone.trainable = True
-        expected = [weight.path for weight in model.encoder.trainable_weights]
-        count = {"all": 0, "embedding": len(model.encoder.weights) - 1, "unfrozen": len(model.encoder.weights)}[freeze]
-        assert len(expected) == count
-        model.save(tmp_path / "model.keras")
-        model.encoder.save(tmp_path / "encoder.keras")
-        loaded = keras.models.load_model(tmp_path / "model.keras").encoder
-        alone = keras.models.load_model(tmp_path / "encoder.keras")
-        for encoder in (loaded, alone):
-            assert isinstance(encoder, BackboneEncoder)
-            assert [weight.path for weight in encoder.trainable_weights] == expected
-            source = preprocessor.encode_source(TEXTS)
-            np.testing.assert_array_equal(encoder(source)["memory"], model.encoder(source)["memory"])
+def test_flags_are_saved(hub_parts, hub_preprocessor, tmp_path):
+    tokenizer, backbone = hub_parts("bert")
+    backbone.token_embedding.trainable = False
+    model = model_of((tokenizer, backbone), hub_preprocessor("bert"))
+    expected = [weight.path for weight in model.encoder.trainable_weights]
+    assert len(expected) == len(model.encoder.weights) - 1
+    model.save(tmp_path / "model.keras")
+    model.encoder.save(tmp_path / "encoder.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras").encoder
+    alone = keras.models.load_model(tmp_path / "encoder.keras")
+    source = hub_preprocessor("bert").encode_source(TEXTS)
+    for encoder in (loaded, alone):
+        assert isinstance(encoder, BackboneEncoder)
+        assert [weight.path for weight in encoder.trainable_weights] == expected
+        np.testing.assert_array_equal(encoder(source)["memory"], model.encoder(source)["memory"])
+
+
+@pytest.mark.parametrize("owner", ["encoder", "backbone"])
+def test_frozen_first_and_tuned_later(owner, hub_parts, hub_preprocessor):
+    """By either flag, also in a copy."""
+    tokenizer, backbone = hub_parts("bert")
+    backbone.trainable = False
+    model = model_of((tokenizer, backbone), hub_preprocessor("bert"))
+    for encoder in (model.encoder, kerasseq.Seq2Seq.from_config(model.get_config()).encoder):
+        part = encoder if owner == "encoder" else encoder.backbone
+        assert not encoder.trainable and not encoder.backbone.trainable and encoder.trainable_weights == []
+        part.trainable = True
+        assert encoder.trainable and len(encoder.trainable_weights) == len(encoder.weights)
+        part.trainable = False
+        assert not encoder.trainable and encoder.trainable_weights == []
 
 
 @pytest.mark.parametrize(
@@ -147,8 +166,9 @@ def test_flags_are_saved(hub_parts, target_vocabulary, tmp_path):
     ],
     indirect=["kind"],
 )
-def test_fit_search_and_save(decoder, parts, target_vocabulary, number_pairs, tmp_path):
-    model, preprocessor = model_of(parts, target_vocabulary, decoder)
+def test_fit_search_and_save(decoder, kind, parts, hub_preprocessor, number_pairs, tmp_path):
+    preprocessor = hub_preprocessor(kind)
+    model = model_of(parts, preprocessor, decoder)
     model.compile(keras.optimizers.Adam(0.01), kerasseq.losses.MaskedCrossentropy())
     data = preprocessor.dataset(number_pairs, batch_size=16)
     losses = model.fit(data, epochs=4, verbose=0, shuffle=False).history["loss"]
@@ -162,19 +182,19 @@ def test_fit_search_and_save(decoder, parts, target_vocabulary, number_pairs, tm
     assert greedy[0].source_tokens == expected and greedy[0].attention.shape[1] == len(expected)
     generator.save(tmp_path / "generator.keras")
     loaded = kerasseq.TextGenerator.load(tmp_path / "generator.keras")
-    assert loaded.generate(TEXTS) == [generation.text for generation in beam]
+    assert loaded.generate(TEXTS, "greedy") == [generation.text for generation in greedy]
 
 
-def test_ensemble(hub_parts, target_vocabulary):
+def test_ensemble(hub_parts, hub_preprocessor):
     """The distribution is the mean of the members', each with a backbone of its own."""
-    models = [model_of(hub_parts("bert"), target_vocabulary, decoder) for decoder in ("recurrent", "transformer")]
-    (first, preprocessor), (second, _) = models
-    ensemble = kerasseq.models.Ensemble([first, second])
+    preprocessor = hub_preprocessor("bert")
+    models = [model_of(hub_parts("bert"), preprocessor, decoder) for decoder in ("recurrent", "transformer")]
+    ensemble = kerasseq.models.Ensemble(models)
     assert ensemble.encoder.max_source_length == 29
     inputs = next(iter(preprocessor.dataset([("one two", "eins")], batch_size=1)))[0]
-    expected = (keras.ops.softmax(first(inputs)) + keras.ops.softmax(second(inputs))) / 2
+    expected = sum(keras.ops.softmax(model(inputs)) for model in models) / 2
     np.testing.assert_allclose(keras.ops.exp(ensemble(inputs)), expected, atol=1e-5)
-    assert len(kerasseq.TextGenerator(ensemble, preprocessor).generate(TEXTS)) == len(TEXTS)
+    assert len(kerasseq.TextGenerator(ensemble, preprocessor, "greedy").generate(TEXTS)) == len(TEXTS)
 
 
 def test_precision():
@@ -189,15 +209,16 @@ def test_precision():
 # === Limits and errors ===
 
 
-def test_the_backbones_positions_limit_the_source(hub_parts, target_vocabulary):
+def test_the_backbones_positions_limit_the_source(hub_parts, hub_preprocessor, target_vocabulary):
     """30 positions, one for the start token."""
-    model, preprocessor = model_of(hub_parts("bert"), target_vocabulary, length=29)
+    tokenizer = hub_preprocessor("bert").source_tokenizer
+    at_limit, beyond = (TextPreprocessor(tokenizer, target_vocabulary, max_source_length=size) for size in (29, 30))
+    model = model_of(hub_parts("bert"), at_limit)
     assert model.encoder.max_source_length == 29
-    generator = kerasseq.TextGenerator(model, preprocessor, "greedy", long_sources="cut")
-    assert len(generator.generate(["one " * 40])) == 1
-    model, preprocessor = model_of(hub_parts("bert"), target_vocabulary, length=30)
+    assert model.encoder(at_limit.encode_source(["one " * 40]))["memory"].shape[1] == 29
+    kerasseq.TextGenerator(model, at_limit)
     with pytest.raises(ValueError, match="max_source_length must be at most 29.* Received: .*=30. Build .*=29 or less"):
-        kerasseq.TextGenerator(model, preprocessor)
+        kerasseq.TextGenerator(model, beyond)
     assert from_backbone(*reversed(hub_parts("t5"))).max_source_length is None
 
 
@@ -309,7 +330,7 @@ def test_captions_from_patches(preprocessor):
         from_backbone(vision_transformer()),
         kerasseq.decoders.RecurrentDecoder(preprocessor.target_vocabulary_size, 8, 12, cell="gru", attention="luong"),
     )
-    model.compile("adam", kerasseq.losses.MaskedCrossentropy())
+    model.compile("adam", kerasseq.losses.MaskedCrossentropy(), run_eagerly=True)
     decoder_token_ids, labels = preprocessor.encode_target(["eins zwei", "drei"])
-    inputs = {"encoder_images": np.ones((2, 16, 24, 3), "float32"), "decoder_token_ids": decoder_token_ids}
+    inputs = {"encoder_images": keras.ops.ones((2, 16, 24, 3)), "decoder_token_ids": decoder_token_ids}
     assert np.isfinite(model.train_on_batch(inputs, labels))

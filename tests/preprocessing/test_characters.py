@@ -43,7 +43,7 @@ def test_the_most_frequent_characters():
     assert small.vocabulary_size == 6 and small.tokenize(["bac"]).to_list() == [[4, 5, 1]]
 
 
-@hypothesis.settings(deadline=None, max_examples=200)
+@hypothesis.settings(deadline=None, max_examples=80)
 @hypothesis.given(st.lists(st.text(max_size=20), min_size=1, max_size=5).filter(lambda texts: "".join(texts).strip()))
 def test_any_text_comes_back_in_nfc(texts):
     """White space at both ends, NUL and all; U+FFFD in the place of lone surrogates."""

@@ -39,7 +39,7 @@ def test_white_space_is_that_of_python(tokenizer):
     assert tokenizer.tokenize(tf.constant([f"T{other}T" for other in others])).to_list() == [[1]] * len(others)
 
 
-@hypothesis.settings(deadline=None, max_examples=200)
+@hypothesis.settings(deadline=None, max_examples=100)
 @hypothesis.given(st.text("ab\u00e9世 \t\n\r\u3000\u2028", min_size=1, max_size=30).filter(str.strip))
 def test_words_are_those_of_python(text):
     tokenizer = WordTokenizer.from_texts([text])
