@@ -58,7 +58,7 @@ def scores(generator, sampler, pairs):
     sources, targets = zip(*pairs, strict=True)
     outputs = generator.generate(sources, sampler)
     return {
-        "token_f1": kerasseq.evaluation.token_f1(outputs, targets),
+        "token_f1": kerasseq.evaluation.token_f1(outputs, targets)["score"],
         "rouge": kerasseq.evaluation.rouge(outputs, targets),
         "compression_rate": kerasseq.evaluation.compression_rate(outputs, sources),
     }

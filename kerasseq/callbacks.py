@@ -3,6 +3,7 @@
 import importlib.util
 import io
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,20 +12,12 @@ import tensorflow as tf
 
 from kerasseq.arguments import check_positive_integer
 from kerasseq.evaluation.arguments import sources_and_targets
-from kerasseq.evaluation.texts import check_scorable, score_texts
+from kerasseq.evaluation.scores import METRICS, Metrics, check_scorable, score_texts
 from kerasseq.generation import Generation
 from kerasseq.generator import TextGenerator
 from kerasseq.preprocessing import Preprocessor
+from kerasseq.progress import say
 from kerasseq.types import Pair
-
-# The entries of a score that are logged, and their names in the logs.
-LOGGED = {
-    "bleu": {"score": "bleu"},
-    "chrf": {"score": "chrf"},
-    "rouge": {"rouge1": "rouge1", "rouge2": "rouge2", "rougeL": "rougeL"},
-    "word_error_rate": {"wer": "wer", "cer": "cer"},
-    "exact_match": {"score": "exact_match"},
-}
 
 
 class GeneratingCallback(keras.callbacks.Callback):
@@ -78,13 +71,14 @@ class GenerationScores(GeneratingCallback):
         pairs: list of (raw source, target), the target a str, or a list of str where there are several references. A
             few hundred suffice: all are decoded in each of these epochs. Where a file is sorted, as by length, take
             every sixteenth rather than the first ones.
-        metrics: list of names, see `kerasseq.evaluation.score_texts`.
+        metrics: list of names, or dict from names to settings, see `kerasseq.evaluation.score_texts`.
         sampler: as of `kerasseq.TextGenerator`; `"greedy"` is fastest.
         max_length: int, the most tokens of an output. Default: the preprocessor's `max_target_length`.
         batch_size: int, sources decoded together.
         frequency: int. The first epoch of a `fit`, from which `CSVLogger` takes its columns, and every `frequency`-th
             are scored. The others have no such logs.
         samples: int, number of pairs whose source, target and output are printed, always the same ones.
+        language: str, code of the targets' language, such as `"zh"`, see `kerasseq.evaluation.score_texts`.
 
     Raises:
         ValueError: if a number is not positive, there are no pairs, the preprocessor refuses a source, or a metric is
@@ -108,12 +102,13 @@ class GenerationScores(GeneratingCallback):
         self,
         preprocessor: Preprocessor,
         pairs: Sequence[Pair],
-        metrics: Sequence[str] = ("bleu", "chrf"),
+        metrics: Metrics = ("bleu", "chrf"),
         sampler: Any = "greedy",
         max_length: int | None = None,
         batch_size: int = 64,
         frequency: int = 1,
         samples: int = 0,
+        language: str | None = None,
     ):
         super().__init__(preprocessor, sampler, max_length, frequency)
         check_positive_integer("batch_size", batch_size)
@@ -122,18 +117,18 @@ class GenerationScores(GeneratingCallback):
         self.sources, self.targets = sources_and_targets(pairs)
         # Invalid sources and targets are reported before training, not after an epoch.
         preprocessor.raw_batch(self.sources)
-        self.metrics = check_scorable(self.targets, metrics)
+        self.metrics = check_scorable(self.targets, metrics, language=language)
         self.batch_size = batch_size
         self.samples = samples
 
     def on_generation(self, epoch, logs):
         outputs = self.generator.generate(self.sources, batch_size=self.batch_size)
         for name, scores in score_texts(outputs, self.targets, self.metrics).items():
-            for key, logged in LOGGED[name].items():
+            for key, logged in METRICS[name].logged.items():
                 logs[f"val_{logged}"] = scores[key]
         for source, target, output in list(zip(self.sources, self.targets, outputs, strict=True))[: self.samples]:
             shown = source if isinstance(source, str) else f"<{type(source).__name__}>"
-            print(f"\n  source: {shown}\n  target: {target}\n  output: {output}")
+            say(f"\n  source: {shown}\n  target: {target}\n  output: {output}")
 
 
 class AttentionImages(GeneratingCallback):
@@ -198,14 +193,19 @@ class AttentionImages(GeneratingCallback):
 
     def on_generation(self, epoch, logs):
         generations = self.generator.generate(self.sources, details=True)
-        with self._writer.as_default(step=epoch):
-            for index, (source, generation) in enumerate(zip(self.sources, generations, strict=True)):
-                png = io.BytesIO()
-                self.plot(source, generation).savefig(png, format="png", dpi=100)
-                image = tf.io.decode_png(png.getvalue(), channels=3)
-                tf.summary.image(f"attention/{index}", image[tf.newaxis])
-                tf.summary.text(f"output/{index}", generation.text)
-        self._writer.flush()
+        images = []
+        for source, generation in zip(self.sources, generations, strict=True):
+            png = io.BytesIO()
+            self.plot(source, generation).savefig(png, format="png", dpi=100)
+            images.append(tf.io.decode_png(png.getvalue(), channels=3))
+        try:
+            with self._writer.as_default(step=epoch):
+                for index, (image, generation) in enumerate(zip(images, generations, strict=True)):
+                    tf.summary.image(f"attention/{index}", image[tf.newaxis])
+                    tf.summary.text(f"output/{index}", generation.text)
+            self._writer.flush()
+        except (OSError, tf.errors.OpError) as error:
+            warnings.warn(f"Images of epoch {epoch + 1} were not written to {self.log_dir}: {error}", stacklevel=2)
 
     def on_train_end(self, logs=None):
         self._writer.close()

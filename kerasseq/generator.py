@@ -13,12 +13,13 @@ from kerasseq import export, search
 from kerasseq.arguments import check_choice, check_positive_integer
 from kerasseq.compatibility import check_model, check_sampler
 from kerasseq.evaluation.arguments import sources_and_targets
-from kerasseq.evaluation.texts import check_scorable, score_texts
+from kerasseq.evaluation.scores import Metrics, check_scorable, score_texts
 from kerasseq.generation import DECODER_DETAILS, describe
 from kerasseq.long_sources import LONG_SOURCES, decode_parts
 from kerasseq.padding import check_padding, warn_about_padding
 from kerasseq.preprocessing import Preprocessor
 from kerasseq.preprocessing.vocabulary import END_ID, START_ID
+from kerasseq.progress import progress_bar
 from kerasseq.seq2seq import Seq2Seq
 from kerasseq.types import Pair, Tensor
 
@@ -125,8 +126,6 @@ class TextGenerator(keras.Model):
             ValueError: if the preprocessor refuses a source, a number is not positive, a prefix leaves no room within
                 `max_length`, or the sampler does not fit the model.
         """
-        import tqdm  # Deferred: only long work shows progress.
-
         single = isinstance(sources, (str, bytes))
         if not isinstance(sources, collections.abc.Iterable):
             raise ValueError(
@@ -145,7 +144,7 @@ class TextGenerator(keras.Model):
         run = self.compiled_decode(sampler, max_length, details, prefixed=prefixes is not None)
         order = np.argsort([-len(source) for source in sources], kind="stable")
         results: list[Any] = [None] * len(sources)
-        with tqdm.tqdm(total=len(sources), desc="generate", unit="source", delay=2) as progress:
+        with progress_bar("generate", "source", total=len(sources)) as progress:
             for start in range(0, len(order), batch_size):
                 rows = order[start : start + batch_size]
                 outputs = run(*(tf.gather(tensor, rows) for tensor in inputs))
@@ -159,19 +158,21 @@ class TextGenerator(keras.Model):
     def evaluate_text(
         self,
         pairs: Sequence[Pair],
-        metrics: Sequence[str] = ("bleu", "chrf"),
+        metrics: Metrics = ("bleu", "chrf"),
         sampler: Any = None,
         max_length: int | None = None,
         batch_size: int = 64,
         resamples: int = 1_000,
+        language: str | None = None,
     ) -> dict[str, Any]:
         """Generates from the sources of pairs, and scores the outputs against the targets.
 
         Args:
             pairs: list of (raw source, target), the target a str, or a list of str where there are several references.
-            metrics: list of names, see `kerasseq.evaluation.score_texts`.
+            metrics: list of names, or dict from names to settings, see `kerasseq.evaluation.score_texts`.
             sampler, max_length, batch_size: as in `generate`.
             resamples: int, of the pairs, for 95 % confidence intervals; 0 for none.
+            language: str, code of the targets' language, such as `"zh"`, see `kerasseq.evaluation.score_texts`.
 
         Returns:
             dict by the names of the metrics: of `"bleu"` and `"chrf"` each a dict of `score`, `signature` and
@@ -181,9 +182,9 @@ class TextGenerator(keras.Model):
             ValueError: as `generate` and `score_texts`, before anything is generated, and if there are no pairs.
         """
         sources, targets = sources_and_targets(pairs)
-        metrics = check_scorable(targets, metrics, resamples)
+        settings = check_scorable(targets, metrics, resamples, language)
         outputs = self.generate(sources, sampler=sampler, max_length=max_length, batch_size=batch_size)
-        return score_texts(outputs, targets, metrics, resamples)
+        return score_texts(outputs, targets, settings, resamples)
 
     def _prefix_ids(self, prefixes: str | Sequence[str], count: int, max_length: int) -> Tensor:
         """Token ids `(count, prefix)` of forced starts, checked."""

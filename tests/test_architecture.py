@@ -17,9 +17,9 @@ PACKAGE = pathlib.Path(kerasseq.__file__).parent
 
 # From the bottom to the top: each part imports only from parts listed above it here, and from itself.
 PARTS = [
-    "types", "arguments", "precision", "layers", "losses", "metrics", "preprocessing", "datasets", "backbones",
-    "encoders", "decoders", "seq2seq", "models", "pretraining", "search", "compatibility", "padding", "evaluation",
-    "export", "generation", "long_sources", "generator", "plotting", "callbacks", "serving",
+    "types", "arguments", "precision", "progress", "layers", "losses", "metrics", "preprocessing", "datasets",
+    "backbones", "encoders", "decoders", "seq2seq", "models", "pretraining", "search", "compatibility", "padding",
+    "evaluation", "export", "generation", "long_sources", "generator", "plotting", "callbacks", "serving",
 ]  # fmt: skip
 
 # Stricter than the order.
@@ -32,7 +32,7 @@ ALLOWED = {
     "seq2seq": {*LEAVES, "layers", "encoders", "decoders"},
     "models": {*LEAVES, "layers", "encoders", "decoders", "seq2seq", "models"},
     "search": {*LEAVES, "seq2seq", "search"},
-    "export": {*LEAVES, "layers", "preprocessing", "seq2seq", "search", "export"},
+    "export": {*LEAVES, "progress", "layers", "preprocessing", "seq2seq", "search", "export"},
     "generator": set(PARTS[: PARTS.index("generator") + 1]) - {"models"},
     "serving": {"export", "serving"},
 }

@@ -1,6 +1,7 @@
 import importlib.metadata
 import math
 import re
+import sys
 
 import pytest
 import sacrebleu
@@ -15,9 +16,11 @@ from kerasseq.evaluation import (
     exact_match,
     new_words,
     rouge,
+    score_texts,
     token_f1,
     word_error_rate,
 )
+from kerasseq.evaluation.scores import METRICS
 
 PREDICTIONS = ["the cat sat on a mat", "there is a dog in the garden", "hello"]
 REFERENCES = [
@@ -59,7 +62,9 @@ def test_tokenizer_for_chinese():
     predictions, references = ["我们今天去公园玩"], ["我们今天去公园散步"]
     expected = sacrebleu.corpus_bleu(predictions, [references], tokenize="zh")
     assert bleu(predictions, references, tokenize="zh")["score"] == round(expected.score, 2) > 0
-    assert bleu(predictions, references)["score"] == 0
+    assert bleu(predictions, references, language="zh-TW") == bleu(predictions, references, tokenize="zh")
+    with pytest.warns(UserWarning, match="BLEU compares words.*no spaces.*Pass language=, such as 'zh'"):
+        assert bleu(predictions, references)["score"] == 0
 
 
 def test_signatures():
@@ -98,7 +103,6 @@ def test_hand_computed_rouge():
         ("", "cat", 0.0),
         ("cat", "", 0.0),
         ("", "", 0.0),
-        ("我们", "我们", 0.0),  # no letters from a to z
         ("Bär", "b r", 100.0),
     ],
 )
@@ -133,6 +137,10 @@ def test_rouge_is_silent(capfd, caplog):
     assert capfd.readouterr() == ("", "") and not caplog.records
 
 
+def f1(*arguments, **options):
+    return token_f1(*arguments, **options)["score"]
+
+
 @pytest.mark.parametrize(
     ("prediction", "reference", "words", "whitespace"),
     [
@@ -145,7 +153,7 @@ def test_rouge_is_silent(capfd, caplog):
         ("go home", "go home.", 2 * 2 / 5, 2 * 1 / 4),
         ("...", ".", 2 * 1 / 4, 0),  # each mark is a token
         ("École à été", "école", 2 * 1 / 4, 0),
-        ("我们 去", "我们", 2 * 1 / 3, 2 * 1 / 3),
+        ("мы идём", "мы", 2 * 1 / 3, 2 * 1 / 3),
         ("", "", 1, 1),
         (" \n", "\u3000", 1, 1),
         ("", "cat", 0, 0),
@@ -153,18 +161,20 @@ def test_rouge_is_silent(capfd, caplog):
     ],
 )
 def test_hand_computed_token_f1(prediction, reference, words, whitespace):
-    assert token_f1([prediction], [reference]) == token_f1([prediction], [reference], "words") == round(words, 4)
-    assert token_f1([prediction], [reference], tokens="whitespace") == round(whitespace, 4)
-    assert token_f1([reference], [prediction]) == round(words, 4)
+    assert f1([prediction], [reference]) == f1([prediction], [reference], "words") == round(words, 4)
+    assert f1([prediction], [reference], tokens="whitespace") == round(whitespace, 4)
+    assert f1([reference], [prediction]) == round(words, 4)
 
 
 def test_token_f1_is_a_mean_over_predictions():
     # 1 of 1 and 1; 1 of 1 and 5; both empty. Over all tokens at once, it would be 2 * 2 / 8.
-    assert token_f1(iter(["a", "b", ""]), iter(["a", "b c d e f", ""])) == round((1 + 2 / 6 + 1) / 3, 4)
+    assert f1(iter(["a", "b", ""]), iter(["a", "b c d e f", ""])) == round((1 + 2 / 6 + 1) / 3, 4)
 
 
 def test_unknown_tokens():
-    with pytest.raises(ValueError, match="tokens must be one of 'words', 'whitespace'. Received: tokens='bytes'"):
+    with pytest.raises(
+        ValueError, match="tokens must be one of 'words', 'whitespace', 'characters'. Received: tokens='bytes'"
+    ):
         token_f1(["a"], ["a"], tokens="bytes")
 
 
@@ -204,8 +214,8 @@ def compressions(require_mirror):
 def test_copying_as_a_baseline(compressions):
     sources, targets = compressions
     # White space tokens are case-sensitive. In lower case, they would score 0.52.
-    assert token_f1(sources, targets) == pytest.approx(0.59, abs=0.005)
-    assert token_f1(sources, targets, "whitespace") == pytest.approx(0.51, abs=0.005)
+    assert f1(sources, targets) == pytest.approx(0.59, abs=0.005)
+    assert f1(sources, targets, "whitespace") == pytest.approx(0.51, abs=0.005)
     assert compression_rate(sources, sources) == 1
     # awk: `NR > 1 && NR < 1002 { sum += length($2) / length($1) } END { print sum / 1000 }`.
     assert compression_rate(targets, sources) == 0.4275
@@ -220,10 +230,10 @@ def test_copying_as_a_baseline(compressions):
 def test_first_twelve_tokens_as_a_baseline(compressions):
     """With and without the full stop that ends every target."""
     sources, targets = compressions
-    assert token_f1(first_words(sources, " .", words_and_marks), targets) == pytest.approx(0.65, abs=0.005)
-    assert token_f1(first_words(sources, " ."), targets, "whitespace") == pytest.approx(0.55, abs=0.005)
-    assert token_f1(first_words(sources), targets) == pytest.approx(0.61, abs=0.005)
-    assert token_f1(first_words(sources), targets, "whitespace") == pytest.approx(0.576, abs=0.005)
+    assert f1(first_words(sources, " .", words_and_marks), targets) == pytest.approx(0.65, abs=0.005)
+    assert f1(first_words(sources, " ."), targets, "whitespace") == pytest.approx(0.55, abs=0.005)
+    assert f1(first_words(sources), targets) == pytest.approx(0.61, abs=0.005)
+    assert f1(first_words(sources), targets, "whitespace") == pytest.approx(0.576, abs=0.005)
 
 
 def words_and_marks(text):
@@ -377,10 +387,98 @@ def test_warning_about_tokenized_texts(tokenize, warnings, caplog):
     assert sum("tokenized period" in record.message for record in caplog.records) == warnings
 
 
-@pytest.mark.parametrize("tokenize", ["moses", None])
+@pytest.mark.parametrize("tokenize", ["moses", ""])
 def test_unknown_tokenizers(tokenize):
     with pytest.raises(ValueError, match=f"tokenize must be one of .*'13a'.* Received: tokenize={tokenize!r}"):
         bleu(["a"], ["a"], tokenize=tokenize)
+
+
+# === Languages ===
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "same"),
+    [
+        ("zh", "我们今天去公园", "我们 今天去公园"),
+        ("ja", "きょうは学校です", "きょうは 学校です"),
+        ("th", "วันนี้ไปสวน", "วันนี้ ไปสวน"),
+        ("ru", "Мы идём в парк!", "мы идём в парк"),
+    ],
+)
+def test_rouge_of_other_scripts(language, text, same):
+    result = rouge([text], [same], language=language)
+    assert result["rouge1"] == result["rougeL"] == 100 and "porter" not in result["signature"]
+    with pytest.warns(UserWarning, match="letters a to z.*Pass language="):
+        assert rouge([text], [same])["rouge1"] == 0
+
+
+def test_hand_computed_scores_by_characters():
+    """Of 我们去公园 and 我去公园 four characters are common, of 5 and 4; bigrams 去公 and 公园, of 4 and 3."""
+    prediction, reference = ["我们去公园"], ["我去公园"]
+    scores = rouge(prediction, reference, language="zh")
+    assert (scores["rouge1"], scores["rouge2"]) == (round(100 * 2 * 4 / 9, 2), round(100 * 2 * 2 / 7, 2))
+    assert f1(prediction, reference, language="zho") == round(2 * 4 / 9, 4) == f1(prediction, reference, "characters")
+    assert caption_bleu(prediction, reference, language="zh")["bleu1"] == 80
+    spaced = [[" ".join(text) for text in texts] for texts in (prediction, reference)]
+    assert bleu(prediction, reference, language="th")["score"] == bleu(*spaced, tokenize="none")["score"] > 0
+    for score in (token_f1, caption_bleu, cider):
+        with pytest.warns(UserWarning, match=f"{score.__name__} compares words.*Pass language="):
+            score(prediction, reference)
+
+
+def test_words_of_rouge_in_a_language_with_accents():
+    """é is a letter of French, not the end of a word."""
+    assert rouge(["été"], ["t"], language="fr")["rouge1"] == 0 != rouge(["été"], ["t"])["rouge1"]
+    assert rouge(["cats"], ["cat"], language="en") == rouge(["cats"], ["cat"])
+
+
+@pytest.mark.parametrize("language", ["Chinese", "z", "", 5, "zh2"])
+def test_unknown_languages(language):
+    for score in (bleu, rouge, cider, caption_bleu, token_f1):
+        with pytest.raises(ValueError, match="language must be a code such as 'en', 'zh' or 'ja'. Received: language="):
+            score(["a"], ["a"], language=language)
+
+
+def test_a_tokenizer_that_is_not_installed(monkeypatch):
+    monkeypatch.setitem(sys.modules, "MeCab", None)
+    sys.modules.pop("sacrebleu.tokenizers.tokenizer_ja_mecab", None)
+    with pytest.raises(ImportError, match=r'pip install "sacrebleu\[ja\]", or pass tokenize="char"'):
+        bleu(["学校"], ["学校"], language="ja")
+
+
+def test_settings_of_metrics():
+    texts = ["我们今天去公园"], ["我们明天去公园"]
+    scores = score_texts(*texts, {"bleu": {"tokenize": "char"}, "token_f1": {"tokens": "characters"}, "chrf": {}})
+    assert scores["bleu"] == bleu(*texts, tokenize="char") and scores["chrf"] == chrf(*texts)
+    assert scores["token_f1"] == token_f1(*texts, tokens="characters")
+    # The language is that of all metrics that split texts; a setting of a metric goes before it.
+    of_language = score_texts(*texts, {"bleu": {"tokenize": "char"}, "rouge": {}, "chrf": {}}, language="zh")
+    assert of_language["bleu"] == scores["bleu"] and of_language["rouge"] == rouge(*texts, language="zh")
+    assert score_texts(*texts, "bleu", language="zh")["bleu"] == bleu(*texts, tokenize="zh")
+
+
+def test_every_metric_by_name():
+    """One form: a dict of numbers, with intervals on request."""
+    for name, metric in METRICS.items():
+        result = score_texts(PREDICTIONS, FIRSTS, name, resamples=40)[name]
+        assert set(metric.logged) == set(result["intervals"])
+        for entry, (lower, upper) in result["intervals"].items():
+            assert lower <= result[entry] <= upper
+
+
+@pytest.mark.parametrize(
+    ("metrics", "message"),
+    [
+        ({"bleu": {"tokenizer": "zh"}}, r"settings of 'bleu' must be a dict of 'language', 'tokenize'. .*'tokenizer'"),
+        ({"exact_match": {"language": "zh"}}, "settings of 'exact_match' must be a dict of nothing"),
+        ({"bleu": "zh"}, "settings of 'bleu' must be a dict of .* Received: 'zh'"),
+        ({"meteor": {}}, "metrics must be a list of names, or a dict from names to settings, among 'bleu'"),
+        ([("bleu", "zh")], r"metrics must be .* Received: \[\('bleu', 'zh'\)\]"),
+    ],
+)
+def test_unknown_settings(metrics, message):
+    with pytest.raises(ValueError, match=message):
+        score_texts(["a"], ["a"], metrics)
 
 
 # === Confidence intervals ===

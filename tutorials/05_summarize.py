@@ -386,7 +386,10 @@ negation = re.compile(r"\b(no|not|never|without|cannot)\b|n ?'t\b", re.IGNORECAS
 denied = [row for row, text in enumerate(references) if negation.search(text)]
 lost = [row for row in denied if not negation.search(summaries[row])]
 print(f"{len(denied)} references deny something, {len(lost)} of their outputs do not")
-overlap = [kerasseq.evaluation.token_f1([text], [target]) for text, target in zip(summaries, references, strict=True)]
+overlap = [
+    kerasseq.evaluation.token_f1([text], [target])["score"]
+    for text, target in zip(summaries, references, strict=True)
+]
 for row in [*lost[:3], *np.argsort(overlap)[:3]]:
     print(f"\nsource: {sources[row]}\nreference: {references[row]}")
     for name, texts in compared.items():

@@ -68,9 +68,9 @@ class Encoder(keras.Model):
 
     @property
     def trainable(self) -> bool:
-        """Whether any weight is trained. To assign it sets the flags of all weights and layers."""
-        # Without a value of its own: an encoder around a frozen model would keep `True`, and Keras ignores an assignment
-        # of the value that a flag already has.
+        """Whether any weight is trained. An assignment sets the flags of all weights and layers."""
+        # Not a stored flag: an encoder around a frozen model would keep `True`, and Keras ignores an assignment of the
+        # value that a flag already has.
         return not self.weights or any(weight.trainable for weight in self.weights)
 
     @trainable.setter

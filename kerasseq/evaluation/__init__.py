@@ -2,7 +2,8 @@
 
 from kerasseq.evaluation.captions import caption_bleu, cider
 from kerasseq.evaluation.compression import compression_rate, new_words, token_f1
-from kerasseq.evaluation.texts import bleu, chrf, exact_match, rouge, score_texts, word_error_rate
+from kerasseq.evaluation.scores import score_texts
+from kerasseq.evaluation.texts import bleu, chrf, exact_match, rouge, word_error_rate
 
 __all__ = [
     "bleu",

@@ -3,29 +3,34 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from statistics import fmean
 from typing import Any, TypeAlias
 
-from kerasseq.evaluation.arguments import References, reference_count, with_references
+from kerasseq.evaluation.arguments import References, check_resamples, reference_count, with_references
+from kerasseq.evaluation.bootstrap import bootstrap_interval
+from kerasseq.evaluation.languages import by_characters
 from kerasseq.evaluation.texts import corpus_score
 
 NgramVector: TypeAlias = dict[tuple[str, ...], float]
 
-CAPTION_WORDS = "words:lowercased, without punctuation"
 # CIDEr-D: the longest n-grams, and the standard deviation, in words, of the length penalty.
 LONGEST_NGRAM, LENGTH_DEVIATION = 4, 6.0
 
 
-def caption_bleu(predictions: Iterable[str], references: References) -> dict[str, Any]:
+def caption_bleu(
+    predictions: Iterable[str], references: References, resamples: int = 0, language: str | None = None
+) -> dict[str, Any]:
     """BLEU-1 to BLEU-4 of captions, ignoring case and punctuation.
 
     Words are runs of letters, digits and apostrophes in the lowercased text. All other characters separate words, so
-    `"A dog ."` and `"a dog"` are the same caption. Arguments and errors are those of `bleu`.
+    `"A dog ."` and `"a dog"` are the same caption. With a `language` without spaces between words, such as `"zh"`,
+    every letter counts as a word. Arguments and errors are those of `bleu`, without `tokenize`.
 
     Returns:
         dict with `bleu1`, `bleu2`, `bleu3` and `bleu4`, floats from 0 to 100: BLEU over n-grams up to that length,
-        each with the brevity penalty; and `signature`, str, the settings of `bleu4` and the version of sacreBLEU.
+        each with the brevity penalty; and `signature`, str, the settings of `bleu4` and the version of sacreBLEU. With
+        `resamples` also `intervals`, a dict with the same four names.
 
     Example:
 
@@ -38,18 +43,25 @@ def caption_bleu(predictions: Iterable[str], references: References) -> dict[str
     import sacrebleu  # Deferred: building and serving models does not need it.
 
     predictions, references = with_references(predictions, references)
-    predictions = [" ".join(caption_words(text)) for text in predictions]
-    references = [[" ".join(caption_words(text)) for text in entry] for entry in references]
+    split, words = caption_splitter(language, references, "caption_bleu")
+    predictions = [" ".join(split(text)) for text in predictions]
+    references = [[" ".join(split(text)) for text in entry] for entry in references]
     scores: dict[str, Any] = {}
+    intervals = {}
     signature = ""
     for order in range(1, 5):
         metric = sacrebleu.metrics.BLEU(tokenize="none", force=True, max_ngram_order=order, smooth_method="none")
-        result = corpus_score(metric, predictions, references)
+        result = corpus_score(metric, predictions, references, resamples)
         scores[f"bleu{order}"], signature = result["score"], result["signature"]
-    return {**scores, "signature": f"{CAPTION_WORDS}|{signature}"}
+        if resamples:
+            intervals[f"bleu{order}"] = result["intervals"]["score"]
+    scores["signature"] = f"{words}|{signature}"
+    return {**scores, "intervals": intervals} if resamples else scores
 
 
-def cider(predictions: Iterable[str], references: References) -> dict[str, Any]:
+def cider(
+    predictions: Iterable[str], references: References, resamples: int = 0, language: str | None = None
+) -> dict[str, Any]:
     """CIDEr-D of captions: n-gram similarity to the references, weighted by TF-IDF.
 
     For each n-gram length up to 4, a text becomes a vector of n-gram counts, each multiplied by log(number of images /
@@ -57,11 +69,12 @@ def cider(predictions: Iterable[str], references: References) -> dict[str, Any]:
     prediction clipped to those of the reference, times a Gaussian penalty on the difference in length, averaged over
     lengths and references, times 10. It equals that of the COCO evaluation script (pycocoevalcap 1.2) except for the
     tokenizer: words are those of `caption_bleu`. With a single image all weights, and therefore the score, are 0.
-    Arguments and errors are those of `bleu`, one prediction per image.
+    Arguments and errors are those of `caption_bleu`, one prediction per image.
 
     Returns:
         dict with `score`, float from 0 to 1000, which is 100 times the value of the script, as papers report it
-        (humans score about 85 on COCO); `scores`, list of float, one per prediction; and `signature`, str.
+        (humans score about 85 on COCO); `scores`, list of float, one per prediction; and `signature`, str. With
+        `resamples` also `intervals`, a dict with `score`; the weights of n-grams are those of all images.
 
     Example:
 
@@ -72,8 +85,10 @@ def cider(predictions: Iterable[str], references: References) -> dict[str, Any]:
     Source: Vedantam, Zitnick and Parikh 2015, equations 1 to 5.
     """
     predictions, references = with_references(predictions, references)
-    tokenized = [caption_words(text) for text in predictions]
-    tokenized_references = [[caption_words(text) for text in entry] for entry in references]
+    check_resamples(resamples)
+    split, words = caption_splitter(language, references, "cider")
+    tokenized = [split(text) for text in predictions]
+    tokenized_references = [[split(text) for text in entry] for entry in references]
     image_counts: Counter[tuple[str, ...]] = Counter()  # In how many images' references each n-gram occurs.
     for entry in tokenized_references:
         image_counts.update({ngram for words in entry for ngram in ngram_counts(words)})
@@ -94,13 +109,30 @@ def cider(predictions: Iterable[str], references: References) -> dict[str, Any]:
         round(1000 * fmean(similarity(words, other) for other in entry), 2)
         for words, entry in zip(tokenized, tokenized_references, strict=True)
     ]
-    settings = f"CIDEr-D|n:{LONGEST_NGRAM}|sigma:{LENGTH_DEVIATION}|{CAPTION_WORDS}"
+    settings = f"CIDEr-D|n:{LONGEST_NGRAM}|sigma:{LENGTH_DEVIATION}|{words}"
     signature = f"nrefs:{reference_count(references)}|{settings}"
-    return {"score": round(fmean(scores), 2), "scores": scores, "signature": signature}
+    result: dict[str, Any] = {"score": round(fmean(scores), 2), "scores": scores, "signature": signature}
+    if resamples:
+        counts = [100] * len(scores)  # Intervals are in percent.
+        result["intervals"] = {"score": bootstrap_interval(scores, counts, resamples)}
+    return result
+
+
+def caption_splitter(
+    language: str | None, references: list[list[str]], metric: str
+) -> tuple[Callable[[str], list[str]], str]:
+    """A function that splits captions of a language into words, and its entry in signatures."""
+    if by_characters(language, references, metric):
+        return caption_letters, "words:letters, lowercased, without punctuation"
+    return caption_words, "words:lowercased, without punctuation"
 
 
 def caption_words(text: str) -> list[str]:
     return re.findall(r"[\w']*\w[\w']*", text.lower())
+
+
+def caption_letters(text: str) -> list[str]:
+    return re.findall(r"\w", text.lower())
 
 
 def ngram_counts(words: list[str]) -> Counter[tuple[str, ...]]:

@@ -7,38 +7,57 @@ from statistics import fmean
 from typing import Any
 
 from kerasseq.arguments import check_choice
-from kerasseq.evaluation.arguments import paired
+from kerasseq.evaluation.arguments import check_resamples, paired
+from kerasseq.evaluation.bootstrap import bootstrap_interval
+from kerasseq.evaluation.languages import by_characters
 
-TOKENS = {"words": lambda text: re.findall(r"\w+|[^\w\s]", text.lower()), "whitespace": str.split}
+TOKENS = {
+    "words": lambda text: re.findall(r"\w+|[^\w\s]", text.lower()),
+    "whitespace": str.split,
+    "characters": lambda text: re.findall(r"\S", text.lower()),
+}
 
 
-def token_f1(predictions: Iterable[str], references: Iterable[str], tokens: str = "words") -> float:
+def token_f1(
+    predictions: Iterable[str],
+    references: Iterable[str],
+    tokens: str | None = None,
+    resamples: int = 0,
+    language: str | None = None,
+) -> dict[str, Any]:
     """F1 score of tokens between prediction and reference, counted as multisets: order does not matter.
 
     Args:
         predictions: list of str.
         references: list of str, one per prediction.
-        tokens: `"words"`, lowercased words and single punctuation marks; or `"whitespace"`, tokens separated by white
-            space, with case and punctuation kept, so `home` and `home.` differ. Defaults to `"words"`.
+        tokens: `"words"`, lowercased words and single punctuation marks; `"whitespace"`, tokens separated by white
+            space, with case and punctuation kept, so `home` and `home.` differ; or `"characters"`, lowercased, without
+            white space. Default: `"characters"` if `language` has no spaces between words, else `"words"`.
+        resamples: int, as in `bleu`.
+        language: str, code of the texts' language, such as `"zh"`.
 
     Returns:
-        float from 0 to 1, the mean over the predictions. Two empty texts score 1, an empty and a non-empty one 0.
+        dict with `score`, float from 0 to 1, the mean over the predictions. Two empty texts score 1, an empty and a
+        non-empty one 0. With `resamples` also `intervals`, a dict with `score`.
 
     Raises:
-        ValueError: if `tokens` is unknown, there are no predictions, or predictions and references differ in number or
-            are not str.
+        ValueError: if `tokens` or the language is unknown, there are no predictions, or predictions and references
+            differ in number or are not str.
 
     Example:
 
     >>> import kerasseq
-    >>> kerasseq.evaluation.token_f1(["A cat sat."], ["The cat sat down."])
+    >>> kerasseq.evaluation.token_f1(["A cat sat."], ["The cat sat down."])["score"]
     0.6667
 
     Source: Filippova et al. 2015, who count the tokens of the source that are kept. Here tokens are compared by text,
     not by position.
     """
-    check_choice("tokens", tokens, TOKENS)
     predictions, references = paired(predictions, references, "references")
+    check_resamples(resamples)
+    if tokens is None:
+        tokens = "characters" if by_characters(language, [references], "token_f1") else "words"
+    check_choice("tokens", tokens, TOKENS)
     tokenize = TOKENS[tokens]
 
     def f1(prediction: str, reference: str) -> float:
@@ -46,7 +65,12 @@ def token_f1(predictions: Iterable[str], references: Iterable[str], tokens: str 
         total = predicted.total() + expected.total()
         return 2 * (predicted & expected).total() / total if total else 1.0
 
-    return round(fmean(map(f1, predictions, references)), 4)
+    scores = list(map(f1, predictions, references))
+    result: dict[str, Any] = {"score": round(fmean(scores), 4)}
+    if resamples:
+        interval = bootstrap_interval(scores, [1] * len(scores), resamples)
+        result["intervals"] = {"score": [round(bound / 100, 4) for bound in interval]}
+    return result
 
 
 def compression_rate(predictions: Iterable[str], sources: Iterable[str]) -> float:

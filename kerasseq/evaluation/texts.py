@@ -1,8 +1,11 @@
 """Text metrics computed by the reference implementations of the field, with confidence intervals."""
 
 import importlib.metadata
+import itertools
 import json
-from collections.abc import Callable, Iterable, Sequence
+import re
+import warnings
+from collections.abc import Iterable
 from statistics import fmean
 from typing import Any
 
@@ -13,71 +16,29 @@ from kerasseq.evaluation.arguments import (
     check_resamples,
     paired,
     reference_count,
-    same_length,
     with_references,
 )
 from kerasseq.evaluation.bootstrap import SEED, bootstrap_interval
-
-
-def score_texts(
-    predictions: Iterable[str],
-    references: References,
-    metrics: str | Sequence[str] = ("bleu", "chrf"),
-    resamples: int = 0,
-) -> dict[str, dict[str, Any]]:
-    """Computes several metrics of the same texts.
-
-    Args:
-        predictions: list of str.
-        references: list of str, one per prediction; or, if all metrics accept it, list of lists of str, one or more
-            per prediction.
-        metrics: list of names: `"bleu"`, `"chrf"`, `"rouge"`, `"word_error_rate"`, `"exact_match"`.
-        resamples: int, as in `bleu`.
-
-    Returns:
-        dict from each name to the result of the function of that name.
-
-    Raises:
-        ValueError: if a metric is unknown, and as the functions.
-
-    Example:
-
-    >>> import kerasseq
-    >>> scores = kerasseq.evaluation.score_texts(["the cat sat on a mat"], ["the cat sat on the mat"])
-    >>> scores["bleu"]["score"], scores["chrf"]["score"]
-    (53.73, 65.98)
-    """
-    metrics = metric_names(metrics)
-    predictions, references = same_length(predictions, references, "references")
-    return {name: METRICS[name](predictions, references, resamples=resamples) for name in metrics}
-
-
-def check_scorable(references: Sequence[Any], metrics: str | Sequence[str], resamples: int = 0) -> list[str]:
-    """Checks the arguments of `score_texts` before predictions exist. Returns the list of metrics."""
-    metrics = metric_names(metrics)
-    check_resamples(resamples)
-    score_texts([""] * len(references), references, metrics)
-    return metrics
-
-
-def metric_names(metrics: str | Sequence[str] | None) -> list[str]:
-    """Checks one or several metric names. Returns a list."""
-    names = [metrics] if isinstance(metrics, str) else list(metrics or ())
-    known = list(METRICS)  # A list, because unhashable names must reach the error message.
-    if not names or any(name not in known for name in names):
-        raise ValueError(f"metrics must be among {', '.join(map(repr, known))}. Received: {names!r}.")
-    return names
+from kerasseq.evaluation.languages import BY_CHARACTERS, bleu_tokenizer, language_code, warn_of_texts_without_spaces
 
 
 def bleu(
-    predictions: Iterable[str], references: References, tokenize: str = "13a", resamples: int = 0
+    predictions: Iterable[str],
+    references: References,
+    tokenize: str | None = None,
+    resamples: int = 0,
+    language: str | None = None,
 ) -> dict[str, Any]:
     """Corpus BLEU, computed by sacreBLEU.
 
     Args:
         predictions: list of str.
         references: list of str, one per prediction; or list of lists of str, one or more per prediction.
-        tokenize: str, name of a sacreBLEU tokenizer, such as `"13a"`, or `"zh"` for Chinese. Defaults to `"13a"`.
+        tokenize: str, name of a sacreBLEU tokenizer. Default: that of `language`.
+        language: str, code of the texts' language, such as `"zh"`: Chinese is split by `"zh"`, Japanese by
+            `"ja-mecab"`, Korean by `"ko-mecab"`, Thai, Lao, Burmese, Khmer and Tibetan into characters, by `"char"`,
+            all others by `"13a"`. Japanese and Korean need `pip install "sacrebleu[ja]"` and `"sacrebleu[ko]"`.
+            Default: `"13a"`, with a warning where the references have no spaces.
         resamples: int, number of bootstrap resamples for a confidence interval: at least 40, usually 1,000. Defaults
             to 0: no interval.
 
@@ -88,29 +49,44 @@ def bleu(
     Raises:
         ValueError: if there are no predictions, predictions and references differ in number or are not str, or the
             tokenizer is unknown.
+        ImportError: if the tokenizer needs a package that is not installed.
 
     Example:
 
     >>> import kerasseq
     >>> kerasseq.evaluation.bleu(["the cat sat on the mat"], ["the cat sat on the mat"])["score"]
     100.0
+    >>> kerasseq.evaluation.bleu(["我们今天去公园"], ["我们今天去公园"], language="zh")["score"]
+    100.0
 
     Source: Papineni et al. 2002; Post 2018 (sacreBLEU); Koehn 2004 (intervals).
     """
     import sacrebleu  # Deferred: building and serving models does not need it.
 
+    predictions, references = with_references(predictions, references)
+    if tokenize is None:
+        tokenize = bleu_tokenizer(language)
+        if language is None:
+            advice = "Pass language=, such as 'zh', 'ja' or 'th', or tokenize='char'."
+            warn_of_texts_without_spaces(itertools.chain(*references), "BLEU", advice)
     if tokenize not in sacrebleu.metrics.BLEU.TOKENIZERS:
         known = ", ".join(map(repr, sacrebleu.metrics.BLEU.TOKENIZERS))
         raise ValueError(f"tokenize must be one of sacreBLEU's {known}. Received: tokenize={tokenize!r}.")
     # sacreBLEU warns about tokenized texts. With tokenize="none" they are intended, so `force` silences the warning.
-    metric = sacrebleu.metrics.BLEU(tokenize=tokenize, force=tokenize == "none")
+    try:
+        metric = sacrebleu.metrics.BLEU(tokenize=tokenize, force=tokenize == "none")
+    except RuntimeError as error:  # As sacreBLEU reports a missing package.
+        raise ImportError(
+            f"sacreBLEU's tokenizer {tokenize!r} needs packages that are not installed: "
+            f'pip install "sacrebleu[{tokenize[:2]}]", or pass tokenize="char".'
+        ) from error
     return corpus_score(metric, predictions, references, resamples)
 
 
 def chrf(predictions: Iterable[str], references: References, resamples: int = 0) -> dict[str, Any]:
     """Corpus chrF2, the F-score of character n-grams, computed by sacreBLEU.
 
-    Arguments and return value are those of `bleu`, without `tokenize`.
+    Arguments and return value are those of `bleu`, without `tokenize` and `language`.
 
     Example:
 
@@ -125,11 +101,15 @@ def chrf(predictions: Iterable[str], references: References, resamples: int = 0)
     return corpus_score(sacrebleu.metrics.CHRF(), predictions, references, resamples)
 
 
-def rouge(predictions: Iterable[str], references: References, resamples: int = 0) -> dict[str, Any]:
+def rouge(
+    predictions: Iterable[str], references: References, resamples: int = 0, language: str | None = None
+) -> dict[str, Any]:
     """ROUGE-1, ROUGE-2 and ROUGE-L: F1 scores of unigrams, bigrams and longest common subsequences.
 
     Words are runs of `a-z` and `0-9` in the lowercased text. Words of more than 3 characters are stemmed by the Porter
-    stemmer for English. All other letters separate words, so a text in another script has no words and scores 0.
+    stemmer for English. All other letters separate words, so a text in another script has no words and scores 0. With
+    a `language` other than English, words are runs of any letters and digits, unstemmed; of languages without spaces
+    between words, such as `"zh"`, each letter is one.
 
     Arguments and errors are those of `bleu`, without `tokenize`; of several references the best counts, separately for
     each score.
@@ -151,23 +131,55 @@ def rouge(predictions: Iterable[str], references: References, resamples: int = 0
     predictions, references = with_references(predictions, references)
     check_resamples(resamples)
     names = ["rouge1", "rouge2", "rougeL"]
-    scorer = RougeScorer(names, use_stemmer=True)
+    words = rouge_words(language, references)
+    # The stemmer is the default tokenizer's.
+    scorer = RougeScorer(names, use_stemmer=True, tokenizer=None if words == "porter" else Words(words))
     scored = [scorer.score_multi(entry, text) for text, entry in zip(predictions, references, strict=True)]
     scores = {name: [score[name].fmeasure for score in scored] for name in names}
     result: dict[str, Any] = {name: round(100 * fmean(values), 2) for name, values in scores.items()}
     package = f"package:rouge-score|version:{importlib.metadata.version('rouge-score')}"
-    result["signature"] = f"nrefs:{reference_count(references)}|multi:best|stem:porter|measure:f1|{package}"
+    stemmed = "stem:porter" if words == "porter" else f"words:{words}"
+    result["signature"] = f"nrefs:{reference_count(references)}|multi:best|{stemmed}|measure:f1|{package}"
     if resamples:
         counts = [1] * len(predictions)
         result["intervals"] = {name: bootstrap_interval(values, counts, resamples) for name, values in scores.items()}
     return result
 
 
+def rouge_words(language: str | None, references: list[list[str]]) -> str:
+    """The pattern of the words of a language; `"porter"` for rouge-score's own, which is the default.
+
+    Warns where most letters would belong to no word.
+    """
+    code = language_code(language)
+    if code is None:
+        letters = [letter for entry in references for text in entry for letter in re.findall(r"\w", text.lower())]
+        if 2 * sum(letter.isascii() for letter in letters) < len(letters):
+            warnings.warn(
+                "ROUGE's words are of the letters a to z, and most letters of the references are others. Pass "
+                "language=, such as 'ru' or 'zh'.",
+                stacklevel=3,
+            )
+    if code in (None, "en"):
+        return "porter"
+    return r"\w" if code in BY_CHARACTERS else r"\w+"
+
+
+class Words:
+    """Splits lowercased texts by a pattern, as a tokenizer of rouge-score."""
+
+    def __init__(self, pattern: str):
+        self.pattern = re.compile(pattern)
+
+    def tokenize(self, text: str) -> list[str]:
+        return self.pattern.findall(text.lower())
+
+
 def word_error_rate(predictions: Iterable[str], references: Iterable[str], resamples: int = 0) -> dict[str, Any]:
     """Word and character error rates: substitutions, deletions and insertions divided by the reference length.
 
     Words are separated by white space. Any run of white space, including no-break spaces, counts as one space. Case and
-    punctuation count.
+    punctuation count. In scripts without spaces between words only `cer` has a meaning.
 
     Args:
         predictions: list of str.
@@ -239,15 +251,6 @@ def exact_match(predictions: Iterable[str], references: References, resamples: i
     if resamples:
         result["intervals"] = {"score": bootstrap_interval(matches, [1] * len(matches), resamples)}
     return result
-
-
-METRICS: dict[str, Callable[..., dict[str, Any]]] = {
-    "bleu": bleu,
-    "chrf": chrf,
-    "rouge": rouge,
-    "word_error_rate": word_error_rate,
-    "exact_match": exact_match,
-}
 
 
 def corpus_score(metric: Any, predictions: Iterable[str], references: References, resamples: int = 0) -> dict[str, Any]:

@@ -7,9 +7,9 @@ import numpy as np
 import tensorflow as tf
 
 from kerasseq.export.description import EXTRA
-from kerasseq.export.signatures import progress
 from kerasseq.export.warm_up import read_warm_up
 from kerasseq.preprocessing import Preprocessor
+from kerasseq.progress import progress_bar
 
 TOLERANCE = 1e-3  # of scores
 
@@ -23,7 +23,7 @@ def check_answers(functions: dict[str, Any], folder: str, preprocessor: Preproce
     scores = functions["nbest"](**{source.name: sources})["score"].numpy()
     # Rounding in another kernel may swap hypotheses with nearly equal scores.
     decided = np.all(scores[:, :1] - scores[:, 1:2] > TOLERANCE, axis=1)
-    for name, function in progress(functions, "check"):
+    for name, function in progress_bar("check", "signature", of=functions.items()):
         served = loaded.signatures[name](**{source.name: sources})
         expected = function(**{source.name: sources})
         if set(served) != set(expected) or not same(served, expected, decided):

@@ -10,6 +10,7 @@ import tensorflow as tf
 from kerasseq import search
 from kerasseq.export.exportable import Exportable
 from kerasseq.layers.inner_layers import inner_layers
+from kerasseq.progress import progress_bar
 from kerasseq.types import Tensor
 
 
@@ -31,14 +32,7 @@ def signatures(generator: Exportable) -> dict[str, Any]:
         return serve.get_concrete_function(**{source.name: source})
 
     with without_cudnn(generator.model):
-        return {name: trace(answer) for name, answer in progress(answers, "trace")}
-
-
-def progress(by_signature: dict[str, Any], task: str) -> Any:
-    """The items of a dict by signature, with a progress bar if they take long."""
-    import tqdm  # Deferred: only long work shows progress.
-
-    return tqdm.tqdm(by_signature.items(), desc=task, unit="signature", delay=2)
+        return {name: trace(answer) for name, answer in progress_bar("trace", "signature", of=answers.items())}
 
 
 def best(outputs: dict[str, Tensor]) -> dict[str, Tensor]:

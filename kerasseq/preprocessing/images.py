@@ -16,6 +16,7 @@ from kerasseq.preprocessing.image_files import DAMAGED, check_image, decode_imag
 from kerasseq.preprocessing.pairs import check_pairs, data_set_options, kept_pairs, truncated
 from kerasseq.preprocessing.tokenizers import Tokenizer
 from kerasseq.preprocessing.vocabulary import train_vocabulary
+from kerasseq.progress import progress_bar
 from kerasseq.types import Pair, Tensor
 
 logger = logging.getLogger(__name__)
@@ -237,8 +238,6 @@ class ImagePreprocessor(Preprocessor):
         Raises:
             ValueError: if a source is not bytes, or neither JPEG nor PNG.
         """
-        import tqdm  # Deferred: only long work shows progress.
-
         check_positive_integer("batch_size", batch_size)
         pairs = list(pairs)
         for index, pair in enumerate(pairs):
@@ -250,7 +249,7 @@ class ImagePreprocessor(Preprocessor):
         images = list(dict.fromkeys(image for image, _ in pairs))
         decode = self._augmented(None)
         features: dict[bytes, np.ndarray] = {}
-        with tqdm.tqdm(total=len(images), desc="features", unit="image", delay=2) as progress:
+        with progress_bar("features", "image", total=len(images)) as progress:
             for start in range(0, len(images), batch_size):
                 batch = images[start : start + batch_size]
                 # Half precision: a thousand images of 160 x 160 pixels have some 40 million features.

@@ -287,8 +287,8 @@ def scores(predictions, pairs):
     evaluation = kerasseq.evaluation
     new = evaluation.new_words(predictions, sources)
     return {
-        "token_f1": evaluation.token_f1(predictions, targets),
-        "token_f1_whitespace": evaluation.token_f1(predictions, targets, tokens="whitespace"),
+        "token_f1": evaluation.token_f1(predictions, targets)["score"],
+        "token_f1_whitespace": evaluation.token_f1(predictions, targets, tokens="whitespace")["score"],
         "rouge": evaluation.rouge(predictions, targets),
         "compression_rate": evaluation.compression_rate(predictions, sources),
         "exact": round(float(np.mean([a == b for a, b in zip(predictions, targets, strict=True)])), 4),
