@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from kerasseq.arguments import check_number, check_share
+from kerasseq.replicas import global_mean, real_tokens, scaled
 from kerasseq.types import Tensor
 
 
@@ -52,7 +53,7 @@ class MaskedCrossentropy(keras.losses.Loss):
         y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
         check_shapes(y_true, y_pred, sample_weight)
         losses = self.call(y_true, y_pred) * token_weights(y_true, sample_weight)
-        return ops.sum(losses) / number_of_tokens(y_true)
+        return scaled(global_mean(ops.sum(losses), real_tokens(y_true)))
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """The loss of each token, `(batch, target)`, including padding."""
@@ -113,7 +114,8 @@ class RDropCrossentropy(MaskedCrossentropy):
         divergences = copy_divergences(ops.cast(y_pred, "float32"))  # (pairs, target)
         are_copies = ops.all(ops.equal(y_true[:-1:2], y_true[1::2]), axis=-1, keepdims=True)  # (pairs, 1)
         weights = token_weights(y_true, sample_weight)[:-1:2] * ops.cast(are_copies, "float32")
-        return crossentropy + self.weight * ops.sum(divergences * weights) / number_of_tokens(y_true)
+        divergence = scaled(global_mean(ops.sum(divergences * weights), real_tokens(y_true)))
+        return crossentropy + self.weight * divergence
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "weight": self.weight}
@@ -147,11 +149,6 @@ def token_weights(y_true: Tensor, sample_weight: Tensor | None) -> Tensor:
         return real
     sample_weight = ops.cast(sample_weight, "float32")
     return real * (sample_weight[:, None] if len(sample_weight.shape) == 1 else sample_weight)
-
-
-def number_of_tokens(y_true: Tensor) -> Tensor:
-    """The number of real tokens, at least 1, a float32 scalar."""
-    return ops.maximum(ops.sum(ops.cast(ops.not_equal(y_true, 0), "float32")), 1.0)
 
 
 # Logits are by far the largest tensors of training, so each pass over them is expensive. The custom gradients below

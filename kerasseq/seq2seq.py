@@ -7,6 +7,7 @@ from kerasseq.encoders.base import Encoder
 from kerasseq.layers.inner_layers import freeze_weights, frozen_weights, serialized
 from kerasseq.layers.losses import AuxiliaryLoss
 from kerasseq.precision import default_dtype_policy
+from kerasseq.replicas import global_counts
 from kerasseq.types import Context, State, Tensor
 
 
@@ -129,6 +130,16 @@ class Seq2Seq(keras.Model):
         if keras.backend.backend() == "tensorflow" and not self.optimizer.built:
             self.optimizer.build(self.trainable_variables)
         return super().make_train_function(force)
+
+    def train_step(self, *arguments):
+        """A training step of one replica, which knows the number of tokens of the global batch; `fit` calls this."""
+        with global_counts(arguments[-1]):
+            return super().train_step(*arguments)
+
+    def test_step(self, *arguments):
+        """As `train_step`, for `evaluate`."""
+        with global_counts(arguments[-1]):
+            return super().test_step(*arguments)
 
     # === Saving ===
 

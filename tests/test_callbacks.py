@@ -36,8 +36,7 @@ def run(trained_model, preprocessor, number_pairs, tmp_path_factory):
     # Averages with a momentum of 1 stay the weights of the first step, whatever else is learned.
     model = copy_of(trained_model, keras.optimizers.Adam(0.02, use_ema=True, ema_momentum=1.0))
     callbacks = [
-        GenerationScores(preprocessor, number_pairs, ["bleu", "chrf", "rouge"]),
-        GenerationScores(preprocessor, number_pairs, "exact_match", frequency=2, samples=1),
+        GenerationScores(preprocessor, number_pairs, ["bleu", "chrf", "rouge", "exact_match"]),
         AttentionImages(folder, preprocessor, [number_pairs[20][0], number_pairs[5][0]], frequency=2),
         AttentionImages(folder / "other", preprocessor, ["one"], plot=plot, frequency=9),
         keras.callbacks.ModelCheckpoint(folder / "{epoch}.weights.h5", save_weights_only=True),
@@ -46,9 +45,9 @@ def run(trained_model, preprocessor, number_pairs, tmp_path_factory):
         keras.callbacks.EarlyStopping(monitor="val_bleu", mode="max", min_delta=1_000, patience=EPOCHS - 1),
         keras.callbacks.SwapEMAWeights(swap_on_epoch=True),
         keras.callbacks.ModelCheckpoint(folder / "averages.weights.h5", save_weights_only=True),
-        GenerationScores(preprocessor, number_pairs, "word_error_rate"),
+        GenerationScores(preprocessor, number_pairs, "word_error_rate", frequency=2, samples=1),
     ]
-    batches = preprocessor.dataset(number_pairs, batch_size=16)
+    batches = preprocessor.dataset(number_pairs, batch_size=32)
     with contextlib.redirect_stdout(printed):
         history = model.fit(batches, epochs=9, verbose=0, shuffle=False, callbacks=callbacks).history
     generator = kerasseq.TextGenerator(model, preprocessor, sampler="greedy")
@@ -70,7 +69,7 @@ def test_scores_are_those_of_what_the_model_generates(run, number_pairs):
         assert run.history["val_chrf"][epoch] == kerasseq.evaluation.chrf(outputs, targets)["score"]
         assert run.history["val_rougeL"][epoch] == kerasseq.evaluation.rouge(outputs, targets)["rougeL"]
         equal = [output == target for output, target in zip(outputs, targets, strict=True)]
-        assert run.history["val_exact_match"][-1 if epoch else 0] == round(100 * np.mean(equal), 2)
+        assert run.history["val_exact_match"][epoch] == round(100 * np.mean(equal), 2)
     assert run.history["val_chrf"][0] != run.history["val_chrf"][-1]
 
 
@@ -86,20 +85,23 @@ def test_averaged_weights_are_scored(run, number_pairs):
     sources, targets = zip(*number_pairs, strict=True)
     run.generator.model.load_weights(run.folder / "averages.weights.h5")
     errors = kerasseq.evaluation.word_error_rate(run.generator.generate(sources), targets)
-    assert run.history["val_cer"] == [errors["cer"]] * EPOCHS
+    assert set(run.history["val_cer"]) == {errors["cer"]}
     assert len(set(run.history["val_chrf"])) > 1
 
 
 def test_frequency_and_samples(run, number_pairs):
-    assert len(run.history["val_exact_match"]) == 3  # of the epochs 1, 2 and 4
+    assert len(run.history["val_cer"]) == 3  # of the epochs 1, 2 and 4
     source, target = number_pairs[0]
     assert run.printed.count(f"source: {source}\n  target: {target}\n  output: ") == 3
 
 
 @pytest.mark.filterwarnings("ignore:Exception ignored in.*log.csv:pytest.PytestUnraisableExceptionWarning")
-def test_logs_of_a_resumed_run_have_the_same_columns(trained_model, preprocessor, number_pairs, tmp_path):
-    model = copy_of(trained_model, "sgd")
-    batches = preprocessor.dataset(number_pairs, 32)
+def test_logs_of_a_resumed_run_have_the_same_columns(preprocessor, number_pairs, tmp_path):
+    model = kerasseq.models.GRUSeq2Seq(
+        preprocessor.source_vocabulary_size, preprocessor.target_vocabulary_size, units=4, embedding_dim=4
+    )
+    model.compile("sgd", kerasseq.losses.MaskedCrossentropy(), run_eagerly=True)
+    batches = preprocessor.dataset(number_pairs[:4], 4)
     for first, last in ((0, 2), (2, 6)):
         scores = GenerationScores(preprocessor, number_pairs, (name for name in ["chrf"]), frequency=3)
         logger = keras.callbacks.CSVLogger(tmp_path / "log.csv", append=True)

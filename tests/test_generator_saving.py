@@ -74,7 +74,7 @@ def test_continued_fit_after_load(preprocessor, number_pairs, tmp_path):
         preprocessor.source_vocabulary_size, preprocessor.target_vocabulary_size, embedding_dim=8, units=8
     )
     model.compile(keras.optimizers.Adam(0.01), kerasseq.losses.MaskedCrossentropy(), run_eagerly=True)
-    dataset = preprocessor.dataset(number_pairs, batch_size=16)
+    dataset = preprocessor.dataset(number_pairs[:8], batch_size=4)
     model.fit(dataset, verbose=0, shuffle=False)
     TextGenerator(model, preprocessor, "greedy", max_length=5).save(tmp_path / "half.keras")
     loaded = TextGenerator.load(tmp_path / "half.keras")

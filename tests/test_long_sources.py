@@ -79,16 +79,16 @@ def test_a_part_with_fewer_hypotheses_repeats_its_best(preprocessor):
     np.testing.assert_allclose(outputs["score"], [[-first - second, -2 * first - second], [-third, -1e9]])
 
 
-def test_cut_on_request(trained_model, preprocessor):
-    cutting = TextGenerator(trained_model, preprocessor, sampler="greedy", long_sources="cut")
-    long = "One two three four. " * 9
-    raw = tf.constant([long, "one"])
-    outputs = cutting.decode(raw, cutting.sampler, 4)
-    detailed = cutting.decode_with_details(raw, cutting.sampler, 4)
-    assert outputs["text"].numpy().tolist() == detailed["text"].numpy().tolist()
-    assert cutting.generate([long, "one"], max_length=4) == [text.decode() for text in outputs["text"].numpy()[:, 0]]
-    expected = preprocessor.remarks([long, "one"])["ignored_tokens"]
-    assert outputs["ignored_tokens"].numpy().tolist() == expected.numpy().tolist()
+def test_cut_on_request(trained_model, preprocessor, generator):
+    """With details, `generator` cuts too."""
+    cutting = TextGenerator(trained_model, preprocessor, generator.sampler, long_sources="cut")
+    sources = ["One two three four. " * 9, "one"]
+    detailed = generator.generate(sources, details=True)
+    assert cutting.generate(sources) == [generation.text for generation in detailed]
+    expected = preprocessor.remarks(sources)["ignored_tokens"].numpy().tolist()
+    assert [generation.ignored_tokens for generation in detailed] == expected
+    outputs = cutting.compiled_decode(cutting.sampler, cutting.max_length)(tf.constant(sources))
+    assert outputs["ignored_tokens"].numpy().tolist() == expected
     copy = TextGenerator.from_config(cutting.get_config())
     assert copy.long_sources == "cut"
 

@@ -218,7 +218,7 @@ def test_r_drop_without_copies_is_the_crossentropy(rows):
     np.testing.assert_allclose(RDropCrossentropy(5.0, 0.1)(TARGETS[rows], LOGITS[rows]), plain, rtol=1e-6)
 
 
-@pytest.mark.parametrize("rows", [2, 5, 1])
+@pytest.mark.parametrize("rows", [5, 1])
 def test_gradient_of_divergences(rows):
     """The custom gradient equals automatic differentiation, with dynamic sizes. An odd row has none."""
     random = np.random.default_rng(3)
@@ -283,8 +283,8 @@ def test_r_drop_over_copies():
     for weight in (0.0, 20.0):
         model.set_weights(start)
         model.compile(keras.optimizers.Adam(0.1), RDropCrossentropy(weight), run_eagerly=True)
-        model.fit(data.cache().repeat(15), shuffle=False, verbose=0)
-        samples = [model(batch, training=True).numpy() for _ in range(20)]
+        model.fit(data.cache().repeat(8), shuffle=False, verbose=0)
+        samples = [model(batch, training=True).numpy() for _ in range(10)]
         divergences[weight] = np.mean([divergence(each[::2], each[1::2])[labels[::2] > 0] for each in samples])
     assert 1e-4 < divergences[20.0] < divergences[0.0] / 3
 

@@ -101,7 +101,7 @@ def test_careful_models_pass(encoder, preprocessor, caplog):
     assert not caplog.text
 
 
-@pytest.mark.parametrize("policy", ["float32", "mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", pytest.param("mixed_float16", marks=pytest.mark.slow)])
 def test_models_of_the_library_pass(policy, preprocessor):
     sizes = preprocessor.source_vocabulary_size, preprocessor.target_vocabulary_size
     keras.config.set_dtype_policy(policy)

@@ -51,8 +51,10 @@ def test_fit_trains_the_encoder_s_first_layer_alone(preprocessor, bidirectional,
     before = {name: weight.numpy() for name, weight in weights_by_name(model).items()}
     language_model = pretraining.language_model(model, dropout=0.1)
     assert set(language_model.output) == outputs
-    language_model.compile("adam", pretraining.language_model_loss(language_model), run_eagerly=True)
-    dataset = pretraining.language_model_dataset(language_model, preprocessor, TEXTS, batch_size=4)
+    language_model.compile(
+        keras.optimizers.Adam(0.01), pretraining.language_model_loss(language_model), run_eagerly=True
+    )
+    dataset = pretraining.language_model_dataset(language_model, preprocessor, TEXTS, batch_size=12)
     history = language_model.fit(dataset, epochs=3, shuffle=False, verbose=0).history["loss"]
     assert history[-1] < history[0]
     changed = {name for name, weight in weights_by_name(model).items() if not np.array_equal(before[name], weight)}

@@ -33,8 +33,8 @@ def pairs_of(count, seed, most=4):
     return [(tones(digits, random), " ".join(NAMES[digit] for digit in digits)) for digits in strings]
 
 
-PAIRS = pairs_of(40, 1)
-SOUNDS = [sound for sound, _ in PAIRS[:4]]
+PAIRS = pairs_of(40, 1, most=2)
+SOUNDS = [sound for sound, _ in PAIRS[:3]]
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def generator(request, preprocessor):
     return TextGenerator(model, preprocessor, sampler="greedy")
 
 
-def test_generate_is_a_loop_of_predict(generator, preprocessor):
+def test_generate_is_a_loop_over_the_model(generator, preprocessor):
     generations = generator.generate(SOUNDS, details=True)
     assert len({generation.text for generation in generations}) > 1
     for sound, generation in zip(SOUNDS, generations, strict=True):
@@ -73,13 +73,18 @@ def test_generate_is_a_loop_of_predict(generator, preprocessor):
         frames = inputs["encoder_mask"].shape[1]
         assert generation.source_tokens == [f"{0.04 * position:.2f}" for position in range(-(-frames // 4))]
         assert generation.problem == ""
-    check_greedy(generator, generation, inputs, generator.model.predict_on_batch)
 
 
-@pytest.mark.parametrize("padding", [1, 2, 3, 4, 7, 30])
-def test_padding_changes_nothing(generator, preprocessor, padding):
+@pytest.fixture(scope="module")
+def batch(generator, preprocessor):
+    """The inputs of three pairs, and the logits."""
     inputs, _ = next(iter(preprocessor.dataset(PAIRS[:3], batch_size=3)))
-    logits = generator.model(inputs)
+    return inputs, generator.model(inputs)
+
+
+@pytest.mark.parametrize("padding", [1, 2, 3, 4, pytest.param(7, marks=pytest.mark.slow), 30])
+def test_padding_changes_nothing(generator, batch, padding):
+    inputs, logits = batch
     padded = {
         **inputs,
         "encoder_frames": tf.pad(inputs["encoder_frames"], [[0, 0], [0, padding], [0, 0]], constant_values=9.0),
@@ -88,23 +93,29 @@ def test_padding_changes_nothing(generator, preprocessor, padding):
     np.testing.assert_allclose(generator.model(padded), logits, atol=1e-4)
 
 
-def test_a_longer_sound_beside_it_changes_nothing(generator, preprocessor):
-    inputs, _ = next(iter(preprocessor.dataset(PAIRS[:3], batch_size=3)))
-    logits = generator.model(inputs)
+def test_a_longer_sound_beside_it_changes_nothing(generator, preprocessor, batch):
+    _, logits = batch
     for row, (sound, words) in enumerate(PAIRS[:3]):
         alone, _ = next(iter(preprocessor.dataset([(sound, words)], batch_size=1)))
         length = alone["decoder_token_ids"].shape[1]
         np.testing.assert_allclose(generator.model(alone)[0], logits[row, :length], atol=1e-3)
 
 
-def test_saved_and_loaded(generator, tmp_path):
+def test_saved_and_loaded(generator, batch, tmp_path):
+    """The same frames of a sound, the same logits of frames, and the same text of tokens."""
     generator.save(tmp_path / "speech.keras")
     loaded = TextGenerator.load(tmp_path / "speech.keras")
-    assert_same_outputs(loaded, generator, SOUNDS)
+    ours, theirs = (each.preprocessor.encode_source(SOUNDS[:1]) for each in (generator, loaded))
+    np.testing.assert_array_equal(theirs["encoder_frames"], ours["encoder_frames"])
+    inputs, logits = batch
+    np.testing.assert_allclose(loaded.model(inputs), logits, atol=1e-5)
+    texts = (each.preprocessor.decode(inputs["decoder_token_ids"]).numpy().tolist() for each in (generator, loaded))
+    assert next(texts) == next(texts) != []
+    assert loaded.sampler.get_config() == generator.sampler.get_config()
 
 
-def test_frames_are_hidden_in_training_alone(generator, preprocessor):
-    inputs, _ = next(iter(preprocessor.dataset(PAIRS[:3], batch_size=3)))
+def test_frames_are_hidden_in_training_alone(generator, batch):
+    inputs, _ = batch
     once, again = (generator.model.encode(inputs)["memory"] for _ in range(2))
     np.testing.assert_array_equal(once, again)
     assert not np.allclose(generator.model.encode(inputs, training=True)["memory"], once, atol=1e-3)

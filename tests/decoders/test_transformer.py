@@ -145,7 +145,7 @@ def test_position_encoding():
 # === Other sources ===
 
 
-@pytest.mark.parametrize("source", ["features", "frames"])
+@pytest.mark.parametrize("source", ["features", pytest.param("frames", marks=pytest.mark.slow)])
 def test_captioners_and_recognizers(source):
     """They learn two targets by heart with a Transformer, too."""
     random = np.random.default_rng(0)

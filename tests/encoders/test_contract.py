@@ -50,7 +50,7 @@ def image_encoder():
 
 def backbone_encoder():
     backbone = keras_hub.models.BertBackbone(
-        vocabulary_size=5, num_layers=2, num_heads=2, hidden_dim=6, intermediate_dim=4, max_sequence_length=20
+        vocabulary_size=5, num_layers=1, num_heads=2, hidden_dim=6, intermediate_dim=4, max_sequence_length=20
     )
     return BackboneEncoder(backbone, VOCABULARY, padding_id=1, end_id=3, start_id=2)
 
@@ -58,7 +58,7 @@ def backbone_encoder():
 def half_encoder():
     """Of an encoder-decoder, without a start token."""
     backbone = keras_hub.models.T5Backbone(
-        vocabulary_size=5, num_layers=2, num_heads=2, hidden_dim=6, intermediate_dim=4
+        vocabulary_size=5, num_layers=1, num_heads=2, hidden_dim=6, intermediate_dim=4
     )
     return BackboneEncoder(backbone, VOCABULARY, padding_id=0, end_id=1)
 

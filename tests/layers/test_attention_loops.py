@@ -27,6 +27,12 @@ CASES = {
         ("monotonic", "simple_rnn", 2, False),
     ],
 }  # fmt: skip
+# Each attention in one of the loops is a fast test.
+EACH = [
+    pytest.param((loop, *case), marks=pytest.mark.slow if (place + index) % 2 == 0 else ())
+    for place, loop in enumerate(CASES)
+    for index, case in enumerate(CASES[loop])
+]
 # One of each loop with and without a state of the attention.
 SOME = [(loop, *CASES[loop][index]) for loop in CASES for index in (3, 6)]
 
@@ -119,7 +125,7 @@ def make_case(plain_test_cell, random, randomize):
 
 @pytest.fixture(
     scope="module",
-    params=[(loop, *case) for loop in CASES for case in CASES[loop]],
+    params=EACH,
     ids=lambda case: "-".join(case[:3]),
 )
 def case(request, make_case):
@@ -157,7 +163,11 @@ def like(case, make):
     return inputs
 
 
-@pytest.mark.parametrize("options", SOME, ids=lambda case: "-".join(case[:3]))
+@pytest.mark.parametrize(
+    "options",
+    [pytest.param(case, marks=pytest.mark.slow if index in (1, 2) else ()) for index, case in enumerate(SOME)],
+    ids=lambda case: "-".join(case[:3]),
+)
 def test_graphs_of_unknown_sizes(options, make_case, gradients, count_loops, assert_close):
     """One loop over the target, and none over a static step."""
     case = make_case(*options)
@@ -211,11 +221,9 @@ def test_configuration(case):
     assert type(again.attention) is type(case.attention) and again.attention.name == "attention"
 
 
-@pytest.mark.parametrize("loop", CASES)
-@pytest.mark.parametrize("index", range(7), ids=[case[0] for case in CASES["inside"]])
-def test_half_precision(loop, index, make_case):
+@pytest.mark.parametrize("options", EACH, ids=lambda case: "-".join(case[:3]))
+def test_half_precision(options, make_case):
     """Attention weights are float32, and with a state of the attention everything is."""
-    options = (loop, *CASES[loop][index])
     half, case = make_case(*options, dtype="mixed_float16"), make_case(*options)
     for time in (1, TARGET):
         inputs = [case.inputs[0][:, :time], *case.inputs[1:]]

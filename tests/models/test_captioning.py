@@ -44,8 +44,10 @@ def grids(extractor):
     [
         {},
         {"cell": "gru", "num_layers": 2, "tie_embeddings": True, "dropout": 0.2},
-        {"cell": "simple_rnn", "bridge": "zero", "attention": "multi_head", "num_heads": 2},
-        {"attention": "coverage", "placement": "input_feeding", "bridge": None},
+        pytest.param(
+            {"cell": "simple_rnn", "bridge": "zero", "attention": "multi_head", "num_heads": 2}, marks=pytest.mark.slow
+        ),
+        pytest.param({"attention": "coverage", "placement": "input_feeding", "bridge": None}, marks=pytest.mark.slow),
     ],
     ids=str,
 )

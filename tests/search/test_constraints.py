@@ -39,7 +39,11 @@ OPTIONS = {
 }
 
 
-@pytest.fixture(params=OPTIONS)
+# Each of their options is in another one, too.
+SLOW = ("ratios", "unigrams", "trigrams", "suppressed_end", "prefix_and_ngrams", "lengths_and_ngrams")
+
+
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in OPTIONS])
 def options(request):
     """Options of a sampler, and a list of prefixes, or `None`."""
     options = dict(OPTIONS[request.param])

@@ -34,7 +34,7 @@ PREFIXES = st.lists(st.lists(st.sampled_from([0, 1, 2, END]), min_size=3, max_si
 # === All options at once ===
 
 
-@settings(deadline=None, derandomize=True, max_examples=30)
+@settings(deadline=None, derandomize=True, max_examples=15)
 @given(
     constraints=st.fixed_dictionaries(CONSTRAINTS),
     scores=st.fixed_dictionaries(SCORES),
@@ -61,7 +61,7 @@ def test_beams_agree_with_a_search_by_hand(
         check(token_ids[row], values[row], by_hand.beam_search(beams))
 
 
-@settings(deadline=None, derandomize=True, max_examples=15)
+@settings(deadline=None, derandomize=True, max_examples=10)
 @given(
     options=st.fixed_dictionaries(CONSTRAINTS),
     prefixes=PREFIXES,
@@ -128,16 +128,17 @@ def test_works_in_a_graph_with_any_batch_size(some, name):
         return some.sample(sampler, rows, 5, prefix_ids=prefix_ids, **request)
 
     prefixes = np.array([[2, 1], [0, 0], [1, 0], [0, 0], [0, 0], [0, 0]], "int32")
+    if name != "random":
+        request = {"source_token_ids": SOURCE_IDS, "word_pieces": WORDS, "prefix_ids": prefixes}
+        token_ids, scores = some.search(sampler, 5, **request)
     for rows in ([0, 1, 2, 3, 4, 5], [5, 2], []):
         rows = np.array(rows, "int32")
         outputs = in_graph(rows, SOURCE_IDS[rows], prefixes[rows])
         assert outputs["token_ids"].shape == (len(rows), sampler.rows_per_sequence, 5)
         assert outputs["scores"].shape == (len(rows), sampler.rows_per_sequence)
         if name != "random":
-            request = {"source_token_ids": SOURCE_IDS[rows], "word_pieces": WORDS, "prefix_ids": prefixes[rows]}
-            token_ids, scores = some.search(sampler, 5, rows=rows, **request)
-            assert outputs["token_ids"].numpy().tolist() == token_ids.tolist()
-            np.testing.assert_allclose(outputs["scores"], scores, rtol=1e-4, atol=1e-4)
+            assert outputs["token_ids"].numpy().tolist() == token_ids[rows].tolist()
+            np.testing.assert_allclose(outputs["scores"], scores[rows], rtol=1e-4, atol=1e-4)
     # The same graph serves prefixes of another width.
     outputs = in_graph(np.array([2], "int32"), SOURCE_IDS[2:3], np.array([[2, 2, 2, 0]], "int32"))
     assert outputs["token_ids"][0, 0, :3].numpy().tolist() == [2, 2, 2]

@@ -18,7 +18,10 @@ PENALTIES = {
 }
 
 
-@pytest.fixture(params=PENALTIES)
+SLOW = ("length-1", "coverage-0.2")  # Each is a part of another one.
+
+
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in PENALTIES])
 def options(request):
     """Options of `make_sampler`."""
     return PENALTIES[request.param]
@@ -55,7 +58,9 @@ def test_stopping_early_changes_nothing(trees, check, make_sampler, options):
         assert some.steps.numpy() < 4 * 6  # Some searches stopped early.
 
 
-@pytest.mark.parametrize("name", ["length-0.3", "length-1", "coverage-0.2", "length-1-coverage-1"])
+@pytest.mark.parametrize(
+    "name", ["length-0.3", "length-1-coverage-1", *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
+)
 def test_stops_early(trees, check, make_sampler, name):
     options = PENALTIES[name]
     some = trees.random(6, 3, seed=7)

@@ -52,7 +52,7 @@ def numbers_of(text):
     return set(re.findall(r"\d+(?:[.,:/–-]\d+)*", text))
 
 
-@pytest.fixture(scope="module", params=[330, 420, 1000])
+@pytest.fixture(scope="module", params=[330, pytest.param(420, marks=pytest.mark.slow), 1000])
 def preprocessor(request):
     """Vocabularies of characters, of pieces of words, and of almost whole words."""
     return TextPreprocessor(train_vocabulary(random_texts(1, 600, WORDS, NUMBERS, SHAPES), request.param))

@@ -27,6 +27,8 @@ OPTIONS = {
     "dead ends": {"min_length": 4, "ngram_size": 1},
     "all": {"max_length_ratio": 1.0, "ngram_size": 3, "suppressed_ids": [6]},
 }
+SLOW = ("min_length", "max_length_ratio", "suppressed")  # Each is a part of another one.
+EACH = [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in OPTIONS]
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +80,7 @@ def by_hand(some, row, max_length, ngram_size=None, **options):
     return searched
 
 
-@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize("name", EACH)
 def test_wide_beams_find_what_brute_force_finds(some, search, check, name):
     token_ids, scores = search(BeamSampler, 4, beam_width=60, **OPTIONS[name])
     for row in range(len(SOURCES)):
@@ -87,15 +89,15 @@ def test_wide_beams_find_what_brute_force_finds(some, search, check, name):
         check(token_ids[row], scores[row], expected)
 
 
-@pytest.mark.parametrize("name", OPTIONS)
-@pytest.mark.parametrize("beams", [1, 3])
+@pytest.mark.parametrize("name", EACH)
+@pytest.mark.parametrize("beams", [3, pytest.param(1, marks=pytest.mark.slow)])
 def test_narrow_beams_find_what_a_search_by_hand_finds(some, search, check, name, beams):
     token_ids, scores = search(BeamSampler, 5, beam_width=beams, **OPTIONS[name])
     for row in range(len(SOURCES)):
         check(token_ids[row], scores[row], by_hand(some, row, 5, **OPTIONS[name]).beam_search(beams))
 
 
-@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize("name", EACH)
 def test_greedy(some, search, name):
     token_ids, scores = search(GreedySampler, 5, **OPTIONS[name])
     for row in range(len(SOURCES)):
@@ -104,7 +106,7 @@ def test_greedy(some, search, name):
         assert scores[row, 0] == pytest.approx(score, abs=1e-4)
 
 
-@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize("name", EACH)
 def test_random_sampling_draws_words(some, search, name):
     def draw(constraints):
         return RandomSampler(keras_hub.samplers.RandomSampler(seed=3, temperature=2.0), constraints)

@@ -5,6 +5,7 @@ from keras import layers, ops
 
 from kerasseq.arguments import check_positive_integer
 from kerasseq.layers.losses.base import AuxiliaryLoss
+from kerasseq.replicas import global_mean
 from kerasseq.types import Tensor
 
 # Attention to a token below this sum counts as none.
@@ -58,7 +59,7 @@ class ContentSelectionLoss(AuxiliaryLoss):
         copied = self.copied_positions(context["attention"], source_token_ids, context["decoder_token_ids"])
         losses = ops.binary_crossentropy(copied, logits, from_logits=True)
         real = ops.cast(ops.not_equal(source_token_ids, 0), "float32")
-        return ops.sum(losses * real) / ops.maximum(ops.sum(real), 1.0)
+        return global_mean(ops.sum(losses * real), ops.sum(real), of="source")
 
     @staticmethod
     def copied_positions(attention: Tensor, source_token_ids: Tensor, decoder_token_ids: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from kerasseq.layers.losses.base import AuxiliaryLoss
+from kerasseq.replicas import global_mean
 
 
 @keras.saving.register_keras_serializable(package="kerasseq")
@@ -32,4 +33,4 @@ class CoverageLoss(AuxiliaryLoss):
         coverage = ops.cumsum(attention, axis=1) - attention  # (batch, target, source), of earlier steps
         losses = ops.sum(ops.minimum(attention, coverage), axis=-1)  # (batch, target)
         real = ops.cast(ops.not_equal(context["decoder_token_ids"], 0), "float32")
-        return ops.sum(losses * real) / ops.maximum(ops.sum(real), 1.0)
+        return global_mean(ops.sum(losses * real), ops.sum(real))

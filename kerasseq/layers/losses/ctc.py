@@ -5,6 +5,7 @@ from keras import ops
 
 from kerasseq.arguments import check_positive_integer
 from kerasseq.layers.losses.base import AuxiliaryLoss
+from kerasseq.replicas import global_mean
 
 
 @keras.saving.register_keras_serializable(package="kerasseq")
@@ -15,7 +16,7 @@ class CTCLoss(AuxiliaryLoss):
     loss sums over all monotonic alignments of the target with the positions (Graves et al. 2006), so the encoder, and
     with it the attention, learns that sound and text run in the same order. Only training uses it. The loss is the mean
     over the real steps of a batch: the tokens of a target and its END, as in `kerasseq.losses.MaskedCrossentropy`. Rows
-    with fewer positions than their target needs are left out.
+    with fewer positions than their target needs are left out; on several replicas they count as steps without loss.
 
     Args:
         vocabulary_size: int, number of target token ids.
@@ -56,7 +57,7 @@ class CTCLoss(AuxiliaryLoss):
         losses = ops.ctc_loss(targets, self.scores(context["memory"]), readable, positions, mask_index=0)
         losses = ops.where(possible, losses, ops.zeros_like(losses))
         steps = ops.sum(ops.where(possible, lengths + 1, ops.zeros_like(lengths)))
-        return ops.sum(losses) / ops.cast(ops.maximum(steps, 1), "float32")
+        return global_mean(ops.sum(losses), steps)
 
     def get_config(self):
         return {**super().get_config(), "vocabulary_size": self.vocabulary_size}

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from kerasseq.layers.losses.base import AuxiliaryLoss
+from kerasseq.replicas import global_mean
 
 
 @keras.saving.register_keras_serializable(package="kerasseq")
@@ -31,4 +32,4 @@ class DoublyStochasticLoss(AuxiliaryLoss):
     def loss(self, context):
         real = ops.cast(ops.not_equal(context["decoder_token_ids"], 0), "float32")
         attended = ops.sum(ops.cast(context["attention"], "float32") * real[:, :, None], axis=1)  # (batch, regions)
-        return ops.sum(ops.square(1.0 - attended)) / ops.maximum(ops.sum(real), 1.0)
+        return global_mean(ops.sum(ops.square(1.0 - attended)), ops.sum(real))
