@@ -1,7 +1,7 @@
 """Trains a model by SGD on one device and on two replicas, and prints the differences as JSON.
 
-In a process of its own: the number of devices is fixed before the first operation, and TensorFlow mixes up the exchanges of
-a second strategy with those of the first.
+In a process of its own: the number of devices is fixed before the first operation, and TensorFlow mixes up the
+exchanges of a second strategy with those of the first.
 """
 
 import json
@@ -59,4 +59,6 @@ one, two = (
 differences = {name: np.abs(values - two[0][name]).max() for name, values in one[0].items()}
 differences["weights"] = max(np.abs(own - other).max() for own, other in zip(one[1], two[1], strict=True))
 learned = one[0]["loss"][0] - one[0]["loss"][1]
-print(json.dumps({"differences": {name: float(value) for name, value in differences.items()}, "learned": float(learned)}))
+print(
+    json.dumps({"differences": {name: float(value) for name, value in differences.items()}, "learned": float(learned)})
+)

@@ -76,7 +76,7 @@ def load_anki(language: str) -> TextSplits:
     """
     check_choice("language", language, RELEASES)
     release = RELEASES[language]
-    return split_by_source(_read(fetch(f"anki/{language}-eng.zip", release.url, release.sha256), language))
+    return split_by_source(_read(fetch(f"anki/{language}-eng.zip", release.url, release.sha256), language), key=None)
 
 
 def _read(path: pathlib.Path, language: str) -> TextPairs:

@@ -182,7 +182,7 @@ def load_dates(num_examples: int = 20_000, seed: int = 0) -> TextSplits:
     first = datetime.date(FIRST_YEAR, 1, 1)
     num_dates = (datetime.date(LAST_YEAR + 1, 1, 1) - first).days
     dates = [first + datetime.timedelta(days=day) for day in range(num_dates)]
-    train, validation, test = split_by_source((date.isoformat(), date) for date in dates)
+    train, validation, test = split_by_source(((date.isoformat(), date) for date in dates), key=None)
     held_out = num_examples // 20
     generator = random.Random(seed)
     return (

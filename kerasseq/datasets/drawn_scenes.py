@@ -96,7 +96,7 @@ def load_drawn_scenes(num_examples: int = 5_000, image_size: int = 64, seed: int
         least, most = BOUNDS[name]
         if not isinstance(value, int) or not least <= value <= most:
             raise ValueError(f"{name} must be an integer from {least} to {most:,}. Received: {name}={value!r}.")
-    train, validation, test = split_by_source((describe(*scene), scene) for scene in DOUBLES)
+    train, validation, test = split_by_source(((describe(*scene), scene) for scene in DOUBLES), key=None)
     held_out = num_examples // 20
     random = np.random.default_rng(seed)
     return (

@@ -1,33 +1,65 @@
-"""Reads sentence pairs from tab-separated files."""
+"""Reads pairs of texts from files."""
 
-import gzip
+import logging
 import os
 import pathlib
-import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
+from kerasseq.arguments import check_choice
 from kerasseq.datasets.splits import TextPairs
+from kerasseq.datasets.tables import KINDS, Row, is_header, kind_of, rows, shortened
+from kerasseq.datasets.text_files import numbered_lines
 
-GZIP_MAGIC = b"\x1f\x8b"
+logger = logging.getLogger(__name__)
+
+SEPARATORS = {"tsv": "tab", "csv": "comma"}
 
 
-def read_pairs(path: str | os.PathLike[str]) -> TextPairs:
-    r"""Reads source and target sentences from a tab-separated file.
+def read_pairs(
+    path: str | os.PathLike[str],
+    target_path: str | os.PathLike[str] | None = None,
+    *,
+    columns: Sequence[str | int] | None = None,
+    kind: str | None = None,
+    quotes: bool | None = None,
+    encoding: str = "utf-8",
+    empty: str = "error",
+) -> TextPairs:
+    r"""Reads source and target texts from one file, or from two with a text on each line.
 
-    One pair per line: source, tab, target. Blank lines and further columns (credits, scores) are ignored. The file has
-    no header line, and quotation marks have no special meaning. Lines end in `\n` or `\r\n`. Spaces around a sentence
-    are removed. The text is UTF-8, with or without a byte order mark, and may be compressed with gzip.
+    Files may be compressed with gzip, xz or bzip2. Blank lines are ignored, white space around a text is removed, and
+    byte order marks are no part of it. Lines of tables end in `\n` or `\r\n`.
+
+    - A tab-separated file (`"tsv"`) has source, tab, target on each line, and perhaps further columns, such as credits.
+      Quotation marks have no special meaning; a file whose fields are quoted as spreadsheets and pandas do is refused
+      until `quotes` says what they are.
+    - A comma-separated file (`"csv"`) has quoted fields, which may contain line breaks.
+    - A file of JSON lines (`"jsonl"`) has an object or a list on each line.
+    - A `"parquet"` file needs the package pyarrow.
+    - Two parallel files: `read_pairs("train.en", "train.de")`, of the same number of lines.
+
+    Other sources need no reader: `list(zip(frame["en"], frame["de"]))` for pandas, and for the Hugging Face datasets
+    `[(row["translation"]["en"], row["translation"]["de"]) for row in dataset]`, as for any iterable of dicts.
 
     Args:
-        path: str or path-like. Compression is detected from the content, not from the name.
+        path: str or path-like, the file of the pairs, or of the sources.
+        target_path: str or path-like, the file of the targets.
+        columns: names of the columns of sources and targets, or their positions from 0. With names, the first line of a
+            table is its header; in JSON and Parquet `"translation.en"` is within another. Default: the first two.
+        kind: `"tsv"`, `"csv"`, `"jsonl"` or `"parquet"`. Default: by the file's name, else `"tsv"`.
+        quotes: bool, whether the fields of a `"tsv"` or `"csv"` file are quoted.
+        encoding: str, name of the encoding. UTF-16 with a byte order mark is recognized.
+        empty: `"drop"` leaves pairs with an empty side out, and logs their number. Default: an `"error"`.
 
     Returns:
         list of `(source, target)` string tuples in the order of the file, at least one. Pass it to `split_by_source`
         for train, validation and test splits.
 
     Raises:
-        ValueError: with file and line number, if a line has no tab, has an empty source or target, or is not UTF-8; if
-            the file has no pairs, or is damaged gzip.
+        ValueError: with file and line number, if a line has no two columns, an empty side, or is no text in the
+            encoding; if the first line looks like a header, or the first column counts the lines, and `columns` is not
+            given; if parallel files differ in length; if the file has no pairs, or is damaged.
         OSError: if the file cannot be opened.
 
     Example:
@@ -38,62 +70,130 @@ def read_pairs(path: str | os.PathLike[str]) -> TextPairs:
     >>> read_pairs(path)
     [('one', 'eins'), ('two', 'zwei')]
     """
+    check_choice("empty", empty, ("error", "drop"))
     path = pathlib.Path(path)
-    pairs = []
-    for number, raw_line in enumerate(_raw_lines(path), start=1):
-        try:
-            line = raw_line.decode("utf-8-sig" if number == 1 else "utf-8")
-        except UnicodeDecodeError as error:
-            raise ValueError(
-                f"{path}, line {number}: expected UTF-8 text. Received: byte 0x{raw_line[error.start]:02x} at position "
-                f"{error.start} of the line ({error.reason}). Save the file as UTF-8, for example with "
-                "`iconv -f LATIN1 -t UTF-8` if it is Latin-1."
-            ) from None
-        line = line.rstrip("\r\n")
-        if not line.strip(" "):
-            continue
-        if "\r" in line:
-            raise ValueError(
-                f"{path}, line {number}: expected lines that end in \\n or \\r\\n. Received: a carriage return inside "
-                f"the line {_shorten(line)}. Convert the line endings, for example with `tr '\\r' '\\n'`."
-            )
-        source, tab, rest = line.partition("\t")
-        if not tab:
-            raise ValueError(
-                f"{path}, line {number}: expected source and target with a tab between them. Received: {_shorten(line)}"
-                ", which has no tab. Separate the columns by tabs, not by spaces or commas."
-            )
-        pair = (source.strip(), rest.split("\t")[0].strip())
-        if not all(pair):
+    if target_path is not None:
+        found = parallel_lines(path, pathlib.Path(target_path), encoding)
+    else:
+        kind = kind_of(path) if kind is None else kind
+        check_choice("kind", kind, KINDS)
+        found = pairs_of_rows(path, kind, check_columns(columns), quotes, encoding)
+    pairs, dropped = [], 0
+    for number, source, target in found:
+        pair = (source.strip(), target.strip())
+        if all(pair):
+            pairs.append(pair)
+        elif empty == "drop":
+            dropped += 1
+        else:
             side = "target" if pair[0] else "source"
             raise ValueError(
-                f"{path}, line {number}: expected text on both sides of the tab. Received: an empty {side} in "
-                f"{_shorten(line)}. Complete the line or remove it."
+                f"{path}, line {number}: expected text on both sides. Received: an empty {side} beside "
+                f"{shortened(''.join(pair))}. Complete the line or remove it, or pass empty='drop' for all such lines."
             )
-        pairs.append(pair)
+    if dropped:
+        logger.warning("%d of %d pairs of %s have an empty side: dropped.", dropped, dropped + len(pairs), path)
     if not pairs:
         raise ValueError(
-            f"{path}: expected at least one line of source, tab, target. Received: a file of "
-            f"{path.stat().st_size} bytes without any. Check that this is the right file, and that it is complete."
+            f"{path}: expected at least one pair of source and target. Received: a file of {path.stat().st_size} bytes "
+            "without any. Check that this is the right file, and that it is complete."
         )
     return pairs
 
 
-def _raw_lines(path: pathlib.Path) -> Iterator[bytes]:
-    with open(path, "rb") as file:
-        compressed = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
-        file.seek(0)
-        if not compressed:
-            yield from file
-            return
-        try:
-            with gzip.open(file) as lines:
-                yield from lines
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+def check_columns(columns: Sequence[str | int] | None) -> tuple[Any, Any] | None:
+    if columns is None:
+        return None
+    names = list(columns) if isinstance(columns, (list, tuple)) else []
+    kinds = {type(name) for name in names}
+    if len(names) != 2 or kinds not in ({str}, {int}) or (kinds == {int} and min(names) < 0):
+        raise ValueError(
+            "columns must be the names of the columns of sources and targets, or their positions from 0, such as "
+            f"('en', 'de') or (0, 1). Received: columns={columns!r}."
+        )
+    return names[0], names[1]
+
+
+def parallel_lines(path: pathlib.Path, target_path: pathlib.Path, encoding: str) -> Iterator[tuple[int, str, str]]:
+    """The pairs of lines that are not both blank, with their numbers."""
+    sides = [[line for _, line in numbered_lines(side, encoding)] for side in (path, target_path)]
+    if len(sides[0]) != len(sides[1]):
+        raise ValueError(
+            f"{path} and {target_path} must have the same number of lines. Received: {len(sides[0]):,} and "
+            f"{len(sides[1]):,}. A line break within a text, or a line that one file lacks, shifts all that follow."
+        )
+    for number, (source, target) in enumerate(zip(*sides, strict=True), start=1):
+        if source.strip() or target.strip():
+            yield number, source, target
+
+
+def pairs_of_rows(
+    path: pathlib.Path, kind: str, columns: tuple[Any, Any] | None, quotes: bool | None, encoding: str
+) -> Iterator[tuple[int, str, str]]:
+    """The source and the target of each row of a table, with the number of its line."""
+    numbered = rows(path, kind, quotes, encoding)
+    is_table = kind in SEPARATORS
+    if is_table and columns is not None and isinstance(columns[0], str):
+        columns = positions(path, columns, next(numbered, (1, []))[1])
+    sources: list[str] = []  # of the first rows
+    for number, row in numbered:
+        if is_table and columns is None and not sources and is_header(row):
             raise ValueError(
-                f"{path}: expected a complete gzip file. Received: a damaged one ({error}). Copy or compress it again."
-            ) from error
+                f"{path}, line {number}: expected a pair. Received: {list(row)!r}, which looks like names of columns. "
+                "Pass those of sources and targets, such as columns=('source', 'target'); or columns=(0, 1) if the "
+                "line is a pair."
+            )
+        source, target = (text(path, number, row, column, kind) for column in columns or default_columns(row))
+        if len(sources) < 3:
+            sources.append(source.strip())
+        if is_table and columns is None and sources in (["0", "1", "2"], ["1", "2", "3"]) and len(row) > 2:
+            raise ValueError(
+                f"{path}: expected sources in the first column. Received: numbers that count the lines. Pass the "
+                "columns of sources and targets: columns=(1, 2); or columns=(0, 1) if the numbers are sources."
+            )
+        yield number, source, target
 
 
-def _shorten(line: str) -> str:
-    return repr(line if len(line) <= 60 else f"{line[:57]}...")
+def default_columns(row: Row) -> tuple[Any, Any]:
+    """The first two columns; of an object, those of its only two keys."""
+    if isinstance(row, Mapping):
+        names = tuple(row) if len(row) == 2 else ("source", "target")
+        return names[0], names[1]
+    return 0, 1
+
+
+def positions(path: pathlib.Path, columns: tuple[str, str], header: Row) -> tuple[int, int]:
+    """The positions of columns in a header."""
+    names = [str(name).strip() for name in header]
+    if missing := [name for name in columns if name not in names]:
+        raise ValueError(
+            f"{path}: expected a first line with the columns {columns!r}. Received: {names!r}, without {missing!r}."
+        )
+    return names.index(columns[0]), names.index(columns[1])
+
+
+def text(path: pathlib.Path, number: int, row: Row, column: str | int, kind: str) -> str:
+    """The text in a column of a row."""
+    value: Any = row
+    for part in [column] if isinstance(column, int) or column in row else column.split("."):
+        try:
+            value = value[part]
+        except (IndexError, KeyError, TypeError):
+            if isinstance(row, Mapping):
+                raise ValueError(
+                    f"{path}, line {number}: expected a column {column!r}. Received: an object with {sorted(row)!r}. "
+                    "Pass its columns of sources and targets: columns=(..., ...)."
+                ) from None
+            separator = SEPARATORS.get(kind, "comma")
+            shown = shortened(" ".join(map(str, row)))
+            problem = f"which has no {separator}" if len(row) == 1 else f"with {len(row)} columns"
+            raise ValueError(
+                f"{path}, line {number}: expected source and target with a {separator} between them, one of them in "
+                f"column {column!r}. Received: {shown}, {problem}. Separate columns by {separator}s, or pass columns."
+            ) from None
+    if not isinstance(value, str):
+        raise ValueError(
+            f"{path}, line {number}: expected a string in the column {column!r}. Received: {value!r} "
+            f"({type(value).__name__})."
+        )
+    return value

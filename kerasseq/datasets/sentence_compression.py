@@ -49,7 +49,7 @@ def load_sentence_compression() -> TextSplits:
     (8000, 1000, 1000)
     """
     path = fetch("sentence_compression/comp-data.eval.tsv", URL, SHA256)
-    header, *pairs = read_pairs(path)
+    header, *pairs = read_pairs(path, columns=(0, 1), quotes=False)
     if header != HEADER:
         raise ValueError(
             f"{path}: expected the column names {HEADER} in the first line. Received: {header}. The file has the "

@@ -1,6 +1,10 @@
+import itertools
+import logging
+import unicodedata
+
 import pytest
 
-from kerasseq.datasets import split_by_source
+from kerasseq.datasets import drop_near_duplicates, split_by_source
 from kerasseq.datasets import splits as splits_module
 
 # Computed with other tools: `printf WORD | sha256sum`, and the digest modulo 100 with `bc`.
@@ -36,6 +40,54 @@ def test_shares_are_about_90_5_5():
     assert len(train) + len(validation) + len(test) == 20_000
     # Five standard deviations of a binomial distribution with 20,000 draws and p = 0.05: 154.
     assert abs(len(validation) - 1_000) < 154 and abs(len(test) - 1_000) < 154
+
+
+def decomposed(text):
+    return unicodedata.normalize("NFD", text)
+
+
+@pytest.mark.parametrize("change", [decomposed, str.upper, "\ufeff{}".format, " {}\t".format, str.title])
+def test_other_forms_of_a_source_are_in_its_split(change):
+    sources = [f"café numéro {index} à la carte" for index in range(2_000)]
+    pairs = [(text, source) for source in sources for text in (source, change(source))]
+    splits = split_by_source(pairs)
+    found = [{source for _, source in split} for split in splits]
+    assert all(found) and not any(one & other for one, other in itertools.combinations(found, 2))
+    apart = [{source for _, source in split} for split in split_by_source(pairs, key=None)]
+    assert any(one & other for one, other in itertools.combinations(apart, 2))
+
+
+def test_the_first_form_decides():
+    """Its bucket is that of the form itself, so sources without other forms stay where they were: "Hi." has 1."""
+    for pairs in ([("hi.", 1), ("Hi.", 2)], [("Hi.", 2), ("hi.", 1)]):
+        assert split_by_source(pairs) == ([], [], pairs)
+
+
+def test_keys_of_ones_own():
+    train, validation, test = split_by_source([("Hi. 1", 0), ("Hi.", 1), ("Go. 7", 2)], key=lambda text: text[:3])
+    assert (train, validation, test) == ([("Go. 7", 2)], [], [("Hi. 1", 0), ("Hi.", 1)])
+
+
+def test_near_duplicates(caplog):
+    train, held_out = (
+        [("Cheers", 1), ("well, hi", 2), ("Go!", 3), ("...", 4), ("Hi there", 5)],
+        [("Hi.", 6), ("...", 7)],
+    )
+    assert drop_near_duplicates(train, held_out) == train
+    held_out += [("Well: hi!", 8), ("cheers...", 9)]
+    assert drop_near_duplicates(train, held_out) == [train[2], train[3], train[4]]
+    sources = [f"{mark}{word}{mark}" for word in (f"word {index}" for index in range(400)) for mark in ("", "!")]
+    with caplog.at_level(logging.WARNING):
+        train, validation, test = split_by_source([(source, "") for source in sources])
+    known = {source.strip("!") for source, _ in train}
+    counts = [sum(source.strip("!") in known for source, _ in split) for split in (validation, test)]
+    assert min(counts) > 5
+    (record,) = caplog.records
+    for count, split, name in zip(counts, (validation, test), ("validation", "test"), strict=True):
+        assert f"{count} of {len(split)} {name} sources, such as '" in record.getMessage()
+    caplog.clear()
+    train = drop_near_duplicates(train, [*validation, *test])
+    assert not {source.strip("!") for source, _ in train} & {source.strip("!") for source, _ in [*validation, *test]}
 
 
 def test_no_pairs():
