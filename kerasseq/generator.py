@@ -40,8 +40,9 @@ class TextGenerator(keras.Model):
         long_sources: how to treat sources that are longer than the model reads. `"split"`: a preprocessor that can, as
             `TextPreprocessor`, splits them into sentences, and the outputs are joined by spaces; the score is the sum
             of the parts' scores. `"sentences"`: the same for all sources of several sentences, long or not, which suits
-            a model trained on single sentences. `"cut"`: tokens beyond the limit are ignored, which suits documents
-            whose beginning matters most.
+            a model trained on single sentences. Both decode each line of a text on its own, and keep the line breaks:
+            join the lines of hard-wrapped texts first. `"cut"`: tokens beyond the limit are ignored, and a line break
+            is a space, which suits documents whose beginning matters most.
         name: str.
 
     Raises:

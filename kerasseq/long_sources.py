@@ -1,4 +1,4 @@
-"""Long sources: decoded part by part in the graph, and joined."""
+"""Long sources, and sources of several lines: decoded part by part in the graph, and joined."""
 
 from collections.abc import Callable
 
@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from kerasseq.preprocessing import Preprocessor
+from kerasseq.preprocessing.long_texts import NOT_BLANK
 from kerasseq.search.request import IMPOSSIBLE
 from kerasseq.types import Tensor
 
@@ -22,7 +23,7 @@ def decode_parts(
     num_hypotheses: int,
     prefix_ids: Tensor | None = None,
 ) -> dict[str, Tensor]:
-    """Splits raw sources that are too long, decodes all parts in groups, and joins their outputs.
+    """Splits raw sources into lines, and lines that are too long; decodes all parts in groups, and joins their outputs.
 
     Args:
         decode_rows: function of encoder inputs and prefix ids, or `None`, that returns a dict of `text`, string, and
@@ -34,9 +35,18 @@ def decode_parts(
 
     Returns:
         dict of `text` and `score`, `(batch, num_hypotheses)`. The hypotheses of the parts are joined rank by rank, and
-        their scores added.
+        their scores added. Lines remain lines, blank ones included.
     """
-    encoder_inputs, owners = preprocessor.encode_parts(raw, every_sentence)
+    lines = preprocessor.lines(raw)
+    texts_of_lines = tf.cast(lines.value_rowids(), tf.int32)
+    # Blank lines are not decoded, unless a source has no other.
+    decoded = tf.strings.regex_full_match(lines.flat_values, NOT_BLANK) | tf.gather(
+        lines.row_lengths() == 1, texts_of_lines
+    )
+    encoder_inputs, lines_of_parts = preprocessor.encode_parts(
+        tf.boolean_mask(lines.flat_values, decoded), every_sentence
+    )
+    owners = tf.gather(tf.boolean_mask(texts_of_lines, decoded), lines_of_parts)
     inputs = {"encoder_inputs": encoder_inputs}
     if prefix_ids is not None:  # A prefix begins the first part's output.
         first = tf.concat([[-1], owners[:-1]], axis=0)[: tf.shape(owners)[0]] != owners
@@ -61,5 +71,12 @@ def decode_parts(
     number = tf.gather(tf.math.unsorted_segment_sum(tf.ones_like(owners), owners, batch_size), owners)
     missing = (scores < IMPOSSIBLE / 2) & (number > 1)[:, tf.newaxis]
     texts, scores = tf.where(missing, texts[:, :1], texts), tf.where(missing, scores[:, :1], scores)
-    texts = preprocessor.join_parts(texts, owners, batch_size)
+    count = tf.math.count_nonzero(decoded, dtype=tf.int32)
+    texts = preprocessor.join_parts(texts, lines_of_parts, count)
+    # A last row for all blank lines.
+    texts = tf.concat([texts, tf.fill([1, num_hypotheses], "")], axis=0)
+    texts = tf.gather(texts, tf.where(decoded, tf.cumsum(tf.cast(decoded, tf.int32)) - 1, count))
+    # As a separator, a line break after an empty first line would be lost.
+    texts = tf.strings.unsorted_segment_join(texts + "\n", texts_of_lines, batch_size)
+    texts = tf.strings.regex_replace(texts, r"\n\z", "")
     return {"text": texts, "score": tf.math.unsorted_segment_sum(scores, owners, batch_size)}

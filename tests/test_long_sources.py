@@ -60,6 +60,22 @@ def test_parts_go_through_in_groups(preprocessor, monkeypatch, at_once):
     assert len(expected_lengths) > 12
 
 
+def test_lines_remain_lines(preprocessor):
+    """Each is decoded on its own, if it is not blank; a blank source is."""
+    raw = tf.constant(["One two three\n\n one. Two\r\nfour\n", "two", "\n", " ", "\rone", ""])
+    outputs = decode_parts(lengths, raw, preprocessor, True, 2, tf.constant([[0], [0], [0], [0], [100], [0]]))
+    parts = ["One two three", " one.", "Two", "four", "two", "one"]
+    long, one, two, four, alone, last = preprocessor.tokenize(parts, "source").row_lengths().numpy()
+    texts = [f"{long}\n\n{one} {two}\n{four}\n", f"{alone}", "\n", "1", f"\n{last}", "1"]
+    prefixed = [*texts[:4], f"\n{last + 100}", "1"]
+    assert outputs["text"].numpy().tolist() == [
+        [text.encode() for text in row] for row in zip(texts, prefixed, strict=True)
+    ]
+    np.testing.assert_allclose(outputs["score"][:, 0], [-long - one - two - four, -alone, 0, -1, -last, -1])
+    nothing = decode_parts(lengths, raw[:0], preprocessor, True, 2, tf.zeros([0, 1], tf.int32))
+    assert nothing["text"].shape == nothing["score"].shape == (0, 2)
+
+
 def test_a_part_with_fewer_hypotheses_repeats_its_best(preprocessor):
     """No rank of a joined output misses a sentence; a source of one part keeps its impossible hypothesis."""
 
@@ -102,9 +118,11 @@ def test_unknown_choice(trained_model, preprocessor):
 
 def test_generated_sentence_by_sentence(trained_model, preprocessor, generator):
     sentences = TextGenerator(trained_model, preprocessor, generator.sampler, long_sources="sentences")
+    expected_line = generator.generate("One two.")
     expected = [
         " ".join(generator.generate(sentence) for sentence in ("One two.", "Three four.", "Two")),
         generator.generate("one"),
         generator.generate(""),
+        f"\n{expected_line}\n\n{generator.generate('Two.')} {expected_line}",
     ]
-    assert sentences.generate(["One two. Three four. Two", "one", ""]) == expected
+    assert sentences.generate(["One two. Three four. Two", "one", "", "\nOne two.\r\n \nTwo. One two."]) == expected

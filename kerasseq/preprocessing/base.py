@@ -161,6 +161,10 @@ class Preprocessor(keras.layers.Layer):
         """Whether sources that are too long can be split, see `encode_parts` and `join_parts`."""
         return False
 
+    def lines(self, raw: Tensor) -> tf.RaggedTensor:
+        """Splits sources into lines, of which each is decoded on its own: `(batch, None)`. Default: one line each."""
+        return tf.RaggedTensor.from_tensor(raw[:, tf.newaxis])
+
     def encode_parts(self, raw: Tensor, every_sentence: bool = False) -> tuple[dict[str, Tensor], Tensor]:
         """Encodes sources as `encode_source` does, but splits those that are too long into several rows.
 

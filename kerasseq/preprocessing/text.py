@@ -182,6 +182,10 @@ class TextPreprocessor(Preprocessor):
     def splits_sources(self) -> bool:
         return True
 
+    def lines(self, raw: Tensor) -> tf.RaggedTensor:
+        r"""Splits texts at line breaks, `\n`, `\r\n` or `\r`: ragged string `(batch, None)`."""
+        return tf.strings.split(tf.strings.regex_replace(raw, r"\r\n?", "\n"), "\n")
+
     def encode_parts(self, raw: Tensor, every_sentence: bool = False) -> tuple[dict[str, Tensor], Tensor]:
         """Splits texts into sentences, see `kerasseq.preprocessing.long_texts.sentences`, and encodes them.
 

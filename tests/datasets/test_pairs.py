@@ -208,7 +208,7 @@ def test_parquet_without_pyarrow(write, monkeypatch):
 
 def test_parallel_files(write, caplog):
     source = write("one\n\n two\r\nthree", "train.en")
-    target = write(lzma.compress("eins\n \nzwei\ndrei\n".encode()), "train.de.xz")
+    target = write(lzma.compress(b"eins\n \nzwei\ndrei\n"), "train.de.xz")
     assert read_pairs(source, target) == [("one", "eins"), ("two", "zwei"), ("three", "drei")]
     with pytest.raises(ValueError, match="train.en and .*short.* same number of lines. Received: 4 and 1"):
         read_pairs(source, write("eins", "short"))

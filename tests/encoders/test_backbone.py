@@ -174,15 +174,14 @@ def test_fit_search_and_save(decoder, kind, parts, hub_preprocessor, number_pair
     losses = model.fit(data, epochs=4, verbose=0, shuffle=False).history["loss"]
     assert losses[-1] < losses[0]
     generator = kerasseq.TextGenerator(model, preprocessor, sampler=kerasseq.search.BeamSampler(beam_width=2))
-    greedy, beam = (generator.generate(TEXTS, sampler, details=True) for sampler in ("greedy", None))
-    assert all(best.score >= first.score - 1e-4 for best, first in zip(beam, greedy, strict=True))
+    generations = generator.generate(TEXTS, details=True)
     # The axes of plots: the backbone's tokens and END.
     tokens = preprocessor.source_tokenizer.tokenize(TEXTS[:1])
     expected = [*map(bytes.decode, preprocessor.source_tokenizer.id_to_string(tokens).to_list()[0]), "</s>"]
-    assert greedy[0].source_tokens == expected and greedy[0].attention.shape[1] == len(expected)
+    assert generations[0].source_tokens == expected and generations[0].attention.shape[1] == len(expected)
     generator.save(tmp_path / "generator.keras")
     loaded = kerasseq.TextGenerator.load(tmp_path / "generator.keras")
-    assert loaded.generate(TEXTS, "greedy") == [generation.text for generation in greedy]
+    assert loaded.generate(TEXTS) == [generation.text for generation in generations]
 
 
 def test_ensemble(hub_parts, hub_preprocessor):
@@ -194,7 +193,8 @@ def test_ensemble(hub_parts, hub_preprocessor):
     inputs = next(iter(preprocessor.dataset([("one two", "eins")], batch_size=1)))[0]
     expected = sum(keras.ops.softmax(model(inputs)) for model in models) / 2
     np.testing.assert_allclose(keras.ops.exp(ensemble(inputs)), expected, atol=1e-5)
-    assert len(kerasseq.TextGenerator(ensemble, preprocessor, "greedy").generate(TEXTS)) == len(TEXTS)
+    generator = kerasseq.TextGenerator(ensemble, preprocessor, "greedy", long_sources="cut")
+    assert len(generator.generate(TEXTS)) == len(TEXTS)
 
 
 def test_precision():

@@ -214,7 +214,7 @@ def test_in_a_preprocessor(tokenizer, vocabularies, rows):
     assert all(row[-1] == 3 for row in rows(next(iter(dataset))[0]["encoder_token_ids"]))
 
 
-@pytest.mark.parametrize("kind", ["roberta", pytest.param("bert", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kind", ["t5", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("bert", "roberta"))])
 def test_parts_of_long_texts(kind, hub_parts, vocabularies):
     preprocessor = TextPreprocessor(hub_parts(kind)[0], vocabularies[1], max_source_length=4)
     parts, owners = preprocessor.encode_parts(["one one. Two two. Four four four four four four."])
