@@ -57,13 +57,16 @@ class GenerationScores(GeneratingCallback):
 
     ```python
     scores = kerasseq.callbacks.GenerationScores(preprocessor, validation[::16], samples=3)
-    best = keras.callbacks.ModelCheckpoint("best.keras", monitor="val_bleu", mode="max", save_best_only=True)
+    best = kerasseq.callbacks.GeneratorCheckpoint(
+        "best.keras", preprocessor, monitor="val_bleu", mode="max", save_best_only=True
+    )
     model.fit(batches, epochs=10, callbacks=[scores, best], shuffle=False)
+    translator = kerasseq.TextGenerator.load("best.keras")
     ```
 
     With an optimizer that averages weights (`use_ema=True`), put `keras.callbacks.SwapEMAWeights(swap_on_epoch=True)`
     before it: then the averages are scored. Put `BackupAndRestore` before both, because a resumed run continues from
-    the trained weights, not from their averages. Load the best model from the file of `ModelCheckpoint`: where
+    the trained weights, not from their averages. Load the best model from the file of the checkpoint: where
     `EarlyStopping` ends `fit`, the model in memory has its trained weights again.
 
     Args:
@@ -131,6 +134,49 @@ class GenerationScores(GeneratingCallback):
             say(f"\n  source: {shown}\n  target: {target}\n  output: {output}")
 
 
+class GeneratorCheckpoint(keras.callbacks.ModelCheckpoint):
+    """Saves a `kerasseq.TextGenerator`, the model with its vocabularies, where `ModelCheckpoint` saves the model alone.
+
+    ```python
+    best = kerasseq.callbacks.GeneratorCheckpoint("best.keras", preprocessor, monitor="val_loss", save_best_only=True)
+    model.fit(batches, validation_data=validation_batches, epochs=10, callbacks=[best], shuffle=False)
+    translator = kerasseq.TextGenerator.load("best.keras")
+    ```
+
+    Args:
+        filepath: path of a `.keras` file; it may contain `{epoch}` and names of logs.
+        preprocessor: that of the training data.
+        sampler, max_length, long_sources: as of `kerasseq.TextGenerator`.
+        options: those of `keras.callbacks.ModelCheckpoint`, such as `monitor`, `mode` and `save_best_only`.
+
+    Raises:
+        ValueError: if the file's name does not end in `.keras`, the options ask for weights alone, and as
+            `kerasseq.TextGenerator`, before the training.
+    """
+
+    def __init__(
+        self,
+        filepath: str | os.PathLike,
+        preprocessor: Preprocessor,
+        sampler: Any = "beam",
+        max_length: int | None = None,
+        long_sources: str = "split",
+        **options: Any,
+    ):
+        path = os.path.expanduser(os.fspath(filepath))
+        if not path.endswith(".keras") or options.get("save_weights_only"):
+            raise ValueError(
+                "GeneratorCheckpoint saves whole generators to a .keras file. Received: "
+                f"filepath={path!r}, {options}. Use keras.callbacks.ModelCheckpoint for weights alone."
+            )
+        super().__init__(path, **options)
+        self.preprocessor = preprocessor
+        self.options = {"sampler": sampler, "max_length": max_length, "long_sources": long_sources}
+
+    def set_model(self, model):
+        super().set_model(TextGenerator(model, self.preprocessor, **self.options))
+
+
 class AttentionImages(GeneratingCallback):
     """Writes attention plots and outputs for TensorBoard after each epoch.
 
@@ -175,7 +221,7 @@ class AttentionImages(GeneratingCallback):
         received, sources = sources, [] if sources is None or isinstance(sources, (str, bytes)) else list(sources)
         if not sources:
             raise ValueError(f"sources must be a list of raw sources, at least one. Received: {received!r}.")
-        self.log_dir = os.path.join(os.fspath(log_dir), "generation")
+        self.log_dir = os.path.join(os.path.expanduser(os.fspath(log_dir)), "generation")
         self.sources = sources
         self.plot = plot or plot_generation
 

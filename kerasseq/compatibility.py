@@ -3,7 +3,7 @@
 from kerasseq.encoders import Encoder
 from kerasseq.preprocessing import Preprocessor
 from kerasseq.search import Sampler
-from kerasseq.seq2seq import Seq2Seq
+from kerasseq.seq2seq import Seq2Seq, check_digest
 
 
 def check_sampler(sampler: Sampler, model: Seq2Seq, preprocessor: Preprocessor) -> None:
@@ -38,6 +38,7 @@ def check_model(model: Seq2Seq, preprocessor: Preprocessor) -> None:
         )
     if preprocessor.has_vocabularies:
         check_vocabularies(model, preprocessor)
+        check_digest(model, preprocessor.vocabulary_digest)
     check_encoder_inputs(model.encoder, preprocessor)
     limit, length = model.encoder.max_source_length, preprocessor.max_source_length
     if limit is not None and length is not None and length > limit:

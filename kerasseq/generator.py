@@ -330,10 +330,13 @@ class TextGenerator(keras.Model):
 
     def get_config(self):
         parts = {"model": self.model, "preprocessor": self.preprocessor, "sampler": self.sampler}
+        configs = {name: keras.saving.serialize_keras_object(part) for name, part in parts.items()}
+        if self.preprocessor.has_vocabularies:
+            configs["model"]["config"]["vocabulary_digest"] = self.preprocessor.vocabulary_digest
         return {
             "format": FORMAT,
             "name": self.name,
-            **{name: keras.saving.serialize_keras_object(part) for name, part in parts.items()},
+            **configs,
             "max_length": self.max_length,
             "long_sources": self.long_sources,
         }
@@ -349,6 +352,18 @@ class TextGenerator(keras.Model):
         for name in ("model", "preprocessor", "sampler"):
             arguments[name] = keras.saving.deserialize_keras_object(config[name])
         return cls(**arguments)
+
+    def save(self, filepath: str | os.PathLike, **options: Any) -> None:
+        """Saves the model, its preprocessor and its sampler to a `.keras` file, which `load` reads."""
+        path = os.path.expanduser(os.fspath(filepath))
+        if not path.endswith(".keras"):
+            raise ValueError(
+                "A TextGenerator is saved to a .keras file; export writes folders for TensorFlow Serving. Received: "
+                f"filepath={path!r}. Pass {os.path.splitext(path)[0] + '.keras'!r}."
+            )
+        if os.path.isdir(path):
+            raise ValueError(f"A TextGenerator is saved to a file. Received: {path!r}, which is a folder.")
+        super().save(path, **options)
 
     def export(self, model_folder: str | os.PathLike, version: int | None = None, verify: bool = True) -> str:
         """Writes a SavedModel for TensorFlow Serving and returns its folder, see `kerasseq.export.export`.
@@ -372,9 +387,11 @@ class TextGenerator(keras.Model):
         Raises:
             ValueError: if there is no such file, or it is not a `TextGenerator`.
         """
-        path = os.fspath(path)
+        path = os.path.expanduser(os.fspath(path))
         if os.path.isdir(path):
-            return TextGenerator(**export.load_parts(path))
+            generator = TextGenerator(**export.load_parts(path))
+            generator.model.vocabulary_digest = generator.preprocessor.vocabulary_digest
+            return generator
         if not os.path.exists(path):
             raise ValueError(
                 "Expected a .keras file written by TextGenerator.save, or a folder written by TextGenerator.export. "

@@ -32,6 +32,9 @@ class Seq2Seq(keras.Model):
 
     Attributes:
         encoder, decoder, auxiliary_losses: the parts, to open, to freeze, or to build another model of.
+        vocabulary_digest: str, which vocabularies the model was trained with, or `None`. `fit` takes it from a data set
+            of a preprocessor, and `kerasseq.TextGenerator.load` from its files; other vocabularies are refused. Set it
+            to `None` to train the model with other ones.
 
     Raises:
         ValueError: if a part is no encoder, decoder or loss, or a loss needs a tensor that the parts do not provide.
@@ -69,6 +72,7 @@ class Seq2Seq(keras.Model):
         self.encoder = encoder
         self.decoder = decoder
         self.auxiliary_losses = list(losses)
+        self.vocabulary_digest: str | None = None
 
     # === Step by step ===
 
@@ -124,6 +128,14 @@ class Seq2Seq(keras.Model):
 
     # === Training ===
 
+    def fit(self, x=None, *args, **kwargs):
+        """As that of Keras; refuses data of other vocabularies than those that the model was trained with."""
+        digest = getattr(x, "vocabulary_digest", None)
+        if digest is not None:
+            check_digest(self, digest)
+            self.vocabulary_digest = digest
+        return super().fit(x, *args, **kwargs)
+
     def make_train_function(self, force: bool = False):
         """Builds the optimizer, then the function of a training step; `fit` and `train_on_batch` call this."""
         # TensorFlow traces a step that creates variables twice. Keras does this itself for other backends and replicas.
@@ -149,6 +161,7 @@ class Seq2Seq(keras.Model):
             "decoder": serialized(self.decoder),
             "losses": [serialized(loss) for loss in self.auxiliary_losses],
             "frozen": frozen_weights(self),
+            "vocabulary_digest": self.vocabulary_digest,
             "dtype": self.dtype_policy.name,
             "name": self.name,
         }
@@ -162,9 +175,21 @@ class Seq2Seq(keras.Model):
         # `compile` looks at the policy of the model: under mixed_float16 it scales the loss.
         with default_dtype_policy(config.get("dtype")):
             model = cls(encoder, decoder, losses, name=config["name"])
+        model.vocabulary_digest = config.get("vocabulary_digest")
         # Layers within a decoder do not serialize their flags.
         freeze_weights(model, config.get("frozen", ()))
         return model
+
+
+def check_digest(model: Seq2Seq, digest: str) -> None:
+    """Raises a `ValueError` if the model was trained with other vocabularies, of the same sizes."""
+    if model.vocabulary_digest not in (None, digest):
+        raise ValueError(
+            "The model was trained with another vocabulary, perhaps of the same size, whose ids are other tokens. Pass "
+            "the preprocessor that the model was trained with: TextGenerator.load returns it, as `preprocessor`, from "
+            "what TextGenerator.save or export wrote. To train the model with this vocabulary, set "
+            "model.vocabulary_digest = None."
+        )
 
 
 def select(loss: AuxiliaryLoss, available: Context) -> Context:

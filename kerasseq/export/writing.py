@@ -64,7 +64,12 @@ def export(
             "A served model gives the same output for the same input. Received: a random sampler. Export "
             "TextGenerator(model, preprocessor, sampler='beam') instead."
         )
-    model_folder = os.fspath(model_folder)
+    model_folder = os.path.expanduser(os.fspath(model_folder))
+    if os.path.exists(model_folder) and not os.path.isdir(model_folder):
+        raise ValueError(
+            f"A model is exported to a folder, in which each version has its own. Received: {model_folder}, which is a "
+            "file."
+        )
     if version is not None:
         check_positive_integer("version", version)
         if version in versions(model_folder):

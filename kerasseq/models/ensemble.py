@@ -41,7 +41,9 @@ def Ensemble(models: Iterable[Seq2Seq], name: str = "ensemble") -> Seq2Seq:
     encoders, decoders = [model.encoder for model in models], [model.decoder for model in models]
     strides = {encoder.stride for encoder in encoders}
     decoder = EnsembleDecoder(decoders, average_attention=len(strides) == 1)
-    return Seq2Seq(EnsembleEncoder(encoders), decoder, name=name)
+    ensemble = Seq2Seq(EnsembleEncoder(encoders), decoder, name=name)
+    ensemble.vocabulary_digest = next(filter(None, (model.vocabulary_digest for model in models)), None)
+    return ensemble
 
 
 def check_members(models: Iterable[Seq2Seq]) -> list[Seq2Seq]:
@@ -77,4 +79,9 @@ def check_members(models: Iterable[Seq2Seq]) -> list[Seq2Seq]:
                 "The members of an ensemble need the same encoder inputs and vocabularies. Received: "
                 f"{described[0]} at index 0, {description} at index {index}. Train them with one preprocessor."
             )
+    if len({model.vocabulary_digest for model in models} - {None}) > 1:
+        raise ValueError(
+            "The members of an ensemble must have been trained with one vocabulary. Received: models of several of the "
+            "same size. Train them with one preprocessor."
+        )
     return models

@@ -262,7 +262,7 @@ class AudioPreprocessor(Preprocessor):
             "encoder_frames": tf.TensorSpec([None, None, self.num_bins], tf.float32),
             "encoder_mask": tf.TensorSpec([None, None], tf.bool),
         }
-        return batched(lengths, batch_size, shuffle, seed, make_batch, signature)
+        return batched(lengths, batch_size, shuffle, seed, make_batch, signature, self.vocabulary_digest)
 
     # === Saving ===
 

@@ -1,5 +1,6 @@
 """The contract of preprocessors: everything that generation, export and data sets ask of one."""
 
+import hashlib
 import os
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -237,6 +238,14 @@ class Preprocessor(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "max_target_length": self.max_target_length}
+
+    @property
+    def vocabulary_digest(self) -> str:
+        """A digest of the vocabularies: models that were trained with others do not fit."""
+        digest = hashlib.sha256()
+        for tokenizer in self.tokenizers:
+            digest.update(hashlib.sha256(tokenizer.to_bytes()).digest())
+        return digest.hexdigest()[:16]
 
     def save_assets(self, folder: str | os.PathLike[str]) -> None:
         """Writes the vocabularies, named after `vocabulary_names`."""

@@ -92,6 +92,7 @@ def batched(
     seed: int,
     make_batch: Callable[[np.ndarray, tuple[int, int]], tuple[dict[str, np.ndarray], np.ndarray]],
     signature: dict[str, tf.TensorSpec],
+    vocabulary_digest: str,
 ) -> tf.data.Dataset:
     """Builds a `tf.data.Dataset` of batches made in Python: encoder inputs, `decoder_token_ids`, and labels.
 
@@ -103,6 +104,7 @@ def batched(
         make_batch: function from an int array of rows and a tuple (seed, number of the pass) to a dict of encoder
             inputs and labels, int32 `(batch, target)`.
         signature: dict of `tf.TensorSpec`, those of the encoder inputs.
+        vocabulary_digest: str, an attribute of the data set, by which `Seq2Seq.fit` knows its vocabularies.
     """
     passes = PassShuffle(seed) if isinstance(shuffle, bool) else shuffle
 
@@ -123,7 +125,9 @@ def batched(
     options.autotune.enabled = False
     number_of_batches = -(-len(lengths) // batch_size)
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(number_of_batches)).prefetch(2)
-    return dataset.with_options(options)
+    dataset = dataset.with_options(options)
+    dataset.vocabulary_digest = vocabulary_digest
+    return dataset
 
 
 def bucketed_batches(lengths: np.ndarray, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:

@@ -207,7 +207,7 @@ class ImagePreprocessor(Preprocessor):
         # Padded lengths: texts of one padded length are batched at random.
         lengths = np.array([[-(-len(target) // pad_to_multiple)] for target in kept_targets])
         signature = {name: tf.TensorSpec([None, *shape], tf.float32)}
-        return batched(lengths, batch_size, shuffle, seed, make_batch, signature)
+        return batched(lengths, batch_size, shuffle, seed, make_batch, signature, self.vocabulary_digest)
 
     def _augmented(self, augmentation: Callable[..., Tensor] | None) -> Callable[[Sequence[bytes]], Tensor]:
         """Returns a function from a list of image files to augmented images, float32 `(batch, height, width, 3)`."""

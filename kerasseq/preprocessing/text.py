@@ -91,8 +91,8 @@ class TextPreprocessor(Preprocessor):
             tokens: `"subwords"`; `"characters"`, for numbers, dates, spelling; or `"words"`, split at white space, for
                 phonemes, commands, a small language. A pair for sources and targets, such as `("characters",
                 "words")` from spelling to phonemes. Characters and words that the vocabulary lacks have id 1, and are
-                left out of outputs; with subwords, none are. The id 1 is only trained if `vocabulary_size` leaves out
-                some of the words of the pairs.
+                left out of outputs; with subwords, none are. Give `vocabulary_size`, so that rare words have id 1 in
+                training: otherwise unknown words mean nothing to the model.
 
         Raises:
             ValueError: if there are no pairs, a pair is not two strings, the vocabulary size is too small, or the kind
@@ -301,7 +301,7 @@ class TextPreprocessor(Preprocessor):
 
         lengths = [[len(target), len(source)] for source, target in zip(sources.ids, targets.ids, strict=True)]
         signature = {"encoder_token_ids": tf.TensorSpec([None, None], tf.int32)}
-        return batched(np.array(lengths), batch_size, shuffle, seed, make_batch, signature)
+        return batched(np.array(lengths), batch_size, shuffle, seed, make_batch, signature, self.vocabulary_digest)
 
     # === Saving ===
 
