@@ -12,7 +12,7 @@ import tensorflow as tf
 from kerasseq import export, search
 from kerasseq.arguments import check_choice, check_positive_integer
 from kerasseq.compatibility import check_model, check_sampler
-from kerasseq.evaluation.arguments import sources_and_targets
+from kerasseq.evaluation.arguments import check_texts, sources_and_targets
 from kerasseq.evaluation.scores import Metrics, check_scorable, score_texts
 from kerasseq.generation import DECODER_DETAILS, describe
 from kerasseq.long_sources import LONG_SOURCES, decode_parts
@@ -187,6 +187,54 @@ class TextGenerator(keras.Model):
         outputs = self.generate(sources, sampler=sampler, max_length=max_length, batch_size=batch_size)
         return score_texts(outputs, targets, settings, resamples)
 
+    def score(self, pairs: Sequence[Pair], batch_size: int = 64, per_token: bool = False) -> list[Any]:
+        """The log-probability of given targets: forced decoding, without a search and its constraints.
+
+        The score of an output of greedy search, or of beam search without a length penalty, is its log-probability.
+        Divided by the number of tokens, END included, it ranks targets of different lengths; its negative exponential
+        is then the perplexity. Long sources are cut.
+
+        Args:
+            pairs: list of (raw source, target str).
+            batch_size: int, pairs scored together.
+            per_token: bool, whether to return the log-probability of each token of a target, END included.
+
+        Returns:
+            list of float, in nats, in the order of the pairs; with `per_token=True` of float32 arrays `(tokens,)`.
+
+        Raises:
+            ValueError: if the preprocessor refuses a source, a target is not str or has more than `max_target_length`
+                tokens, or there are no pairs.
+        """
+        sources, targets = sources_and_targets(pairs)
+        check_texts("targets", targets, ", one for each source")
+        check_positive_integer("batch_size", batch_size)
+        raw = self.preprocessor.raw_batch(sources)
+        lengths = self.preprocessor.tokenize(tf.constant(targets), "target").row_lengths().numpy()
+        limit = self.preprocessor.max_target_length
+        if (lengths > limit).any():
+            index = int(np.argmax(lengths > limit))
+            raise ValueError(
+                f"Targets must have at most max_target_length={limit} tokens, END included. Received at index {index}: "
+                f"{lengths[index]} tokens. Shorten it, or train with a preprocessor with a higher limit."
+            )
+        run = self._graph(
+            ("score",),
+            self.log_probabilities,
+            [self.preprocessor.source_signature, tf.TensorSpec([None], tf.string, name="target")],
+        )
+        order = np.argsort(-lengths, kind="stable")
+        results: list[Any] = [None] * len(sources)
+        with progress_bar("score", "pair", total=len(sources)) as progress:
+            for start in range(0, len(order), batch_size):
+                rows = order[start : start + batch_size]
+                scored = run(tf.gather(raw, rows), tf.gather(targets, rows))["log_probabilities"].numpy()
+                for values, row in zip(scored, rows, strict=True):
+                    own = values[: lengths[row]]
+                    results[row] = own if per_token else float(own.sum())
+                progress.update(len(rows))
+        return results
+
     def _prefix_ids(self, prefixes: str | Sequence[str], count: int, max_length: int) -> Tensor:
         """Token ids `(count, prefix)` of forced starts, checked."""
         if isinstance(prefixes, (str, bytes)):
@@ -212,20 +260,25 @@ class TextGenerator(keras.Model):
     ) -> Any:
         """`decode`, or `decode_with_details`, as a compiled function of a batch of raw sources, and of prefix ids."""
         configuration = repr(keras.saving.serialize_keras_object(sampler))
-        # A graph holds on to the tokenizers it was traced with.
-        tokenizers = tuple(self.preprocessor.tokenizers)
         classes = tuple(map(type, [sampler, *sampler.constraints, *sampler.scorers]))
         key = (
-            classes, configuration, sampler.random_state, self.model, tokenizers, max_length, self.long_sources,
-            details, prefixed,
+            classes, configuration, sampler.random_state, max_length, self.long_sources, details, prefixed,
         )  # fmt: skip
+        decode = self.decode_with_details if details else self.decode
+        prefix_ids = [tf.TensorSpec([None, None], tf.int32, name="prefix_ids")] if prefixed else []
+        return self._graph(
+            key,
+            lambda raw, *ids: decode(raw, sampler, max_length, *ids),
+            [self.preprocessor.source_signature, *prefix_ids],
+        )
+
+    def _graph(self, key: tuple, function: Any, signature: list[tf.TensorSpec]) -> Any:
+        """A function as a graph, traced once for each key."""
+        # A graph holds on to the tokenizers it was traced with.
+        key = (*key, self.model, *self.preprocessor.tokenizers)
         graph = self._compiled.pop(key, None)
         if graph is None:
-            decode = self.decode_with_details if details else self.decode
-            function = tf.function(lambda raw, *ids: decode(raw, sampler, max_length, *ids), autograph=False)
-            prefix_ids = [tf.TensorSpec([None, None], tf.int32, name="prefix_ids")] if prefixed else []
-            signature = [self.preprocessor.source_signature, *prefix_ids]
-            graph = function.get_concrete_function(*signature)
+            graph = tf.function(function, autograph=False).get_concrete_function(*signature)
         self._compiled[key] = graph  # The latest last: the one that was used longest ago is dropped.
         if len(self._compiled) > GRAPHS_KEPT:
             self._compiled.pop(next(iter(self._compiled)))
@@ -303,6 +356,27 @@ class TextGenerator(keras.Model):
             details |= {name: outputs[name] for name in DECODER_DETAILS if name in outputs}
         return details
 
+    def log_probabilities(self, raw: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """Log-probabilities of given targets, to be called in a `tf.function`.
+
+        Args:
+            raw: tensor of raw sources, as the preprocessor's `source_signature` says.
+            targets: string `(batch,)`. Those that are too long are truncated.
+
+        Returns:
+            dict of `log_probabilities`, float32 `(batch, target)`, of the tokens and END, 0 for padding; `tokens`,
+            int32 `(batch,)`, their number; and the preprocessor's remarks about the sources.
+        """
+        decoder_token_ids, labels = self.preprocessor.encode_target(targets)
+        context = self.model.encode(self.preprocessor.encode_source(raw))
+        logits = self.model.decoder(decoder_token_ids, context, training=False)["logits"]
+        values = tf.gather(tf.nn.log_softmax(logits), labels, batch_dims=2)
+        return {
+            "log_probabilities": tf.where(labels == 0, 0.0, values),
+            "tokens": tf.math.count_nonzero(labels, axis=1, dtype=tf.int32),
+            **self.preprocessor.remarks(raw),
+        }
+
     def _search(self, encoder_inputs, sampler, max_length, num_hypotheses, prefix_ids):
         """The context of the decoder, and the result of the search."""
         context = self.model.encode(encoder_inputs)
@@ -365,13 +439,19 @@ class TextGenerator(keras.Model):
             raise ValueError(f"A TextGenerator is saved to a file. Received: {path!r}, which is a folder.")
         super().save(path, **options)
 
-    def export(self, model_folder: str | os.PathLike, version: int | None = None, verify: bool = True) -> str:
+    def export(
+        self,
+        model_folder: str | os.PathLike,
+        version: int | None = None,
+        verify: bool = True,
+        score: bool = False,
+    ) -> str:
         """Writes a SavedModel for TensorFlow Serving and returns its folder, see `kerasseq.export.export`.
 
         Refuses a model whose output for a source depends on padding, and so on longer sources in its batch.
         """
         check_padding(self.model, self.preprocessor)
-        return export.export(self, model_folder, version, verify)
+        return export.export(self, model_folder, version, verify, score)
 
     @staticmethod
     def load(path: str | os.PathLike) -> "TextGenerator":

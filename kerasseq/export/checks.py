@@ -42,6 +42,21 @@ def check_answers(functions: dict[str, Any], folder: str, preprocessor: Preproce
             ) from error
 
 
+def check_scores(functions: dict[str, Any], folder: str, preprocessor: Preprocessor) -> None:
+    """As `check_answers`, for the signature of scores, if there is one."""
+    source = preprocessor.source_signature
+    inputs = {source.name: tf.constant([b"", b"a", *preprocessor.example_sources(1, 1.5)])}
+    inputs["target"] = tf.constant([b"a b", b"", b"a"])
+    for name, function in functions.items():
+        expected = function(**inputs)["score"].numpy()
+        received = tf.saved_model.load(folder).signatures[name](**inputs)["score"].numpy()
+        if not np.allclose(received, expected, atol=TOLERANCE):
+            raise ValueError(
+                f"The signature {name!r} of the SavedModel does not answer as the generator. Expected: {expected}. "
+                f"Received: {received}. Nothing was written."
+            )
+
+
 def same(served: dict, expected: dict, decided: np.ndarray) -> bool:
     """Whether the scores of two answers agree, and the best texts in rows without near ties."""
     texts, others = (answer["text"].numpy().reshape(len(decided), -1)[decided, 0] for answer in (served, expected))

@@ -35,6 +35,20 @@ def signatures(generator: Exportable) -> dict[str, Any]:
         return {name: trace(answer) for name, answer in progress_bar("trace", "signature", of=answers.items())}
 
 
+def score_signature(generator: Exportable) -> Any:
+    """The serving function that scores given targets: raw sources and `target`, both `[batch]`."""
+    source = generator.preprocessor.source_signature
+    target = tf.TensorSpec([None], tf.string, name="target")
+
+    def score(**inputs):
+        outputs = generator.log_probabilities(inputs[source.name], inputs["target"])
+        return {"score": tf.reduce_sum(outputs.pop("log_probabilities"), axis=1), **outputs}
+
+    with without_cudnn(generator.model):
+        function = tf.function(score, autograph=False)
+        return function.get_concrete_function(**{source.name: source, "target": target})
+
+
 def best(outputs: dict[str, Tensor]) -> dict[str, Tensor]:
     """Outputs with the best hypothesis alone: `text` and `score`, `[batch]`."""
     return {**outputs, "text": outputs["text"][:, 0], "score": outputs["score"][:, 0]}

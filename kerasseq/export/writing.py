@@ -5,13 +5,13 @@ import os
 import tensorflow as tf
 
 from kerasseq.arguments import check_positive_integer
-from kerasseq.export.checks import check_answers
+from kerasseq.export.checks import check_answers, check_scores
 from kerasseq.export.description import EXTRA, digests, write_description
 from kerasseq.export.exportable import Exportable
 from kerasseq.export.folders import temporary_folder
 from kerasseq.export.graphs import without_onednn_batch_products
 from kerasseq.export.servable import unservable
-from kerasseq.export.signatures import signatures
+from kerasseq.export.signatures import score_signature, signatures
 from kerasseq.export.versions import next_version, versions
 from kerasseq.export.warm_up import write_warm_up
 from kerasseq.seq2seq import weights_by_name
@@ -20,7 +20,11 @@ FINGERPRINT = "fingerprint.pb"
 
 
 def export(
-    generator: Exportable, model_folder: str | os.PathLike, version: int | None = None, verify: bool = True
+    generator: Exportable,
+    model_folder: str | os.PathLike,
+    version: int | None = None,
+    verify: bool = True,
+    score: bool = False,
 ) -> str:
     """Writes a `TextGenerator` as a SavedModel: raw sources in, texts out.
 
@@ -35,6 +39,9 @@ def export(
       target]`), padded with empty strings, `attention` (float32 `[batch, target, source]`), and where the model has
       them `attention_heads` (float32 `[batch, heads, target, source]`) and `generation_probability` (float32 `[batch,
       target]`).
+    - `score`, where asked for: a second input `target` (string `[batch]`); outputs `score` (float32 `[batch]`), the
+      log-probability of each target, and `tokens` (int32 `[batch]`), the number of its tokens, END included. Targets
+      beyond the model's limit are truncated. See `kerasseq.TextGenerator.score`.
 
     Long sources are treated as the generator's `long_sources` says; where a signature cuts them, as `attention` does,
     the output `ignored_tokens` (int32 `[batch]`) counts the tokens that were not read. For sounds and images, every
@@ -50,6 +57,7 @@ def export(
             requests.
         version: int, number of the version. Default: one more than the highest one there.
         verify: bool, whether to load the SavedModel and to compare its answers with those of the generator.
+        score: bool, whether to write the signature `score`.
 
     Returns:
         str, path of the version's folder, `model_folder/version`.
@@ -80,7 +88,7 @@ def export(
     os.makedirs(model_folder, exist_ok=True)
     with temporary_folder(model_folder) as temporary:
         folder = os.path.join(temporary, "version")
-        write(generator, folder, os.path.basename(os.path.abspath(model_folder)), verify)
+        write(generator, folder, os.path.basename(os.path.abspath(model_folder)), verify, score)
         while True:
             destination = os.path.join(model_folder, str(version or next_version(model_folder)))
             try:
@@ -92,7 +100,7 @@ def export(
                     raise
 
 
-def write(generator: Exportable, folder: str, model_name: str, verify: bool) -> None:
+def write(generator: Exportable, folder: str, model_name: str, verify: bool, score: bool) -> None:
     """Writes a complete version to a new folder; see `export`."""
     module = tf.Module()
     # Raw variables: a tf.Module that tracks a Keras model loads in Python, but not in the C++ server.
@@ -100,7 +108,8 @@ def write(generator: Exportable, folder: str, model_name: str, verify: bool) -> 
     module.weights = [weight.value for weight in weights.values()]
     module.tokenizers = list(generator.preprocessor.tokenizers)
     module.functions = signatures(generator)
-    tf.saved_model.save(module, folder, signatures=module.functions)
+    module.score = {"score": score_signature(generator)} if score else {}
+    tf.saved_model.save(module, folder, signatures={**module.functions, **module.score})
     without_onednn_batch_products(folder)
     os.remove(os.path.join(folder, FINGERPRINT))  # Of the graph before the rewrite; loaders do without it.
     if problems := unservable(folder):
@@ -126,6 +135,7 @@ def write(generator: Exportable, folder: str, model_name: str, verify: bool) -> 
     write_description(folder, description)
     if verify:
         check_answers(module.functions, folder, generator.preprocessor)
+        check_scores(module.score, folder, generator.preprocessor)
     for base, _, names in os.walk(folder):  # Flush, so a power failure leaves no empty files.
         for name in names:
             with open(os.path.join(base, name), "rb") as file:

@@ -92,3 +92,14 @@ def test_outputs_have_the_batch_first(exported):
         outputs = function.structured_outputs
         found = {name: (tensor.dtype, tensor.shape.as_list()) for name, tensor in outputs.items()}
         assert found == expected[signature]
+
+
+def test_scores_of_given_targets(quick, generator, tmp_path):
+    folder = generator.export(tmp_path / "model", score=True)
+    served = tf.saved_model.load(folder).signatures["score"]
+    pairs = [("one two", "zwei eins"), ("four", ""), ("", "drei drei drei")]
+    sources, targets = (tf.constant(side) for side in zip(*pairs, strict=True))
+    outputs = served(text=sources, target=targets)
+    np.testing.assert_allclose(outputs["score"], generator.score(pairs), atol=1e-4)
+    assert outputs["tokens"].numpy().tolist() == [len(row) for row in generator.score(pairs, per_token=True)]
+    assert TextGenerator.load(folder).score(pairs) == pytest.approx(generator.score(pairs), abs=1e-4)
