@@ -1,5 +1,6 @@
 """Fetches public files from an offline mirror, the cache or the network, and verifies them."""
 
+import errno
 import hashlib
 import os
 import pathlib
@@ -20,7 +21,8 @@ def fetch(relative_path: str, url: str, sha256: str, digest: Digest | None = Non
     Looks in three locations, in this order:
 
     1. the offline mirror, a read-only folder given by the environment variable `KERASSEQ_DATA_DIR`;
-    2. the cache, `kerasseq/` in the Keras folder (`KERAS_HOME`, by default `~/.keras`);
+    2. the cache, `kerasseq/` in the Keras folder (`KERAS_HOME`, by default `~/.keras`), which may be read-only, or in
+       `.keras` in the folder of temporary files, where the Keras folder cannot be written to;
     3. the network, with the progress bar of `keras.utils.get_file`. A download moves to its final path in the cache
        only when it is complete and verified, so interrupted downloads leave no partial files.
 
@@ -63,11 +65,13 @@ def fetch(relative_path: str, url: str, sha256: str, digest: Digest | None = Non
                 "to download the file into the cache."
             )
         return mirrored
-    cached = _cache_folder() / "kerasseq" / relative_path
-    if cached.is_file() and digest(cached) == sha256:
-        return cached
-    _download(url, sha256, digest, relative_path, cached)
-    return cached
+    caches = [folder / "kerasseq" / relative_path for folder in _cache_folders()]
+    for cached in caches:
+        if _is_right(cached, sha256, digest):
+            return cached
+    destination = next((path for path in caches if _is_writable(path.parent)), caches[-1])
+    _download(url, sha256, digest, relative_path, destination)
+    return destination
 
 
 def mirrored_path(relative_path: str) -> pathlib.Path | None:
@@ -84,6 +88,13 @@ def _download(url: str, sha256: str, digest: Digest, relative_path: str, destina
         try:
             partial = keras.utils.get_file(destination.name, origin=url, cache_dir=folder, cache_subdir="")
         except Exception as error:  # Keras raises network errors as bare exceptions.
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise OSError(
+                    error.errno,
+                    f"No space is left for the download of {url}, of which nothing was kept. Free some, or set "
+                    "KERAS_HOME to a folder on another disk. It was to be stored as",
+                    str(destination),
+                ) from error
             raise ConnectionError(_unreachable(url, digest, relative_path, destination, error)) from error
         if (received := digest(pathlib.Path(partial))) != sha256:
             raise ValueError(
@@ -100,7 +111,7 @@ def _unreachable(url: str, digest: Digest, relative_path: str, cached: pathlib.P
     in_mirror = f"{mirrored} (offline mirror, {MIRROR_VARIABLE}): no such file"
     if mirrored is None:
         in_mirror = f"offline mirror: {MIRROR_VARIABLE} is not set"
-    in_cache = f"damaged, sha256 {digest(cached)}" if cached.is_file() else "no such file"
+    in_cache = f"damaged, sha256 {digest(cached)}" if os.path.isfile(cached) else "no such file"
     return (
         f"Could not get {relative_path}. Looked in:\n"
         f"  {in_mirror}\n"
@@ -111,14 +122,26 @@ def _unreachable(url: str, digest: Digest, relative_path: str, cached: pathlib.P
     )
 
 
-def _cache_folder() -> pathlib.Path:
-    """The Keras folder, found and created by the rules of `keras.utils.get_file`."""
-    folder = pathlib.Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
+def _cache_folders() -> list[pathlib.Path]:
+    """The Keras folder, and the one that `keras.utils.get_file` takes in its place if that cannot be written to."""
+    home = pathlib.Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
+    return [home, pathlib.Path(tempfile.gettempdir()) / ".keras"]
+
+
+def _is_right(path: pathlib.Path, sha256: str, digest: Digest) -> bool:
+    try:
+        return path.is_file() and digest(path) == sha256
+    except OSError:  # A folder of another user.
+        return False
+
+
+def _is_writable(folder: pathlib.Path) -> bool:
+    """Whether files can be made in a folder, which is made if need be."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:  # For example a read-only home folder on a cluster.
-        return pathlib.Path(tempfile.gettempdir()) / ".keras"
-    return folder if os.access(folder, os.W_OK) else pathlib.Path(tempfile.gettempdir()) / ".keras"
+        return False
+    return os.access(folder, os.W_OK)
 
 
 def _digest(path: pathlib.Path) -> str:

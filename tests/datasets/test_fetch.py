@@ -182,5 +182,40 @@ def test_keras_folder_that_cannot_be_created_falls_back_to_the_temporary_folder(
     assert path == tmp_path / "temporary" / ".keras" / "kerasseq" / "set" / "file.bin"
 
 
+def test_a_cache_that_cannot_be_written_is_read(server, write, tmp_path, monkeypatch):
+    cached = write("cache", CONTENT)
+    monkeypatch.setattr(fetch_module.tempfile, "tempdir", str(tmp_path / "temporary"))
+    monkeypatch.setattr(fetch_module.os, "access", lambda folder, mode: "temporary" in str(folder))
+    assert fetch("set/file.bin", f"{server.url}/good", DIGEST) == cached and server.requested == []
+    # What is missing or damaged there is downloaded elsewhere, once.
+    cached.write_bytes(DAMAGED)
+    elsewhere = tmp_path / "temporary" / ".keras" / "kerasseq" / "set" / "file.bin"
+    for _ in range(2):
+        assert fetch("set/file.bin", f"{server.url}/good", DIGEST) == elsewhere and server.requested == ["/good"]
+    assert cached.read_bytes() == DAMAGED
+
+
+def test_a_cache_that_cannot_be_read_is_passed_over(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(fetch_module.tempfile, "tempdir", str(tmp_path / "temporary"))
+
+    def refuse(path):
+        if "temporary" not in str(path):
+            raise PermissionError(13, "Permission denied", str(path))
+        return False
+
+    monkeypatch.setattr(pathlib.Path, "is_file", refuse)
+    assert fetch("set/file.bin", f"{server.url}/good", DIGEST).read_bytes() == CONTENT
+
+
+def test_a_full_disk(tmp_path, monkeypatch):
+    def full(*arguments, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(keras.utils, "get_file", full)
+    with pytest.raises(OSError, match="No space is left for the download of http://site/file.*KERAS_HOME") as caught:
+        fetch("set/file.bin", "http://site/file", DIGEST)
+    assert caught.value.errno == 28 and caught.value.filename == str(tmp_path / "keras/kerasseq/set/file.bin")
+
+
 def test_example(run_examples):
     run_examples(fetch_module)
