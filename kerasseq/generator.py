@@ -18,8 +18,9 @@ from kerasseq.generation import DECODER_DETAILS, describe
 from kerasseq.long_sources import LONG_SOURCES, decode_parts
 from kerasseq.padding import check_padding, warn_about_padding
 from kerasseq.preprocessing import Preprocessor
-from kerasseq.preprocessing.vocabulary import END_ID, START_ID
+from kerasseq.preprocessing.vocabulary import END_ID, START_ID, UNKNOWN_ID
 from kerasseq.progress import progress_bar
+from kerasseq.search.request import IMPOSSIBLE
 from kerasseq.seq2seq import Seq2Seq
 from kerasseq.types import Pair, Tensor
 
@@ -248,6 +249,13 @@ class TextGenerator(keras.Model):
             if not isinstance(prefix, (str, bytes)):
                 raise ValueError(f"prefixes must be strings, '' for none. Received at index {index}: {prefix!r}.")
         prefix_ids = self.preprocessor.encode_prefix(prefixes)
+        unknown = (prefix_ids.numpy() == UNKNOWN_ID).any(axis=1)
+        if unknown.any():
+            index = int(np.argmax(unknown))
+            raise ValueError(
+                "Outputs begin with their prefixes, so these must consist of tokens of the target vocabulary. Received "
+                f"at index {index}: {prefixes[index]!r}, with characters or words that it lacks."
+            )
         if prefix_ids.shape[1] >= max_length:
             raise ValueError(
                 f"The longest of the prefixes has {prefix_ids.shape[1]} tokens, which leaves no room within "
@@ -308,15 +316,15 @@ class TextGenerator(keras.Model):
             num_hypotheses: int, at most the sampler's `rows_per_sequence`.
 
         Returns:
-            dict of `text`, string, and `score`, float32, `(batch, num_hypotheses)`, the best first; and the
-            preprocessor's remarks on the sources, `(batch,)`: where long texts are cut, `ignored_tokens`, int32, the
-            number of tokens that were not read; for sounds and images `problem`, string, empty if there is none. The
-            hypotheses of a source in parts join those of the same rank.
+            dict of `text`, string, and `score`, float32, `(batch, num_hypotheses)`, the best first, each text once; and
+            the preprocessor's remarks on the sources, `(batch,)`: where long texts are cut, `ignored_tokens`, int32,
+            the number of tokens that were not read; for sounds and images `problem`, string, empty if there is none.
+            The hypotheses of a source in parts join those of the same rank.
         """
 
         def decode_rows(encoder_inputs, prefix_ids):
             _, outputs = self._search(encoder_inputs, sampler, max_length, num_hypotheses, prefix_ids)
-            return {"text": self._texts(outputs["token_ids"]), "score": outputs["scores"]}
+            return self._hypotheses(outputs)
 
         if not self.splits:
             outputs = decode_rows(self.preprocessor.encode_source(raw), prefix_ids)
@@ -343,8 +351,7 @@ class TextGenerator(keras.Model):
         # Decoders need at least one step.
         best = best[:, : tf.maximum(tf.reduce_max(tf.where(best != 0, positions, 0)), 1)]  # (batch, target)
         details = {
-            "text": self._texts(outputs["token_ids"]),
-            "score": outputs["scores"],
+            **self._hypotheses(outputs),
             "source_tokens": self.preprocessor.source_tokens(context, self.model.encoder.stride),
             "target_tokens": self.preprocessor.target_tokens(best),
             **self.preprocessor.remarks(raw),
@@ -392,6 +399,20 @@ class TextGenerator(keras.Model):
             prefix_ids=prefix_ids,
         )
         return context, search.decode(self.model, context, sampler, request, num_hypotheses)
+
+    def _hypotheses(self, outputs):
+        """The texts of a search and their scores, `(batch, hypotheses)`.
+
+        Other tokens may spell the same text. It keeps the best score; the last ranks are filled as where a search finds
+        fewer hypotheses.
+        """
+        texts, scores = self._texts(outputs["token_ids"]), outputs["scores"]
+        count = tf.shape(texts)[1]
+        same = texts[:, :, tf.newaxis] == texts[:, tf.newaxis]
+        repeated = tf.reduce_any(same & (tf.range(count) < tf.range(count)[:, tf.newaxis]), axis=2)
+        texts, scores = tf.where(repeated, "", texts), tf.where(repeated, IMPOSSIBLE, scores)
+        order = tf.argsort(tf.cast(repeated, tf.int32), axis=1, stable=True)
+        return {"text": tf.gather(texts, order, batch_dims=1), "score": tf.gather(scores, order, batch_dims=1)}
 
     def _texts(self, token_ids):
         """Texts `(batch, hypotheses)` of ids `(batch, hypotheses, length)`, with invalid UTF-8 removed."""

@@ -75,6 +75,8 @@ class RDropCrossentropy(MaskedCrossentropy):
     makes their predictions P and Q differ. Each token adds `weight / 2 (KL(P || Q) + KL(Q || P))` to the two
     cross-entropies. This regularizes training on small data sets. An epoch takes about twice as long.
 
+    On several replicas, each needs whole pairs: a batch size that is a multiple of twice their number.
+
     Adjacent rows with different targets add no divergence, so without copies this is `MaskedCrossentropy`, except for
     adjacent rows that happen to have the same target. If such rows are frequent, as with digits, use two copies for the
     validation data too.

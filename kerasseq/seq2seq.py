@@ -3,7 +3,7 @@
 import keras
 
 from kerasseq.decoders.base import Decoder
-from kerasseq.encoders.base import Encoder
+from kerasseq.encoders.base import Encoder, check_loadable
 from kerasseq.layers.inner_layers import freeze_weights, frozen_weights, serialized
 from kerasseq.layers.losses import AuxiliaryLoss
 from kerasseq.precision import default_dtype_policy
@@ -58,6 +58,7 @@ class Seq2Seq(keras.Model):
                 raise ValueError(
                     f"{argument} must be a kerasseq.{argument}s.{kind.__name__}. Received: {argument}={value!r}."
                 )
+        check_loadable(encoder)  # Before a training whose result no file could hold.
         inputs = {
             key: keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=key) for key, tensor in encoder.input.items()
         }

@@ -2,6 +2,7 @@ import importlib.metadata
 import math
 import re
 import sys
+import unicodedata
 
 import pytest
 import sacrebleu
@@ -426,10 +427,24 @@ def test_hand_computed_scores_by_characters():
             score(prediction, reference)
 
 
+@pytest.mark.parametrize(
+    ("language", "prediction", "reference"), [("hi", "की", "का"), ("th", "ดี", "ดู"), ("bn", "কি", "কা"), ("my", "မိ", "မု")]
+)
+def test_vowel_signs_are_part_of_words(language, prediction, reference):
+    for score, name in ((rouge, "rouge1"), (caption_bleu, "bleu1")):
+        assert score([prediction], [reference], language=language)[name] == 0
+        assert score([prediction], [prediction], language=language)[name] == 100
+    composed, decomposed = (unicodedata.normalize(form, "l'été à Paris") for form in ("NFC", "NFD"))
+    assert rouge([composed], [decomposed], language="fr")["rougeL"] == 100
+    assert rouge(["किताब पढ़ो"], ["किताब लो"], language="hi")["rouge1"] == 50
+
+
 def test_words_of_rouge_in_a_language_with_accents():
     """é is a letter of French, not the end of a word."""
     assert rouge(["été"], ["t"], language="fr")["rouge1"] == 0 != rouge(["été"], ["t"])["rouge1"]
-    assert rouge(["cats"], ["cat"], language="en") == rouge(["cats"], ["cat"])
+    assert (
+        rouge(["cats"], ["cat"], language="en") == rouge(["cats"], ["cat"], language="eng") == rouge(["cats"], ["cat"])
+    )
 
 
 @pytest.mark.parametrize("language", ["Chinese", "z", "", 5, "zh2"])

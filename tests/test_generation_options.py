@@ -190,3 +190,15 @@ def test_batches_change_nothing_for_the_released_model():
     translator = TextGenerator.load(RELEASED)
     sentences = [f"{source}, she said, is the day on which we leave." for source, _ in pairs]
     assert disagreements(translator, sentences) <= 3
+
+
+def test_prefixes_of_unknown_characters():
+    tokenizer = kerasseq.preprocessing.CharacterTokenizer("abc ")
+    model = kerasseq.models.VanillaSeq2Seq(8, 8, embedding_dim=4, units=4)
+    generator = kerasseq.TextGenerator(
+        model, kerasseq.preprocessing.TextPreprocessor(tokenizer), "greedy", max_length=3
+    )
+    with pytest.raises(
+        ValueError, match="must consist of tokens of the target vocabulary.*at index 1: 'aQ', with char"
+    ):
+        generator.generate(["a", "b"], prefixes=["a", "aQ"])

@@ -286,3 +286,13 @@ def test_sources_that_are_no_texts(generator):
         generator.generate(["one", None])
     with pytest.raises(ValueError, match="sources must be a list of raw sources, or a single one.*Received: 5"):
         generator.generate(5)
+
+
+def test_a_text_is_listed_once(generator, monkeypatch):
+    """Other tokens may spell it. The best score is kept, and the last ranks are as where a search finds fewer."""
+    ids = generator.preprocessor.encode_target(["eins zwei", "drei", "eins zwei", "drei", "vier"])[1]
+    outputs = {"token_ids": ids[tf.newaxis], "scores": tf.constant([[-1.0, -2.0, -3.0, -4.0, -5.0]])}
+    monkeypatch.setattr(generator, "_search", lambda *arguments: (None, outputs))
+    result = generator.decode(tf.constant(["one"]), generator.sampler, 9, num_hypotheses=5)
+    assert result["text"].numpy().tolist() == [[b"eins zwei", b"drei", b"vier", b"", b""]]
+    np.testing.assert_allclose(result["score"], [[-1, -2, -5, -1e9, -1e9]])

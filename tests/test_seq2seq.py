@@ -131,7 +131,7 @@ def test_parts_are_shared_with_other_models():
         (lambda: (keras.Sequential(), decoder()), "encoder must be a kerasseq.encoders.Encoder"),
         (
             lambda: (encoder(bidirectional=True), decoder(attention="dot")),
-            "'dot' multiplies .* Received: 4 units, a memory of 8. Choose a unidirectional encoder",
+            "'dot' multiplies .* Received: units=4 in the decoder, a memory of the size 8. Choose units=8",
         ),
         (lambda: (encoder(num_layers=2), decoder(bridge="copy")), "as many layers in the decoder as in the encoder"),
         (lambda: (encoder(), decoder(), [layers.Dense(3)]), "losses must be layers such as .* Received: <Dense"),

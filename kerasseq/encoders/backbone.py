@@ -1,5 +1,6 @@
 """Encoders with a backbone of KerasHub: pretrained models of texts and images."""
 
+import reprlib
 from typing import Any
 
 import keras
@@ -8,7 +9,7 @@ from keras import layers, ops
 from kerasseq.encoders.base import Encoder
 from kerasseq.encoders.images import FeatureEncoder, ImageEncoder, image_features
 from kerasseq.layers.inner_layers import freeze_weights, frozen_weights
-from kerasseq.layers.masking import PaddingMask
+from kerasseq.layers.masking import MaskedMean, PaddingMask
 
 NUM_SPECIAL_TOKENS = 4  # kerasseq's ids 0 to 3: padding, unknown, start, end
 # The inputs of a text backbone, and how they begin in an encoder-decoder.
@@ -26,7 +27,8 @@ def from_backbone(
     """An encoder with a pretrained backbone.
 
     `backbone.trainable = False`, before or after this call, freezes its weights; otherwise they are fine-tuned. Later,
-    or in a loaded model, `encoder.trainable` does the same. Compile the model after a change.
+    or in a loaded model, set `encoder.trainable` (or `encoder.backbone.trainable`) to `True` or `False`, then compile
+    the model. Dropout of a frozen backbone stays on in training: build it with `dropout=0.0` to turn it off.
 
     Args:
         backbone: for texts a model of `keras_hub.models` from `token_ids` and `padding_mask` to hidden states, such as
@@ -126,7 +128,7 @@ class BackboneEncoder(Encoder):
         sequences = encoding_layers({key: packed[key.removeprefix(ENCODER)] for key in encoding_layers.input})
         if start_id is None:
             memory = sequences
-            state = layers.GlobalAveragePooling1D(name="mean")(memory, mask=mask)
+            state = MaskedMean(name="mean")(memory, mask)
         else:
             memory = layers.Cropping1D((1, 0), name="memory")(sequences)
             state = sequences[:, 0]
@@ -253,7 +255,8 @@ def vocabulary_of(backbone: keras.Model, tokenizer: Any) -> tuple[int, dict[str,
     if ids["padding_id"] is None or ids["end_id"] is None or not callable(getattr(tokenizer, "vocabulary_size", None)):
         raise ValueError(
             "A text backbone needs its tokenizer of KerasHub, with pad_token_id and end_token_id, such as "
-            f"keras_hub.tokenizers.BertTokenizer. Received: tokenizer={tokenizer!r}."
+            f"keras_hub.tokenizers.BertTokenizer. Received: tokenizer={reprlib.repr(tokenizer)} "
+            f"({type(tokenizer).__name__}). A trained vocabulary goes into the TextPreprocessor, for the targets."
         )
     # KerasHub's T5 names a start token, the end token, for the decoder only.
     if is_encoder_decoder(backbone) and ids["start_id"] in (ids["padding_id"], ids["end_id"]):

@@ -5,7 +5,7 @@ from keras import layers
 
 from kerasseq.encoders.base import Encoder
 from kerasseq.layers.attention.multi_head import transformer_sizes
-from kerasseq.layers.masking import PaddingMask
+from kerasseq.layers.masking import MaskedMean, PaddingMask
 from kerasseq.layers.positional_encoding import PositionalEncoding
 from kerasseq.types import Tensor
 
@@ -61,7 +61,7 @@ class TransformerEncoder(Encoder):
         for index in range(num_layers):
             sequences = transformer_layer(sequences, mask, num_heads, sizes["feedforward_dim"], dropout, index)
         memory = layers.LayerNormalization(epsilon=1e-6, name="norm")(sequences)
-        mean = layers.GlobalAveragePooling1D(name="mean")(memory, mask=mask)
+        mean = MaskedMean(name="mean")(memory, mask)
         super().__init__(
             inputs={"encoder_token_ids": encoder_token_ids},
             outputs={"memory": memory, "memory_mask": mask, "states": [{"hidden": mean}]},

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from kerasseq.evaluation.arguments import References, check_resamples, reference_count, with_references
 from kerasseq.evaluation.bootstrap import bootstrap_interval
-from kerasseq.evaluation.languages import by_characters
+from kerasseq.evaluation.languages import by_characters, language_code, letters_of, words_of
 from kerasseq.evaluation.texts import corpus_score
 
 NgramVector: TypeAlias = dict[tuple[str, ...], float]
@@ -123,16 +123,14 @@ def caption_splitter(
 ) -> tuple[Callable[[str], list[str]], str]:
     """A function that splits captions of a language into words, and its entry in signatures."""
     if by_characters(language, references, metric):
-        return caption_letters, "words:letters, lowercased, without punctuation"
+        return letters_of, "words:letters, lowercased, without punctuation"
+    if language_code(language) not in (None, "en"):
+        return words_of, "words:lowercased, without punctuation, of letters and marks"
     return caption_words, "words:lowercased, without punctuation"
 
 
 def caption_words(text: str) -> list[str]:
     return re.findall(r"[\w']*\w[\w']*", text.lower())
-
-
-def caption_letters(text: str) -> list[str]:
-    return re.findall(r"\w", text.lower())
 
 
 def ngram_counts(words: list[str]) -> Counter[tuple[str, ...]]:

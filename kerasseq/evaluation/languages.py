@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import unicodedata
 import warnings
 from collections.abc import Iterable
 
@@ -19,8 +20,8 @@ BLEU_TOKENIZERS = {
 # The languages without spaces between words, of which other metrics compare characters.
 BY_CHARACTERS = set(BLEU_TOKENIZERS) - {"ko"}
 SHORTER = {
-    "cmn": "zh", "zho": "zh", "chi": "zh", "jpn": "ja", "kor": "ko", "tha": "th", "lao": "lo", "mya": "my", "bur": "my",
-    "khm": "km", "bod": "bo", "tib": "bo",
+    "eng": "en", "cmn": "zh", "zho": "zh", "chi": "zh", "jpn": "ja", "kor": "ko", "tha": "th", "lao": "lo",
+    "mya": "my", "bur": "my", "khm": "km", "bod": "bo", "tib": "bo",
 }  # fmt: skip
 
 
@@ -32,6 +33,25 @@ def language_code(language: str | None) -> str | None:
     if not re.fullmatch("[a-z]{2,3}", code):
         raise ValueError(f"language must be a code such as 'en', 'zh' or 'ja'. Received: language={language!r}.")
     return SHORTER.get(code, code)
+
+
+def words_of(text: str) -> list[str]:
+    """The runs of letters, combining marks and digits of a lowercased text, in NFC."""
+    text = unicodedata.normalize("NFC", text).lower()
+    runs = itertools.groupby(text, lambda character: unicodedata.category(character)[0] in "LMN")
+    return ["".join(run) for is_word, run in runs if is_word]
+
+
+def letters_of(text: str) -> list[str]:
+    """The letters of a lowercased text with their combining marks, and its digits."""
+    letters: list[str] = []
+    for word in words_of(text):
+        for index, character in enumerate(word):
+            if index and unicodedata.category(character)[0] == "M":
+                letters[-1] += character
+            else:
+                letters.append(character)
+    return letters
 
 
 def bleu_tokenizer(language: str | None) -> str:

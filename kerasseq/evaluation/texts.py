@@ -5,7 +5,7 @@ import itertools
 import json
 import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from statistics import fmean
 from typing import Any
 
@@ -19,7 +19,14 @@ from kerasseq.evaluation.arguments import (
     with_references,
 )
 from kerasseq.evaluation.bootstrap import SEED, bootstrap_interval
-from kerasseq.evaluation.languages import BY_CHARACTERS, bleu_tokenizer, language_code, warn_of_texts_without_spaces
+from kerasseq.evaluation.languages import (
+    BY_CHARACTERS,
+    bleu_tokenizer,
+    language_code,
+    letters_of,
+    warn_of_texts_without_spaces,
+    words_of,
+)
 
 
 def bleu(
@@ -131,14 +138,14 @@ def rouge(
     predictions, references = with_references(predictions, references)
     check_resamples(resamples)
     names = ["rouge1", "rouge2", "rougeL"]
-    words = rouge_words(language, references)
+    split = rouge_words(language, references)
     # The stemmer is the default tokenizer's.
-    scorer = RougeScorer(names, use_stemmer=True, tokenizer=None if words == "porter" else Words(words))
+    scorer = RougeScorer(names, use_stemmer=True, tokenizer=None if split is None else Words(split))
     scored = [scorer.score_multi(entry, text) for text, entry in zip(predictions, references, strict=True)]
     scores = {name: [score[name].fmeasure for score in scored] for name in names}
     result: dict[str, Any] = {name: round(100 * fmean(values), 2) for name, values in scores.items()}
     package = f"package:rouge-score|version:{importlib.metadata.version('rouge-score')}"
-    stemmed = "stem:porter" if words == "porter" else f"words:{words}"
+    stemmed = "stem:porter" if split is None else "words:" + ("letters" if split is letters_of else "unstemmed")
     result["signature"] = f"nrefs:{reference_count(references)}|multi:best|{stemmed}|measure:f1|{package}"
     if resamples:
         counts = [1] * len(predictions)
@@ -146,8 +153,15 @@ def rouge(
     return result
 
 
-def rouge_words(language: str | None, references: list[list[str]]) -> str:
-    """The pattern of the words of a language; `"porter"` for rouge-score's own, which is the default.
+class Words:
+    """A tokenizer of rouge-score: a function from texts to words."""
+
+    def __init__(self, split: Callable[[str], list[str]]):
+        self.tokenize = split
+
+
+def rouge_words(language: str | None, references: list[list[str]]) -> Callable[[str], list[str]] | None:
+    """The function that splits texts of a language; `None` for rouge-score's own, which is the default.
 
     Warns where most letters would belong to no word.
     """
@@ -161,18 +175,8 @@ def rouge_words(language: str | None, references: list[list[str]]) -> str:
                 stacklevel=3,
             )
     if code in (None, "en"):
-        return "porter"
-    return r"\w" if code in BY_CHARACTERS else r"\w+"
-
-
-class Words:
-    """Splits lowercased texts by a pattern, as a tokenizer of rouge-score."""
-
-    def __init__(self, pattern: str):
-        self.pattern = re.compile(pattern)
-
-    def tokenize(self, text: str) -> list[str]:
-        return self.pattern.findall(text.lower())
+        return None
+    return letters_of if code in BY_CHARACTERS else words_of
 
 
 def word_error_rate(predictions: Iterable[str], references: Iterable[str], resamples: int = 0) -> dict[str, Any]:

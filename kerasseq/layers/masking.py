@@ -54,6 +54,34 @@ class FullMask(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="kerasseq")
+class MaskedMean(keras.layers.Layer):
+    """The mean over the real steps of a sequence, zeros if there are none.
+
+    Call arguments:
+        sequences: float `(batch, time, features)`.
+        sequence_mask: bool `(batch, time)`, true for real steps.
+
+    Returns:
+        float `(batch, features)`.
+
+    Example:
+
+    >>> import keras
+    >>> mask = keras.ops.array([[True, True, False], [False, False, False]])
+    >>> steps = keras.ops.array([[[1.0], [3.0], [9.0]], [[5.0], [5.0], [5.0]]])
+    >>> keras.ops.convert_to_numpy(MaskedMean()(steps, mask)).tolist()
+    [[2.0], [0.0]]
+    """
+
+    def call(self, sequences, sequence_mask):
+        real = ops.cast(sequence_mask, sequences.dtype)[:, :, None]
+        return ops.sum(sequences * real, axis=1) / ops.maximum(ops.sum(real, axis=1), 1)
+
+    def compute_output_spec(self, sequences, sequence_mask):
+        return keras.KerasTensor((sequences.shape[0], sequences.shape[2]), dtype=self.compute_dtype)
+
+
+@keras.saving.register_keras_serializable(package="kerasseq")
 class PairSteps(keras.layers.Layer):
     """Halves the length of a sequence by concatenating pairs of steps, Chan et al. 2016, equation 5.
 

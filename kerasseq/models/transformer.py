@@ -20,8 +20,9 @@ def TransformerSeq2Seq(
 ) -> Seq2Seq:
     """A Transformer, or with `cell="ssru"` a Transformer encoder with a recurrent decoder of the same structure.
 
-    Train it with learning-rate warm-up, such as
-    `keras.optimizers.schedules.CosineDecay(0.0, decay_steps, warmup_target=1e-3, warmup_steps=2_000)`.
+    Train it with learning-rate warm-up, such as `keras.optimizers.schedules.CosineDecay(0.0, decay_steps=steps -
+    warmup_steps, warmup_target=1e-3, warmup_steps=warmup_steps)`, where `steps = epochs * len(batches)` and
+    `warmup_steps` is 2,000, or the first tenth of the steps on small data.
 
     Args:
         source_vocabulary_size: int, number of source token ids.

@@ -217,7 +217,7 @@ def test_dropout_only_in_training(case):
         ({"copy": True}, "copy=True copies tokens by attention. Received: attention=None."),
         ({"dropout": 1.0}, r"dropout must be in \[0, 1\). Received: dropout=1.0."),
         ({"num_layers": 0}, "num_layers must be a positive integer"),
-        ({"attention": "dot"}, "'dot' multiplies .* Received: 2 units, a memory of 5. Choose a unidirectional encoder"),
+        ({"attention": "dot"}, "'dot' multiplies .* Received: units=2 .* of the size 5. Choose units=5"),
     ],
 )
 def test_errors(options, message, case):

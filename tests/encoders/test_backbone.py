@@ -155,6 +155,13 @@ def test_frozen_first_and_tuned_later(owner, hub_parts, hub_preprocessor):
         assert encoder.trainable and len(encoder.trainable_weights) == len(encoder.weights)
         part.trainable = False
         assert not encoder.trainable and encoder.trainable_weights == []
+    # The flags of the backbone's own layers alone.
+    model = model_of(hub_parts("bert"), hub_preprocessor("bert"))
+    for layer in model.encoder.backbone.layers:
+        layer.trainable = False
+    assert not model.encoder.trainable
+    model.encoder.trainable = True
+    assert len(model.encoder.trainable_weights) == len(model.encoder.weights)
 
 
 @pytest.mark.parametrize(
@@ -244,6 +251,7 @@ def pooled():
         (f_net, {}, r"padding would change the outputs. Received: a FNetBackbone that reads \['segment_ids', 'token_"),
         (f_net, {"tokenizer": None}, "needs its tokenizer of KerasHub"),
         (f_net, {"tokenizer": "bert"}, "needs its tokenizer of KerasHub.*Received: tokenizer='bert'"),
+        (f_net, {"tokenizer": bytes(10_000)}, r"^.{,300}Received: tokenizer=b'.{,40}\(bytes\).{,80}$"),
         (f_net, {"image_size": 8}, "are for backbones of images"),
         (pooled, {}, "must return hidden states"),
         (images, {}, "tokenizer is for backbones of texts"),

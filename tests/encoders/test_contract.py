@@ -213,6 +213,90 @@ def test_missing_outputs():
         Encoder({"encoder_token_ids": ids}, {"memory": layers.Embedding(3, 2)(ids)})
 
 
+def parts():
+    """Inputs and outputs of an encoder."""
+    ids = keras.Input((None,), dtype="int32", name="encoder_token_ids")
+    memory, mask = layers.Embedding(VOCABULARY, 5)(ids), PaddingMask()(ids)
+    mean = layers.GlobalAveragePooling1D()(memory, mask=mask)
+    return {"encoder_token_ids": ids}, {"memory": memory, "memory_mask": mask, "states": [{"hidden": mean}]}
+
+
+@pytest.mark.parametrize(
+    "name, change, message",
+    [
+        ("states", lambda states: states[0], "states must be a list with a dict for each layer.*Received: .*hidden"),
+        ("states", lambda states: [states[0]["hidden"]], "states must be a list with a dict for each layer"),
+        ("states", lambda states: [], r"states must be a list with a dict for each layer.*Received: states=\[\]"),
+        ("states", lambda states: [{}], "states must be a list with a dict for each layer"),
+        (
+            "memory_mask",
+            lambda mask: keras.ops.cast(mask, "float32"),
+            "memory_mask must be bool.*Received: .*dtype=float32",
+        ),
+        ("memory_mask", lambda mask: None, "memory_mask must be bool.*Received: memory_mask=None"),
+    ],
+)
+def test_outputs_of_another_form(name, change, message):
+    inputs, outputs = parts()
+    with pytest.raises(ValueError, match=message):
+        Encoder(inputs, {**outputs, name: change(outputs[name])})
+
+
+class Unregistered(Encoder):
+    def __init__(self, size, name="encoder"):
+        super().__init__(*parts(), name=name)
+
+    def get_arguments(self):
+        return {"size": VOCABULARY}
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class WithoutArguments(Encoder):
+    def __init__(self, size, name="encoder"):
+        super().__init__(*parts(), vocabulary_size=size, name=name)
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class WithoutAllArguments(Unregistered):
+    def __init__(self, size, units=5, name="encoder"):
+        super().__init__(size, name)
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class WithoutName(Unregistered):
+    def __init__(self, size):
+        super().__init__(size)
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class AnyNames(Unregistered):
+    def __init__(self, size, **options):
+        super().__init__(size, **options)
+
+
+@pytest.mark.parametrize(
+    "kind, message",
+    [
+        (Unregistered, "class must be registered.*Received: Unregistered, which is not. Write @keras.saving"),
+        (
+            WithoutArguments,
+            r"Expected for WithoutArguments: \['name', 'size'\]. Received: \['inputs', .*Define a get_arg",
+        ),
+        (WithoutAllArguments, r"Expected .*: \['name', 'size', 'units'\]. Received: \['name', 'size'\]"),
+        (WithoutName, r"Expected .*: \['size'\]. Received: \['name', 'size'\]"),
+    ],
+)
+def test_an_encoder_that_could_not_be_loaded_is_not_saved(kind, message, tmp_path):
+    encoder = kind(VOCABULARY)
+    with pytest.raises(ValueError, match=message):
+        encoder.save(tmp_path / "encoder.keras")
+
+
+def test_a_constructor_of_any_names():
+    encoder = AnyNames(VOCABULARY, name="reader")
+    assert AnyNames.from_config(encoder.get_config()).name == "reader"
+
+
 @pytest.mark.parametrize(
     "build, message",
     [

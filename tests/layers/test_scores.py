@@ -412,7 +412,7 @@ def test_bad_units(units):
         (lambda: layers.LuongAttention(4).build((2, 3, 5), {}), r"units must be the size of the query.*\(2, 3, 5\)"),
         (
             lambda: layers.DotAttention(4).build_projections((2, 3, 8)),
-            "Received: 4 units, a memory of 8.*bidirectional",
+            "Received: units=4 in the decoder, a memory of the size 8. Choose units=8 .*, bidirectional=False",
         ),
     ],
 )

@@ -357,9 +357,7 @@ def test_other_bad_arguments():
         PointerGeneratorSeq2Seq(**SIZES, attention="self")
     with pytest.raises(ValueError, match="placement must be one of 'after', .*'top'"):
         PointerGeneratorSeq2Seq(**SIZES, placement="top")
-    with pytest.raises(
-        ValueError, match="'dot' multiplies .* Received: 4 units, a memory of 8. Choose a unidirectional encoder"
-    ):
+    with pytest.raises(ValueError, match="'dot' multiplies .* Received: units=4 .* of the size 8. Choose units=8"):
         PointerGeneratorSeq2Seq(**SIZES, attention="dot")
 
 

@@ -77,6 +77,7 @@ def test_marks_belong_to_the_character_before_them():
         (["ab"], "Received at index 0: 'ab'"),
         (["q\u0323"], "Received at index 0"),
         (["\u0958"], "Received at index 0"),  # NFC decomposes it.
+        (frozenset("ab"), "must be a list.*Received: a frozenset"),
         ("abca", "in the list once.*Received more than once: 'a'"),
         (["\u00e9", "e\u0301"], "Received more than once: 'é'"),
         (["a", 1], "Tokens must be strings. Received at index 1: 1"),

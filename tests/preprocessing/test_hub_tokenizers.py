@@ -221,6 +221,15 @@ def test_parts_of_long_texts(kind, hub_parts, vocabularies):
     assert set(owners.numpy()) == {0} and parts["encoder_token_ids"].shape[1] <= 4
 
 
+def test_merged_line_breaks():
+    """As in GPT-2's list of merges. GPT-2 splits line breaks in a row, KerasHub does not."""
+    tokens = [*byte_alphabet(), "ĊĊ"]
+    original = keras_hub.tokenizers.BytePairTokenizer({token: index for index, token in enumerate(tokens)}, ["Ċ Ċ"])
+    line_break = tokens.index("Ċ") + 4
+    ids = TextPreprocessor(original).source_tokenizer.tokenize(["a\n\nb"]).to_list()[0]
+    assert ids[1:-1] == [line_break, line_break]
+
+
 # === Errors ===
 
 

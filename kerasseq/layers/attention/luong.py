@@ -48,8 +48,9 @@ class DotAttention(LuongAttention):
         if memory_shape[-1] != self.units:
             raise ValueError(
                 "attention='dot' multiplies the decoder's states with the memory, so both need the same size. "
-                f"Received: {self.units} units, a memory of {memory_shape[-1]}. Choose a unidirectional encoder with "
-                "bidirectional=False, or attention='luong', which projects the memory."
+                f"Received: units={self.units} in the decoder, a memory of the size {memory_shape[-1]}. Choose "
+                f"units={memory_shape[-1]} in the decoder, bidirectional=False in a recurrent encoder, or "
+                "attention='luong', which projects the memory."
             )
         return {"keys": memory_shape, "values": memory_shape}
 

@@ -1,6 +1,7 @@
 """Tokenizers: texts to token ids and back, in TensorFlow graphs."""
 
 import os
+import reprlib
 import sys
 from collections.abc import Iterable
 from typing import Any
@@ -66,8 +67,8 @@ def as_tokenizer(vocabulary: Any) -> Tokenizer:
         return from_hub(vocabulary)
     raise ValueError(
         "A vocabulary must be bytes, as returned by kerasseq.preprocessing.train_vocabulary, a Tokenizer, or a "
-        f"tokenizer of KerasHub. Received: {vocabulary!r} ({type(vocabulary).__name__}). The bytes of a file are "
-        "pathlib.Path(path).read_bytes()."
+        f"tokenizer of KerasHub. Received: {reprlib.repr(vocabulary)} ({type(vocabulary).__name__}). The bytes of a "
+        "file are pathlib.Path(path).read_bytes()."
     )
 
 

@@ -24,7 +24,8 @@ class CharacterTokenizer(TokenList):
         tokens: str or list of str, the characters in the order of their ids, from 4 on.
 
     Raises:
-        ValueError: if there are no characters, one is not a single code point in NFC, or one is there twice.
+        ValueError: if there are no characters, one is not a single code point in NFC or is there twice, or they are a
+            set.
 
     Example:
 

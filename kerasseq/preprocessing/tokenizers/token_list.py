@@ -69,6 +69,11 @@ class TokenList(ListedTokenizer):
     @classmethod
     def _checked(cls, tokens: Sequence[str]) -> list[str]:
         """Returns the tokens normalized, or raises a `ValueError`."""
+        if isinstance(tokens, (set, frozenset)):
+            raise ValueError(
+                "tokens must be a list: the place of a token is its id, and a set has another order in every process. "
+                f"Received: a {type(tokens).__name__}. Pass sorted(tokens)."
+            )
         tokens = list(tokens)
         for index, token in enumerate(tokens):
             if not isinstance(token, str):
@@ -86,7 +91,7 @@ class TokenList(ListedTokenizer):
                 )
         if twice := [token for token, count in Counter(normal).items() if count > 1]:
             raise ValueError(
-                f"Every {cls.unit} must be in the list once: its place is its id. Received more than once: "
+                "Every token must be in the list once: its place is its id. Received more than once: "
                 f"{', '.join(map(repr, twice[:5]))}. Pass list(dict.fromkeys(tokens)) to keep the first ones."
             )
         return normal

@@ -22,8 +22,8 @@ class WordTokenizer(TokenList):
         tokens: list of str, the words in the order of their ids, from 4 on.
 
     Raises:
-        ValueError: if there are no words, one is empty, has white space or is the name of a special token, or one is
-            there twice.
+        ValueError: if there are no words, one is empty, has white space or is the name of a special token, one is
+            there twice, or they are a set.
 
     Example:
 
