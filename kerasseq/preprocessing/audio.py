@@ -15,7 +15,7 @@ from kerasseq.preprocessing.log_mel import STEP_SECONDS, count_frames, frame_siz
 from kerasseq.preprocessing.pairs import check_pairs, data_set_options, kept_pairs, truncated
 from kerasseq.preprocessing.tokenizers import Tokenizer
 from kerasseq.preprocessing.vocabulary import train_vocabulary
-from kerasseq.preprocessing.wav import MIN_RATE, decode_wavs, encode_wav
+from kerasseq.preprocessing.wav import MIN_RATE, decode_wavs, encode_wav, name_of_format
 from kerasseq.types import Pair, Tensor
 
 logger = logging.getLogger(__name__)
@@ -166,8 +166,8 @@ class AudioPreprocessor(Preprocessor):
                 index = start + int(np.argmax(seconds < 0))
                 raise ValueError(
                     "Sources must be WAV files with PCM or float samples. Received at index "
-                    f"{index}: {len(sounds[index])} bytes that begin with {sounds[index][:12]!r}. Convert other "
-                    "formats to WAV, for example with ffmpeg: ffmpeg -i sound.mp3 sound.wav."
+                    f"{index}: {name_of_format(sounds[index])}. Convert it, for example with ffmpeg: ffmpeg -i sound "
+                    "-c:a pcm_s16le sound.wav."
                 )
             all_seconds.append(seconds)
         return np.concatenate(all_seconds)

@@ -73,6 +73,9 @@ def parse_wav(content: Tensor, max_seconds: float) -> tuple[Tensor, Tensor, Tens
         # Streams declare sizes beyond the end of the file: clip them.
         chunk = tf.cast(integer(content, position + 4, 4), tf.uint32)
         chunk = tf.cast(tf.minimum(chunk, tf.cast(size - position - 8, tf.uint32)), tf.int32)
+        # Others leave a size of 0, so samples follow, and not a chunk with its name.
+        is_open = (name == "data") & (chunk == 0) & (tf.strings.substr(content, position + 8, 4) != "LIST")
+        chunk = tf.where(is_open, size - position - 8, chunk)
         form = tf.where(name == "fmt ", position + 8, form)
         data = tf.where(name == "data", position + 8, data)
         length = tf.where(name == "data", chunk, length)
@@ -99,6 +102,27 @@ def parse_wav(content: Tensor, max_seconds: float) -> tuple[Tensor, Tensor, Tens
     samples = decode_samples(tf.strings.substr(content, data, length), kind, bits)
     samples = tf.reduce_mean(tf.reshape(samples, [-1, channels]), axis=1)
     return tf.where(tf.math.is_finite(samples), tf.clip_by_value(samples, -1.0, 1.0), 0.0), rate, seconds
+
+
+# Formats in the "fmt " chunk that are not decoded.
+OTHER_FORMATS = {2: "Microsoft ADPCM", 6: "A-law", 7: "mu-law", 17: "IMA ADPCM", 85: "MP3"}
+OTHER_FILES = {
+    b"RF64": "an RF64 file", b"RIFX": "a big-endian RIFX file", b"fLaC": "FLAC", b"OggS": "Ogg", b"ID3": "MP3",
+    b"FORM": "AIFF",
+}  # fmt: skip
+
+
+def name_of_format(content: bytes) -> str:
+    """What a file that cannot be decoded is, as far as its first bytes say."""
+    for start, name in OTHER_FILES.items():
+        if content.startswith(start):
+            return f"{len(content)} bytes of {name}"
+    place = content.find(b"fmt ", 12, 512)
+    if content.startswith(b"RIFF") and content[8:12] == b"WAVE" and place >= 0:
+        number = int.from_bytes(content[place + 8 : place + 10], "little")
+        if number in OTHER_FORMATS:
+            return f"a WAV file with {OTHER_FORMATS[number]} samples"
+    return f"{len(content)} bytes that begin with {content[:12]!r}"
 
 
 def integer(content: Tensor, position: Tensor | int, size: int) -> Tensor:

@@ -168,7 +168,7 @@ def test_augmentation_is_drawn_anew_in_each_pass(preprocessor):
     [
         (["sound.wav"], r"contents of WAV files, as pathlib.Path\('sound.wav'\).read_bytes\(\).*index 0: a str"),
         ([PAIRS[0][0], None], "index 1: a NoneType"),
-        ([PAIRS[0][0], b"ID3 and so on"], r"index 1: 13 bytes that begin with b'ID3 and so o'.*ffmpeg -i"),
+        ([PAIRS[0][0], b"ID3 and so on"], r"index 1: 13 bytes of MP3. Convert it.*ffmpeg -i"),
     ],
 )
 def test_bad_sources(preprocessor, sounds, message):

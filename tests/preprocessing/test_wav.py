@@ -1,6 +1,7 @@
 """WAV files of all kinds, against the samples they were made of, and what is no WAV file."""
 
 import io
+import re
 import struct
 import wave
 
@@ -11,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from kerasseq.preprocessing import encode_wav
-from kerasseq.preprocessing.wav import decode_wavs
+from kerasseq.preprocessing.wav import decode_wavs, name_of_format
 
 RATE = 8_000
 
@@ -88,12 +89,34 @@ def test_other_chunks_are_passed_over(decode):
     np.testing.assert_allclose(decode(tf.constant([file]))[0][0], tone(RATE), atol=1e-4)
 
 
-@pytest.mark.parametrize("size", [0xFFFFFFFF, 0x7FFFFFFF, 1 << 20])
-def test_streams_claim_more_than_they_have(decode, size):
+@pytest.mark.parametrize("size", [0xFFFFFFFF, 0x7FFFFFFF, 1 << 20, 0])
+def test_streams_do_not_know_their_size(decode, size):
     samples = (tone(RATE) * 32_767).astype("<i2").tobytes()
     waveforms, lengths, _ = decode(tf.constant([by_hand(samples, 1, 16, size=size)]))
     assert lengths[0] == len(tone(RATE))
     np.testing.assert_allclose(waveforms[0], tone(RATE), atol=1e-4)
+
+
+def test_no_samples_before_another_chunk(decode):
+    file = by_hand(b"LIST" + struct.pack("<I", 4) + b"note", 1, 16, size=0)
+    _, lengths, seconds = decode(tf.constant([file]))
+    assert int(lengths[0]) == float(seconds[0]) == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        (by_hand(b"1234", 6, 8), "a WAV file with A-law samples"),
+        (by_hand(b"1234", 7, 8, before=b"LIST" + struct.pack("<I", 4) + b"note"), "a WAV file with mu-law samples"),
+        (b"RF64" + by_hand(b"1234", 1, 8)[4:], "bytes of an RF64 file"),
+        (b"fLaC\0\0", "6 bytes of FLAC"),
+        (by_hand(b"1234", 99, 8), "bytes that begin with b'RIFF"),
+        (b"", "0 bytes that begin with b''"),
+    ],
+)
+def test_what_is_refused_is_named(decode, content, name):
+    assert re.search(name, name_of_format(content))
+    assert decode(tf.constant([content]))[2][0] == -1
 
 
 def test_a_file_that_breaks_off_gives_what_it_has(decode):
