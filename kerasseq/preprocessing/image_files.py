@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from kerasseq.preprocessing.image_orientation import upright
 from kerasseq.types import Tensor
 
 JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"  # the first bytes of files
@@ -34,7 +35,7 @@ def check_image(image: Any, index: int) -> None:
 
 
 def decode_images(contents: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Decodes JPEG and PNG files, string `(batch,)`, and resizes them to a height and width.
+    """Decodes JPEG and PNG files, string `(batch,)`, turns them upright, and resizes them to a height and width.
 
     Returns:
         float32 `(batch, height, width, 3)`, RGB from 0 to 255, mid gray for files that cannot be decoded; and bool
@@ -42,7 +43,11 @@ def decode_images(contents: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tens
     """
 
     def decode(row, content):
-        image = tf.cond(is_png(content), lambda: resized_png(content, size), lambda: resized(read_jpeg(content), size))
+        image = tf.cond(
+            is_png(content),
+            lambda: resized_png(content, size),
+            lambda: resized(upright(read_jpeg(content), content), size),
+        )
         return row, tf.ensure_shape(image, (*size, 3))
 
     rows, images, is_image = decodable(contents, decode, tf.zeros((*size, 3)))
@@ -125,7 +130,7 @@ def size_check(height: Tensor, width: Tensor) -> tf.Operation:
 
 def resized_png(content: Tensor, size: tuple[int, int]) -> Tensor:
     """Decodes and resizes a PNG file. Transparent pixels show a white background."""
-    colours, opacity = read_png(content)
+    colours, opacity = (upright(image, content) for image in read_png(content))
 
     def on_white():
         # 255 * 255 fits into 16 bits, which take half of the memory of floats.
