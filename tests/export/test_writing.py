@@ -16,7 +16,7 @@ from kerasseq.export import versions
 def write(monkeypatch):
     """Writes an empty file instead of a SavedModel, where only the folders matter."""
 
-    def write(generator, folder, model_name, verify):
+    def write(generator, folder, *options):
         os.mkdir(folder)
         pathlib.Path(folder, "saved_model.pb").touch()
 
@@ -65,7 +65,7 @@ def test_random_sampler_is_refused(trained_model, preprocessor, tmp_path):
 def test_a_number_that_is_taken_in_the_meantime(generator, monkeypatch, tmp_path, version):
     """An export takes the next number, but never another one than it was asked for."""
 
-    def write(generator, folder, model_name, verify):
+    def write(generator, folder, *options):
         for path in (pathlib.Path(folder), tmp_path / "1"):
             path.mkdir()
             (path / "saved_model.pb").write_text(path.name)
@@ -100,7 +100,7 @@ def test_a_graph_that_servers_cannot_run_is_not_written(generator, quick_signatu
 def test_failure_midway_leaves_nothing(generator, tmp_path, monkeypatch, error):
     seen = []
 
-    def write(generator, folder, model_name, verify):
+    def write(generator, folder, *options):
         pathlib.Path(folder).mkdir()
         (pathlib.Path(folder) / "saved_model.pb").write_text("half of it")
         seen.extend([os.listdir(tmp_path), versions(tmp_path)])
