@@ -174,6 +174,7 @@ class GeneratorCheckpoint(keras.callbacks.ModelCheckpoint):
         self.options = {"sampler": sampler, "max_length": max_length, "long_sources": long_sources}
 
     def set_model(self, model):
+        model = model.model if isinstance(model, TextGenerator) else model
         super().set_model(TextGenerator(model, self.preprocessor, **self.options))
 
 

@@ -407,6 +407,8 @@ class TextGenerator(keras.Model):
         fewer hypotheses.
         """
         texts, scores = self._texts(outputs["token_ids"]), outputs["scores"]
+        if scores.shape[1] == 1:
+            return {"text": texts, "score": scores}
         count = tf.shape(texts)[1]
         same = texts[:, :, tf.newaxis] == texts[:, tf.newaxis]
         repeated = tf.reduce_any(same & (tf.range(count) < tf.range(count)[:, tf.newaxis]), axis=2)

@@ -8,7 +8,7 @@ from typing import Any
 
 from kerasseq.arguments import check_choice
 from kerasseq.datasets.splits import TextPairs
-from kerasseq.datasets.tables import KINDS, Row, is_header, kind_of, rows, shortened
+from kerasseq.datasets.tables import KINDS, Row, is_header, kind_of, shortened
 from kerasseq.datasets.text_files import numbered_lines
 
 logger = logging.getLogger(__name__)
@@ -131,7 +131,7 @@ def pairs_of_rows(
     path: pathlib.Path, kind: str, columns: tuple[Any, Any] | None, quotes: bool | None, encoding: str
 ) -> Iterator[tuple[int, str, str]]:
     """The source and the target of each row of a table, with the number of its line."""
-    numbered = rows(path, kind, quotes, encoding)
+    numbered = KINDS[kind](path, quotes, encoding)
     is_table = kind in SEPARATORS
     if is_table and columns is not None and isinstance(columns[0], str):
         columns = positions(path, columns, next(numbered, (1, []))[1])

@@ -20,11 +20,6 @@ HEADERS = set(
 QUOTED = re.compile(r'(?:^|\t)"(?:[^"\t]|"")*""(?:[^"\t]|"")*"(?:$|\t)')
 
 
-def rows(path: pathlib.Path, kind: str, quotes: bool | None, encoding: str) -> Iterator[tuple[int, Row]]:
-    """The number of the first line, and the cells of each row of a file: a list, or a dict by column."""
-    return KINDS[kind](path, quotes, encoding)
-
-
 def delimited(delimiter: str) -> Callable[[pathlib.Path, bool | None, str], Iterator[tuple[int, Row]]]:
     """A reader of lines with this character between cells."""
 

@@ -46,7 +46,7 @@ def decode_images(contents: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tens
         image = tf.cond(
             is_png(content),
             lambda: resized_png(content, size),
-            lambda: resized(upright(read_jpeg(content), content), size),
+            lambda: resized(read_jpeg(content), size),
         )
         return row, tf.ensure_shape(image, (*size, 3))
 
@@ -104,7 +104,7 @@ def read_jpeg(content: Tensor, ratio: int = 1) -> Tensor:
     """Decodes a JPEG file of acceptable size to uint8 `(height / ratio, width / ratio, 3)`."""
     height, width, _ = tf.unstack(tf.io.extract_jpeg_shape(content))
     with tf.control_dependencies([size_check(height, width)]):
-        return tf.io.decode_jpeg(content, channels=3, ratio=ratio)
+        return upright(tf.io.decode_jpeg(content, channels=3, ratio=ratio), content)
 
 
 def read_png(content: Tensor) -> tuple[Tensor, Tensor]:
@@ -112,7 +112,7 @@ def read_png(content: Tensor) -> tuple[Tensor, Tensor]:
     size = tf.strings.substr(content, PNG_SIZE, 8)
     width, height = tf.unstack(tf.ensure_shape(tf.io.decode_raw(size, tf.int32, little_endian=False), [2]))
     with tf.control_dependencies([size_check(height, width)]):
-        pixels = tf.io.decode_png(content, channels=4)
+        pixels = upright(tf.io.decode_png(content, channels=4), content)
     colours, opacity = pixels[..., :3], pixels[..., 3:]
     # TensorFlow 2.21 fills the opacity of files without transparency with the largest value of their bit depth.
     depth = tf.io.decode_raw(tf.strings.substr(content, PNG_DEPTH, 1), tf.uint8)[0]
@@ -130,7 +130,7 @@ def size_check(height: Tensor, width: Tensor) -> tf.Operation:
 
 def resized_png(content: Tensor, size: tuple[int, int]) -> Tensor:
     """Decodes and resizes a PNG file. Transparent pixels show a white background."""
-    colours, opacity = (upright(image, content) for image in read_png(content))
+    colours, opacity = read_png(content)
 
     def on_white():
         # 255 * 255 fits into 16 bits, which take half of the memory of floats.
