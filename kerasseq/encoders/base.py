@@ -132,7 +132,8 @@ def check_loadable(encoder: Encoder) -> None:
             "is not. Write @keras.saving.register_keras_serializable(package='mine') above it; if a model is trained "
             f"already, call keras.saving.register_keras_serializable(package='mine')({kind.__name__})."
         )
-    if kind.from_config.__func__ is not Encoder.from_config.__func__ and kind.get_arguments is Encoder.get_arguments:
+    own = {name for base in kind.__mro__[: kind.__mro__.index(Encoder)] for name in vars(base)}
+    if "from_config" in own and "get_arguments" not in own:
         return  # It is rebuilt in a way of its own.
     any_positions, any_names = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
     parameters = {name: value.kind for name, value in inspect.signature(kind.__init__).parameters.items()}
