@@ -387,8 +387,7 @@ denied = [row for row, text in enumerate(references) if negation.search(text)]
 lost = [row for row in denied if not negation.search(summaries[row])]
 print(f"{len(denied)} references deny something, {len(lost)} of their outputs do not")
 overlap = [
-    kerasseq.evaluation.token_f1([text], [target])["score"]
-    for text, target in zip(summaries, references, strict=True)
+    kerasseq.evaluation.token_f1([text], [target])["score"] for text, target in zip(summaries, references, strict=True)
 ]
 for row in [*lost[:3], *np.argsort(overlap)[:3]]:
     print(f"\nsource: {sources[row]}\nreference: {references[row]}")
