@@ -1,5 +1,7 @@
 """The encoder-decoder model."""
 
+import reprlib
+
 import keras
 
 from kerasseq.decoders.base import Decoder
@@ -129,8 +131,18 @@ class Seq2Seq(keras.Model):
 
     # === Training ===
 
-    def fit(self, x=None, *args, **kwargs):
-        """As that of Keras; refuses data of other vocabularies than those that the model was trained with."""
+    def fit(self, x=None, *args, class_weight=None, **kwargs):
+        """As that of Keras; refuses data of other vocabularies than those that the model was trained with.
+
+        `class_weight` is refused: it is for one class per row, and Keras would take the position of the largest token
+        id of a target for its class.
+        """
+        if class_weight is not None:
+            raise ValueError(
+                "class_weight is for one class per row; targets are sequences of tokens. Weigh pairs by "
+                "preprocessor.dataset(pairs, ..., weights=[...]), or tokens by a sample_weight (batch, target). "
+                f"Received: class_weight={reprlib.repr(class_weight)}."
+            )
         digest = getattr(x, "vocabulary_digest", None)
         if digest is not None:
             check_digest(self, digest)

@@ -76,6 +76,7 @@ def test_imagenet_weights_against_numpy(require_mirror):
     )
 
 
+@pytest.mark.slow
 def test_features_of_similar_photographs(require_mirror):
     """By mean features, the nearest of 300 photographs shares more caption words than a random one."""
     require_mirror(FILE, "flickr8k/Flickr8k_Dataset_160px.tar")

@@ -10,6 +10,7 @@ import pytest
 SCRIPT = pathlib.Path(__file__).with_name("replicas_by_strategy.py")
 
 
+@pytest.mark.notebooks
 @pytest.mark.parametrize(
     ("rows", "losses"),
     [

@@ -146,6 +146,13 @@ def test_what_does_not_fit(arguments, message):
         Seq2Seq(*arguments())
 
 
+def test_class_weights_are_refused():
+    model = attention_model()
+    model.compile("sgd", MaskedCrossentropy())
+    with pytest.raises(ValueError, match=r"targets are sequences.*weights=.*Received: class_weight=\{3: 10.0\}"):
+        model.fit(BATCH, LABELS, class_weight={3: 10.0})
+
+
 # === Auxiliary losses ===
 
 

@@ -12,7 +12,7 @@ from kerasseq.arguments import check_number, check_positive_integer
 from kerasseq.preprocessing.base import Preprocessor
 from kerasseq.preprocessing.batching import Shuffle, batched, pad
 from kerasseq.preprocessing.log_mel import STEP_SECONDS, count_frames, frame_sizes, log_mel_frames
-from kerasseq.preprocessing.pairs import check_pairs, data_set_options, kept_pairs, truncated
+from kerasseq.preprocessing.pairs import check_pairs, check_weights, data_set_options, kept_pairs, truncated
 from kerasseq.preprocessing.tokenizers import Tokenizer
 from kerasseq.preprocessing.vocabulary import train_vocabulary
 from kerasseq.preprocessing.wav import MIN_RATE, decode_wavs, encode_wav, name_of_format
@@ -67,10 +67,11 @@ class AudioPreprocessor(Preprocessor):
         self.sample_rate = sample_rate
         self.num_bins = num_bins
         self.max_seconds = float(max_seconds)
-        self._wavs_to_waveforms = tf.function(self.waveforms, input_signature=[self.source_signature])
-        self._wavs_to_seconds = tf.function(self.seconds, input_signature=[self.source_signature])
+        # Traced once: the graphs of all samplers and signatures call them.
+        self._wavs_to_waveforms = tf.function(self.waveforms, [self.source_signature], autograph=False)
+        self._wavs_to_seconds = tf.function(self.seconds, [self.source_signature], autograph=False)
         waveforms = [tf.TensorSpec([None, None], tf.float32), tf.TensorSpec([None], tf.int32)]  # and their lengths
-        self._waveforms_to_frames = tf.function(self.frames, input_signature=waveforms)
+        self._waveforms_to_frames = tf.function(self.frames, waveforms, autograph=False)
 
     @classmethod
     def from_pairs(
@@ -133,7 +134,7 @@ class AudioPreprocessor(Preprocessor):
             `{"encoder_frames": float32 (batch, frames, bins), "encoder_mask": bool (batch, frames)}`, one frame every
             10 ms, at least one per sound.
         """
-        frames, mask = self.frames(*self.waveforms(raw))
+        frames, mask = self._waveforms_to_frames(*self._wavs_to_waveforms(tf.convert_to_tensor(raw, tf.string)))
         return {"encoder_frames": frames, "encoder_mask": mask}
 
     def raw_batch(self, sources: Sequence[bytes], split: bool = False) -> Tensor:
@@ -174,7 +175,7 @@ class AudioPreprocessor(Preprocessor):
 
     def remarks(self, raw: Tensor) -> dict[str, Tensor]:
         """Returns `problem`, string `(batch,)`: what is wrong with each sound, empty if nothing is."""
-        seconds = self.seconds(raw)
+        seconds = self._wavs_to_seconds(tf.convert_to_tensor(raw, tf.string))
         duration = tf.strings.as_string(seconds, precision=1)
         used = f" s. Only the first {self.max_seconds:g} s are used."
         too_long = tf.strings.join(["The sound lasts ", duration, used])
@@ -208,6 +209,7 @@ class AudioPreprocessor(Preprocessor):
         too_long: str | None = None,
         pad_to_multiple: int | None = None,
         augmentation: Callable[..., Any] | Sequence[Callable[..., Any]] = (),
+        weights: Sequence[float] | None = None,
     ) -> tf.data.Dataset:
         """Builds a `tf.data.Dataset` of batches for `fit`, `evaluate` and `predict`.
 
@@ -217,6 +219,7 @@ class AudioPreprocessor(Preprocessor):
                 than `max_seconds` or `max_target_length`, and for numbers of frames and tokens.
             augmentation: a layer that augments waveforms, such as `kerasseq.layers.SpeedPerturbation()`, or a list of
                 them. They are applied anew in every pass.
+            weights: as in `TextPreprocessor.dataset`.
 
         Returns:
             a data set of `({"encoder_frames": float32 (batch, frames, bins), "encoder_mask": bool (batch, frames),
@@ -233,6 +236,7 @@ class AudioPreprocessor(Preprocessor):
                 "augmentation must be layers of waveforms, such as [kerasseq.layers.SpeedPerturbation()]. Received: "
                 f"augmentation={augmentation!r}."
             )
+        weights_of_pairs = check_weights(weights, len(pairs))
         sounds, texts = zip(*pairs, strict=True)
         seconds = self._seconds(sounds)
         targets = self.tokenize_all(texts, "target")
@@ -262,7 +266,10 @@ class AudioPreprocessor(Preprocessor):
             "encoder_frames": tf.TensorSpec([None, None, self.num_bins], tf.float32),
             "encoder_mask": tf.TensorSpec([None, None], tf.bool),
         }
-        return batched(lengths, batch_size, shuffle, seed, make_batch, signature, self.vocabulary_digest)
+        return batched(
+            lengths, batch_size, shuffle, seed, make_batch, signature, self.vocabulary_digest,
+            None if weights_of_pairs is None else weights_of_pairs[kept],
+        )  # fmt: skip
 
     # === Saving ===
 

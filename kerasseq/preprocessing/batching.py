@@ -93,8 +93,9 @@ def batched(
     make_batch: Callable[[np.ndarray, tuple[int, int]], tuple[dict[str, np.ndarray], np.ndarray]],
     signature: dict[str, tf.TensorSpec],
     vocabulary_digest: str,
+    weights: np.ndarray | None = None,
 ) -> tf.data.Dataset:
-    """Builds a `tf.data.Dataset` of batches made in Python: encoder inputs, `decoder_token_ids`, and labels.
+    """Builds a `tf.data.Dataset` of batches made in Python: encoder inputs, `decoder_token_ids`, labels, and weights.
 
     Args:
         lengths: int array `(examples, keys)`, as in `bucketed_batches`.
@@ -105,6 +106,7 @@ def batched(
             inputs and labels, int32 `(batch, target)`.
         signature: dict of `tf.TensorSpec`, those of the encoder inputs.
         vocabulary_digest: str, an attribute of the data set, by which `Seq2Seq.fit` knows its vocabularies.
+        weights: float32 array `(examples,)`, for sample weights `(batch,)` behind the labels. Default: none.
     """
     passes = PassShuffle(seed) if isinstance(shuffle, bool) else shuffle
 
@@ -116,10 +118,14 @@ def batched(
             batches = np.split(np.arange(len(lengths)), range(batch_size, len(lengths), batch_size))
         for rows in batches:
             inputs, labels = make_batch(rows, (passes.seed, number))
-            yield {**inputs, "decoder_token_ids": shift_right(labels)}, labels
+            batch = {**inputs, "decoder_token_ids": shift_right(labels)}, labels
+            if weights is not None:  # A pair may have several rows.
+                batch = *batch, np.repeat(weights[rows], len(labels) // len(rows))
+            yield batch
 
     ids = tf.TensorSpec([None, None], tf.int32)
-    dataset = tf.data.Dataset.from_generator(batches, output_signature=({**signature, "decoder_token_ids": ids}, ids))
+    types = {**signature, "decoder_token_ids": ids}, ids, tf.TensorSpec([None], tf.float32)
+    dataset = tf.data.Dataset.from_generator(batches, output_signature=types[: 2 if weights is None else 3])
     options = tf.data.Options()
     # Nothing needs tuning, and the end of a pass may wait for the tuner's thread, which sleeps longer and longer.
     options.autotune.enabled = False

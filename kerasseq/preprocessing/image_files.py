@@ -79,6 +79,7 @@ def decodable(contents: Tensor, decode: Callable[..., Any], example: Tensor) -> 
     """
     rows = tf.where(is_jpeg(contents) | is_png(contents))[:, 0]
     dataset = tf.data.Dataset.from_tensor_slices((tf.cast(rows, tf.int32), tf.gather(contents, rows)))
+    decode = tf.autograph.experimental.do_not_convert(decode)
     dataset = dataset.map(decode, num_parallel_calls=PARALLEL_CALLS, deterministic=True).ignore_errors()
     # get_single_element requires a batch: add an element, in case there is no other.
     dataset = dataset.concatenate(tf.data.Dataset.from_tensors((tf.constant(-1), example)))

@@ -13,7 +13,7 @@ from kerasseq.arguments import check_positive_integer
 from kerasseq.preprocessing.base import Preprocessor
 from kerasseq.preprocessing.batching import Shuffle, batched, pad
 from kerasseq.preprocessing.image_files import DAMAGED, check_image, decode_images, image_problems
-from kerasseq.preprocessing.pairs import check_pairs, data_set_options, kept_pairs, truncated
+from kerasseq.preprocessing.pairs import check_pairs, check_weights, data_set_options, kept_pairs, truncated
 from kerasseq.preprocessing.tokenizers import Tokenizer
 from kerasseq.preprocessing.vocabulary import train_vocabulary
 from kerasseq.progress import progress_bar
@@ -60,9 +60,11 @@ class ImagePreprocessor(Preprocessor):
     ) -> None:
         super().__init__([] if target_vocabulary is None else [target_vocabulary], max_target_length, **kwargs)
         self.image_size = height_and_width(image_size)
+        # Traced once: the graphs of all samplers and signatures call them.
         self._files_to_images = tf.function(
-            lambda raw: decode_images(raw, self.image_size), input_signature=[self.source_signature]
+            lambda raw: decode_images(raw, self.image_size), [self.source_signature], autograph=False
         )
+        self._files_to_problems = tf.function(image_problems, [self.source_signature], autograph=False)
 
     @classmethod
     def from_pairs(
@@ -104,7 +106,7 @@ class ImagePreprocessor(Preprocessor):
 
         The images are RGB from 0 to 255; mid gray for files that cannot be decoded.
         """
-        images, _ = decode_images(tf.convert_to_tensor(raw, tf.string), self.image_size)
+        images, _ = self._files_to_images(tf.convert_to_tensor(raw, tf.string))
         return {"encoder_images": images}
 
     def raw_batch(self, sources: Sequence[bytes], split: bool = False) -> Tensor:
@@ -112,7 +114,7 @@ class ImagePreprocessor(Preprocessor):
             check_image(image, index)
         raw = tf.constant(sources, tf.string, shape=[len(sources)])
         parts = [raw[start : start + IMAGES_AT_ONCE] for start in range(0, len(sources), IMAGES_AT_ONCE)]
-        damaged = [problem == DAMAGED.encode() for part in parts for problem in image_problems(part).numpy()]
+        damaged = [problem == DAMAGED.encode() for part in parts for problem in self._files_to_problems(part).numpy()]
         if any(damaged):
             raise ValueError(
                 f"Images must be JPEG or PNG files that can be decoded. Received: {sum(damaged)} of {len(damaged)} "
@@ -122,7 +124,7 @@ class ImagePreprocessor(Preprocessor):
 
     def remarks(self, raw: Tensor) -> dict[str, Tensor]:
         """Returns `problem`, string `(batch,)`: what is wrong with each file, empty if nothing is."""
-        return {"problem": image_problems(tf.convert_to_tensor(raw, tf.string))}
+        return {"problem": self._files_to_problems(tf.convert_to_tensor(raw, tf.string))}
 
     def example_sources(self, count: int, share: float) -> list[bytes]:
         """Returns coloured blocks, JPEG and PNG in turn; `share` is that of their height and width in `image_size`."""
@@ -147,6 +149,7 @@ class ImagePreprocessor(Preprocessor):
         too_long: str | None = None,
         pad_to_multiple: int | None = None,
         augmentation: Callable[..., Tensor] | None = None,
+        weights: Sequence[float] | None = None,
     ) -> tf.data.Dataset:
         """Builds a `tf.data.Dataset` of batches for `fit`, `evaluate` and `predict`.
 
@@ -163,6 +166,7 @@ class ImagePreprocessor(Preprocessor):
             augmentation: function of float32 images `(batch, height, width, 3)` and `training=True` that returns
                 augmented images, such as `keras.layers.RandomFlip("horizontal")`. Beware of texts that mention left and
                 right. Default: none.
+            weights: as in `TextPreprocessor.dataset`.
 
         Returns:
             a data set of `({"encoder_images": (batch, height, width, 3), "decoder_token_ids": (batch, target)},
@@ -181,6 +185,7 @@ class ImagePreprocessor(Preprocessor):
                 "augmentation must be a function of images, such as keras.layers.RandomFlip('horizontal'). Received: "
                 f"augmentation={augmentation!r}. Combine several in a keras.Sequential."
             )
+        weights_of_pairs = check_weights(weights, len(pairs))
         sources, targets = zip(*pairs, strict=True)
         encode: Callable[[Sequence[Any]], Tensor]
         if of_features:
@@ -207,7 +212,10 @@ class ImagePreprocessor(Preprocessor):
         # Padded lengths: texts of one padded length are batched at random.
         lengths = np.array([[-(-len(target) // pad_to_multiple)] for target in kept_targets])
         signature = {name: tf.TensorSpec([None, *shape], tf.float32)}
-        return batched(lengths, batch_size, shuffle, seed, make_batch, signature, self.vocabulary_digest)
+        return batched(
+            lengths, batch_size, shuffle, seed, make_batch, signature, self.vocabulary_digest,
+            None if weights_of_pairs is None else weights_of_pairs[kept],
+        )  # fmt: skip
 
     def _augmented(self, augmentation: Callable[..., Tensor] | None) -> Callable[[Sequence[bytes]], Tensor]:
         """Returns a function from a list of image files to augmented images, float32 `(batch, height, width, 3)`."""

@@ -56,6 +56,24 @@ def data_set_options(
     return too_long, pad_to_multiple
 
 
+def check_weights(weights: Any, number_of_pairs: int) -> np.ndarray | None:
+    """Weights of pairs as float32 `(pairs,)`; raises a `ValueError` unless there is a number of at least 0 for each."""
+    if weights is None:
+        return None
+    array = np.array(weights)
+    if array.dtype.kind not in "fiub" or array.shape != (number_of_pairs,):
+        raise ValueError(
+            f"weights must be a list of numbers, one for each of the {number_of_pairs} pairs. Received: an array of "
+            f"shape {array.shape} and type {array.dtype}."
+        )
+    if not (np.isfinite(array) & (array >= 0)).all() or not array.any():
+        raise ValueError(
+            "weights must be finite, at least 0, and not all 0. Received: numbers from "
+            f"{np.min(array)} to {np.max(array)}."
+        )
+    return array.astype("float32")
+
+
 def truncated(ids: np.ndarray, limit: int) -> np.ndarray:
     """Ids that end in END, at most `limit` of them; truncated ids end in END as well."""
     return ids if len(ids) <= limit else np.append(ids[: limit - 1], END_ID)

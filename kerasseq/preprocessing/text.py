@@ -13,7 +13,14 @@ from kerasseq.preprocessing.base import Preprocessor
 from kerasseq.preprocessing.batching import Shuffle, batched, pad
 from kerasseq.preprocessing.ids import join_groups, padded, string_tensor
 from kerasseq.preprocessing.long_texts import join_texts, sentences, split_texts
-from kerasseq.preprocessing.pairs import check_length, check_pairs, data_set_options, kept_pairs, truncated
+from kerasseq.preprocessing.pairs import (
+    check_length,
+    check_pairs,
+    check_weights,
+    data_set_options,
+    kept_pairs,
+    truncated,
+)
 from kerasseq.preprocessing.subword_sampling import Segmentations
 from kerasseq.preprocessing.tokenizers import Tokenizer, kinds_of_sides, train_tokenizer
 from kerasseq.types import Pair, Tensor
@@ -238,6 +245,7 @@ class TextPreprocessor(Preprocessor):
         pad_to_multiple: int | None = None,
         subword_sampling: float | None = None,
         copies: int = 1,
+        weights: Sequence[float] | None = None,
     ) -> tf.data.Dataset:
         """Builds a `tf.data.Dataset` of batches for `fit`, `evaluate` and `predict`.
 
@@ -258,14 +266,18 @@ class TextPreprocessor(Preprocessor):
                 always the most probable segmentation, which also replaces drawn ones that are too long.
             copies: 2 puts each pair into two neighbouring rows, for `kerasseq.losses.RDropCrossentropy`. The copies
                 have the same target; the segmentations of their sources are drawn separately.
+            weights: list of float, at least 0, one for each pair: factors of the losses of its tokens, such as 0.1 for
+                noisy pairs. The divisor of the loss remains the number of tokens. Metrics are weighted if they are
+                passed to `compile` as `weighted_metrics`. Default: none.
 
         Returns:
             a data set of `({"encoder_token_ids": (batch, source), "decoder_token_ids": (batch, target)}, labels)`,
-            all int32, labels `(batch, target)`, where batch is `batch_size * copies`.
+            all int32, labels `(batch, target)`, where batch is `batch_size * copies`; with `weights` a third element,
+            float32 `(batch,)`.
 
         Raises:
             ValueError: if there are no pairs, none is left, a pair is not two strings, `subword_sampling` is not
-                positive, or `copies` is neither 1 nor 2.
+                positive, `copies` is neither 1 nor 2, or `weights` are not one number of at least 0 for each pair.
 
         Source: Kudo 2018, section 3.3 (subword regularization).
         """
@@ -275,6 +287,8 @@ class TextPreprocessor(Preprocessor):
         too_long, pad_to_multiple = data_set_options(batch_size, shuffle, too_long, pad_to_multiple)
         if subword_sampling is not None and not check_number("subword_sampling", subword_sampling):
             raise ValueError("subword_sampling must be above 0, or None. Received: subword_sampling=0.")
+
+        weights_of_pairs = check_weights(weights, len(pairs))
 
         # === Pairs within the limits ===
         limits = (self.max_source_length, self.max_target_length)
@@ -301,7 +315,10 @@ class TextPreprocessor(Preprocessor):
 
         lengths = [[len(target), len(source)] for source, target in zip(sources.ids, targets.ids, strict=True)]
         signature = {"encoder_token_ids": tf.TensorSpec([None, None], tf.int32)}
-        return batched(np.array(lengths), batch_size, shuffle, seed, make_batch, signature, self.vocabulary_digest)
+        return batched(
+            np.array(lengths), batch_size, shuffle, seed, make_batch, signature, self.vocabulary_digest,
+            None if weights_of_pairs is None else weights_of_pairs[kept],
+        )  # fmt: skip
 
     # === Saving ===
 

@@ -10,6 +10,7 @@ import tensorflow as tf
 from kerasseq.types import Tensor
 
 MIN_RATE, MAX_RATE = 1_000, 768_000  # accepted samples per second
+MIN_SHARE_OF_POWER = 0.01  # of the mean of channels, in the power of a channel; uncorrelated ones leave a half
 MAX_CHUNKS = 1_000  # before the samples; bounds the work for files of zeros, in which every 8 bytes are an empty chunk
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE  # formats in the "fmt " chunk
 
@@ -17,8 +18,9 @@ PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE  # formats in the "fmt " chunk
 def decode_wavs(raw: Tensor, sample_rate: int, max_seconds: float) -> tuple[Tensor, Tensor, Tensor]:
     """Decodes WAV files to waveforms.
 
-    Reads PCM samples of 8, 16, 24 and 32 bits and float samples of 32 and 64 bits. Channels are averaged, and other
-    sample rates resampled. Truncated files are decoded up to their end.
+    Reads PCM samples of 8, 16, 24 and 32 bits and float samples of 32 and 64 bits. Channels are averaged, unless they
+    cancel each other, as those of opposite phases do: then the loudest is used. Other sample rates are resampled.
+    Truncated files are decoded up to their end.
 
     Args:
         raw: string `(batch,)`, contents of WAV files.
@@ -38,6 +40,7 @@ def decode_wavs(raw: Tensor, sample_rate: int, max_seconds: float) -> tuple[Tens
         return index, samples, tf.size(samples), seconds
 
     rows = tf.data.Dataset.from_tensor_slices((tf.range(batch_size), raw))
+    read = tf.autograph.experimental.do_not_convert(read)
     rows = rows.map(read, num_parallel_calls=2).ignore_errors()
     # get_single_element requires a batch: add a row, in case there is no other.
     extra = tf.data.Dataset.from_tensors((batch_size, tf.zeros([1]), 0, 0.0))
@@ -100,8 +103,16 @@ def parse_wav(content: Tensor, max_seconds: float) -> tuple[Tensor, Tensor, Tens
     max_samples = tf.cast(tf.round(max_seconds * tf.cast(rate, tf.float32)), tf.int32)
     length = block * tf.minimum(length // block, max_samples)
     samples = decode_samples(tf.strings.substr(content, data, length), kind, bits)
-    samples = tf.reduce_mean(tf.reshape(samples, [-1, channels]), axis=1)
-    return tf.where(tf.math.is_finite(samples), tf.clip_by_value(samples, -1.0, 1.0), 0.0), rate, seconds
+    samples = tf.where(tf.math.is_finite(samples), tf.clip_by_value(samples, -1.0, 1.0), 0.0)
+    return mixed(tf.reshape(samples, [-1, channels])), rate, seconds
+
+
+def mixed(samples: Tensor) -> Tensor:
+    """Averages channels, float32 `(samples, channels)`; where they cancel each other, returns the loudest of them."""
+    mean = tf.reduce_mean(samples, axis=1)
+    powers = tf.reduce_sum(tf.square(samples), axis=0)
+    cancel = tf.reduce_sum(tf.square(mean)) < MIN_SHARE_OF_POWER * tf.reduce_mean(powers)
+    return tf.where(cancel, tf.gather(samples, tf.argmax(powers), axis=1), mean)
 
 
 # Formats in the "fmt " chunk that are not decoded.

@@ -94,6 +94,7 @@ def test_outputs_have_the_batch_first(exported):
         assert found == expected[signature]
 
 
+@pytest.mark.exports
 def test_scores_of_given_targets(quick, generator, tmp_path):
     folder = generator.export(tmp_path / "model", score=True)
     served = tf.saved_model.load(folder).signatures["score"]

@@ -324,6 +324,21 @@ def test_long_targets_in_data_sets(case, caplog):
         case.preprocessor.dataset(pairs[2:], batch_size=3, shuffle=EpochShuffle())
 
 
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_weights_go_with_their_pairs(case, shuffle, strings):
+    """Also when pairs are shuffled and one is dropped."""
+    pairs = [(case.sources[2], LONG), *case.pairs]
+    weights = dict(zip(TARGETS, np.linspace(0, 2, len(TARGETS), dtype="float32"), strict=True))
+    dataset = case.preprocessor.dataset(
+        pairs, batch_size=3, shuffle=shuffle, too_long="drop", weights=[9, *weights.values()]
+    )
+    received = {}
+    for _, labels, batch_weights in dataset:
+        assert batch_weights.dtype == tf.float32
+        received |= dict(zip(strings(case.preprocessor.decode(labels)), batch_weights.numpy(), strict=True))
+    assert received == weights
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -335,6 +350,12 @@ def test_long_targets_in_data_sets(case, caplog):
         ({"pairs": []}, "Received: an empty list"),
         ({"pairs": [("a", "b", "c")]}, r"Received at index 0: \('a', 'b', 'c'\)"),
         ({"pairs": [None]}, "Received at index 0: None"),
+        ({"weights": [1.0] * 6}, r"weights must be a list of numbers, one for each of the 7 pairs.*shape \(6,\)"),
+        ({"weights": 0.5}, r"one for each of the 7 pairs.*shape \(\)"),
+        ({"weights": ["1"] * 7}, "type <U1"),
+        ({"weights": [1.0] * 6 + [-1.0]}, "at least 0, and not all 0. Received: numbers from -1.0 to 1.0"),
+        ({"weights": [float("nan")] * 7}, "must be finite"),
+        ({"weights": [0] * 7}, "not all 0"),
     ],
 )
 def test_bad_arguments_of_data_sets(case, arguments, message):

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from kerasseq.datasets import load_drawn_scenes
-from kerasseq.preprocessing import ImagePreprocessor, images
+from kerasseq.preprocessing import ImagePreprocessor, image_files, images
 
 PAIRS, _, _ = load_drawn_scenes(60, image_size=24)
 PICTURE = PAIRS[0][0]
@@ -46,6 +46,28 @@ def test_example_sources(preprocessor):
 
 
 # === Raw sources ===
+
+
+def test_nothing_is_traced_twice(monkeypatch):
+    """Tracing takes a hundred times as long as decoding a few images."""
+    traced, decode = [], image_files.read_jpeg
+
+    def read_jpeg(*args, **options):
+        traced.append(None)
+        return decode(*args, **options)
+
+    monkeypatch.setattr(image_files, "read_jpeg", read_jpeg)
+    preprocessor = ImagePreprocessor(image_size=8)
+
+    def use(count):
+        raw = preprocessor.raw_batch([PICTURE] * count)
+        return preprocessor.encode_source(raw), preprocessor.remarks(raw)
+
+    use(1)
+    first = len(traced)
+    assert first >= 2
+    use(2)
+    assert len(traced) == first
 
 
 @pytest.mark.parametrize("bad", ["photo.jpg", None, np.zeros((8, 8, 3))])

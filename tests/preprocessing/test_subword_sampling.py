@@ -62,6 +62,7 @@ def test_the_most_probable_one_is_that_of_sentencepiece(vocabulary):
         assert ids.tolist() == processor.encode(text.replace("\ud800", "\ufffd"))
 
 
+@pytest.mark.notebooks
 def test_seeds_repeat_in_every_process(vocabulary):
     def draw(seed):
         return [ids.tolist() for ids in SubwordSampler(vocabulary, 0.1).sample(TEXTS, seed)]

@@ -73,6 +73,24 @@ def test_channels_are_averaged(decode):
     np.testing.assert_allclose(waveforms[0], tone(RATE) / 2, atol=1e-4)
 
 
+def test_channels_that_cancel_each_other(decode):
+    """Those of opposite phases are a fault of wiring: the loudest is used. Others are averaged."""
+    left, right = tone(RATE), tone(RATE, frequency=300.0)
+    expected = {
+        "opposite": ([left, -left], left),
+        "opposite, and a little quieter": ([0.97 * left, -left], -left),
+        "left alone": ([left, 0 * left], left / 2),
+        "another sound": ([left, right], (left + right) / 2),
+        "opposite, and much quieter": ([left, -0.5 * left], left / 4),
+        "silence": ([0 * left, 0 * left], 0 * left),
+    }
+    files = [by_the_library(np.stack(channels, axis=1), RATE, 2) for channels, _ in expected.values()]
+    waveforms, lengths, _ = decode(tf.constant(files))
+    for name, waveform, (_, samples) in zip(expected, waveforms.numpy(), expected.values(), strict=True):
+        np.testing.assert_allclose(waveform, samples, atol=1e-4, err_msg=name)
+    assert set(lengths.numpy()) == {len(left)}
+
+
 @pytest.mark.parametrize("bits", [32, 64])
 @pytest.mark.parametrize("extensible", [False, True])
 def test_floats(decode, bits, extensible):
