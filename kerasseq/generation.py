@@ -28,6 +28,8 @@ class Generation:
         attention_heads: float32 array `(heads, target tokens, source tokens)`, or `None` without several heads.
         generation_probability: float32 array `(target tokens,)`, the probability that
             each token was generated and not copied, or `None` for a model that does not copy.
+        source_words, target_words: int32 arrays of the numbers of the words to which the tokens belong, from 0 on, -1
+            for END; `None` for a model without attention, and for sounds and images `None` in the place of the former.
         ignored_tokens: int, number of source tokens beyond the model's limit, which were not read.
         problem: str, the problem of a sound or an image; empty if there is none.
     """
@@ -40,8 +42,48 @@ class Generation:
     attention: np.ndarray | None = dataclasses.field(repr=False)
     attention_heads: np.ndarray | None = dataclasses.field(default=None, repr=False)
     generation_probability: np.ndarray | None = dataclasses.field(default=None, repr=False)
+    source_words: np.ndarray | None = dataclasses.field(default=None, repr=False)
+    target_words: np.ndarray | None = dataclasses.field(default=None, repr=False)
     ignored_tokens: int = 0
     problem: str = ""
+
+    def alignment(self) -> list[tuple[int, int]]:
+        """Aligns each word of the output with the word of the source that it attends to most.
+
+        The attention of a target word is the mean over its tokens; that to a source word is the sum over its tokens.
+        Words are separated by white space and numbered from 0. Attention is no alignment model: a decoder may look at a
+        neighbour of the word that it translates, and Transformers spread their attention over heads and layers.
+
+        Returns:
+            list of `(source word, target word)`, one for each target word, in their order. For sounds and images the
+            former is the position of the memory.
+
+        Raises:
+            ValueError: for a model without attention.
+
+        Example:
+
+        >>> import numpy as np
+        >>> from kerasseq.generation import Generation
+        >>> generation = Generation(
+        ...     "un chat", 0.0, [], ["▁a", "▁c", "at", "</s>"], ["▁un", "▁chat", "</s>"],
+        ...     np.array([[0.6, 0.2, 0.1, 0.1], [0.4, 0.3, 0.3, 0.0], [0.0, 0.0, 0.0, 1.0]]),
+        ...     source_words=np.array([0, 1, 1, -1]), target_words=np.array([0, 1, -1]),
+        ... )
+        >>> generation.alignment()
+        [(0, 0), (1, 1)]
+        """
+        if self.attention is None or self.target_words is None:
+            raise ValueError("An alignment requires attention. Received: a generation of a model without it.")
+        positions = np.arange(len(self.source_tokens)) if self.source_words is None else self.source_words
+        source_words, target_words = (np.unique(numbers[numbers >= 0]) for numbers in (positions, self.target_words))
+        if not source_words.size:
+            return []
+        to_words = self.attention @ (positions[:, np.newaxis] == source_words)  # (target tokens, source words)
+        return [
+            (int(source_words[np.argmax(to_words[self.target_words == word].mean(axis=0))]), int(word))
+            for word in target_words
+        ]
 
 
 def describe(result: dict[str, Any]) -> Generation:
@@ -57,6 +99,11 @@ def describe(result: dict[str, Any]) -> Generation:
         for name in ("attention", "attention_heads")
         if name in result
     }
+    words = {
+        f"{side}_words": result[f"{side}_words"][: len(tokens)]
+        for side, tokens in (("source", source_tokens), ("target", target_tokens))
+        if f"{side}_words" in result
+    }
     return Generation(
         text=texts[0],
         score=scores[0],
@@ -66,6 +113,7 @@ def describe(result: dict[str, Any]) -> Generation:
         attention=attention.get("attention"),
         attention_heads=attention.get("attention_heads"),
         generation_probability=result["generation_probability"][: len(target_tokens)] if copying else None,
+        **words,
         ignored_tokens=int(result.get("ignored_tokens", 0)),
         problem=result.get("problem", b"").decode("utf-8"),
     )

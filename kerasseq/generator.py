@@ -2,7 +2,7 @@
 
 import collections.abc
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -14,11 +14,13 @@ from kerasseq.arguments import check_choice, check_positive_integer
 from kerasseq.compatibility import check_model, check_sampler
 from kerasseq.evaluation.arguments import check_texts, sources_and_targets
 from kerasseq.evaluation.scores import Metrics, check_scorable, score_texts
+from kerasseq.forced_decoding import encode_prefixes, log_probabilities, target_lengths
 from kerasseq.generation import DECODER_DETAILS, describe
+from kerasseq.graphs import Graphs, check_process
 from kerasseq.long_sources import LONG_SOURCES, decode_parts
 from kerasseq.padding import check_padding, warn_about_padding
 from kerasseq.preprocessing import Preprocessor
-from kerasseq.preprocessing.vocabulary import END_ID, START_ID, UNKNOWN_ID
+from kerasseq.preprocessing.vocabulary import END_ID, START_ID
 from kerasseq.progress import progress_bar
 from kerasseq.search.request import IMPOSSIBLE
 from kerasseq.seq2seq import Seq2Seq
@@ -69,6 +71,7 @@ class TextGenerator(keras.Model):
         long_sources: str = "split",
         name: str = "text_generator",
     ):
+        check_process()
         super().__init__(name=name)
         if keras.config.backend() != "tensorflow":
             raise RuntimeError(
@@ -89,7 +92,7 @@ class TextGenerator(keras.Model):
         self.max_length = max_length or preprocessor.max_target_length
         self.long_sources = long_sources
         self.built = True
-        self._compiled: dict[tuple, Any] = {}
+        self._graphs = Graphs()
 
     def call(self, inputs, training=False):
         """Teacher-forced logits of the model."""
@@ -128,6 +131,7 @@ class TextGenerator(keras.Model):
             ValueError: if the preprocessor refuses a source, a number is not positive, a prefix leaves no room within
                 `max_length`, or the sampler does not fit the model.
         """
+        check_process()
         single = isinstance(sources, (str, bytes))
         if not isinstance(sources, collections.abc.Iterable):
             raise ValueError(
@@ -142,19 +146,12 @@ class TextGenerator(keras.Model):
         check_sampler(sampler, self.model, self.preprocessor)
         inputs = [self.preprocessor.raw_batch(sources, self.splits and not details)]
         if prefixes is not None:
-            inputs.append(self._prefix_ids(prefixes, len(sources), max_length))
+            inputs.append(encode_prefixes(self.preprocessor, prefixes, len(sources), max_length))
         run = self.compiled_decode(sampler, max_length, details, prefixed=prefixes is not None)
         order = np.argsort([-len(source) for source in sources], kind="stable")
         results: list[Any] = [None] * len(sources)
-        with progress_bar("generate", "source", total=len(sources)) as progress:
-            for start in range(0, len(order), batch_size):
-                rows = order[start : start + batch_size]
-                outputs = run(*(tf.gather(tensor, rows) for tensor in inputs))
-                outputs = {name: value.numpy() for name, value in outputs.items()}
-                for position, row in enumerate(rows):
-                    result = {name: value[position] for name, value in outputs.items()}
-                    results[row] = describe(result) if details else result["text"][0].decode("utf-8")
-                progress.update(len(rows))
+        for row, outputs in in_batches(run, inputs, order, batch_size, "generate", "source"):
+            results[row] = describe(outputs) if details else outputs["text"][0].decode("utf-8")
         return results[0] if single else results
 
     def evaluate_text(
@@ -207,61 +204,20 @@ class TextGenerator(keras.Model):
             ValueError: if the preprocessor refuses a source, a target is not str or has more than `max_target_length`
                 tokens, or there are no pairs.
         """
+        check_process()
         sources, targets = sources_and_targets(pairs)
         check_texts("targets", targets, ", one for each source")
         check_positive_integer("batch_size", batch_size)
         raw = self.preprocessor.raw_batch(sources)
-        lengths = self.preprocessor.tokenize(tf.constant(targets), "target").row_lengths().numpy()
-        limit = self.preprocessor.max_target_length
-        if (lengths > limit).any():
-            index = int(np.argmax(lengths > limit))
-            raise ValueError(
-                f"Targets must have at most max_target_length={limit} tokens, END included. Received at index {index}: "
-                f"{lengths[index]} tokens. Shorten it, or train with a preprocessor with a higher limit."
-            )
-        run = self._graph(
-            ("score",),
-            self.log_probabilities,
-            [self.preprocessor.source_signature, tf.TensorSpec([None], tf.string, name="target")],
-        )
-        order = np.argsort(-lengths, kind="stable")
+        lengths = target_lengths(self.preprocessor, targets)
+        target = tf.TensorSpec([None], tf.string, name="target")
+        run = self._graph(("score",), self.log_probabilities, [self.preprocessor.source_signature, target])
         results: list[Any] = [None] * len(sources)
-        with progress_bar("score", "pair", total=len(sources)) as progress:
-            for start in range(0, len(order), batch_size):
-                rows = order[start : start + batch_size]
-                scored = run(tf.gather(raw, rows), tf.gather(targets, rows))["log_probabilities"].numpy()
-                for values, row in zip(scored, rows, strict=True):
-                    own = values[: lengths[row]]
-                    results[row] = own if per_token else float(own.sum())
-                progress.update(len(rows))
+        order = np.argsort(-lengths, kind="stable")
+        for row, outputs in in_batches(run, [raw, tf.constant(targets)], order, batch_size, "score", "pair"):
+            values = outputs["log_probabilities"][: lengths[row]]
+            results[row] = values if per_token else float(values.sum())
         return results
-
-    def _prefix_ids(self, prefixes: str | Sequence[str], count: int, max_length: int) -> Tensor:
-        """Token ids `(count, prefix)` of forced starts, checked."""
-        if isinstance(prefixes, (str, bytes)):
-            prefixes = [prefixes] * count
-        if not isinstance(prefixes, collections.abc.Sequence) or len(prefixes) != count:
-            number = f"{len(prefixes)} for {count} sources" if hasattr(prefixes, "__len__") else repr(prefixes)
-            raise ValueError(
-                f"prefixes must be a list with a string for each source, or a single string. Received: {number}."
-            )
-        for index, prefix in enumerate(prefixes):
-            if not isinstance(prefix, (str, bytes)):
-                raise ValueError(f"prefixes must be strings, '' for none. Received at index {index}: {prefix!r}.")
-        prefix_ids = self.preprocessor.encode_prefix(prefixes)
-        unknown = (prefix_ids.numpy() == UNKNOWN_ID).any(axis=1)
-        if unknown.any():
-            index = int(np.argmax(unknown))
-            raise ValueError(
-                "Outputs begin with their prefixes, so these must consist of tokens of the target vocabulary. Received "
-                f"at index {index}: {prefixes[index]!r}, with characters or words that it lacks."
-            )
-        if prefix_ids.shape[1] >= max_length:
-            raise ValueError(
-                f"The longest of the prefixes has {prefix_ids.shape[1]} tokens, which leaves no room within "
-                f"max_length={max_length}, END included. Shorten it, or raise max_length."
-            )
-        return prefix_ids
 
     def compiled_decode(
         self, sampler: search.Sampler, max_length: int, details: bool = False, prefixed: bool = False
@@ -284,13 +240,7 @@ class TextGenerator(keras.Model):
         """A function as a graph, traced once for each key."""
         # A graph holds on to the tokenizers it was traced with.
         key = (*key, self.model, *self.preprocessor.tokenizers)
-        graph = self._compiled.pop(key, None)
-        if graph is None:
-            graph = tf.function(function, autograph=False).get_concrete_function(*signature)
-        self._compiled[key] = graph  # The latest last: the one that was used longest ago is dropped.
-        if len(self._compiled) > GRAPHS_KEPT:
-            self._compiled.pop(next(iter(self._compiled)))
-        return graph
+        return self._graphs.get(key, function, signature, GRAPHS_KEPT)
 
     # === In the graph ===
 
@@ -341,8 +291,9 @@ class TextGenerator(keras.Model):
             dict of `text`, string, and `score`, float32, `(batch, hypotheses)`, the best first; `source_tokens`, string
             `(batch, source)`, and `target_tokens`, string `(batch, target)`, both with empty strings for padding; as
             far as the model has them, `attention`, float32 `(batch, target, source)`, `attention_heads`, `(batch,
-            heads, target, source)`, and `generation_probability`, `(batch, target)`; and the preprocessor's remarks, as
-            in `decode`.
+            heads, target, source)`, and `generation_probability`, `(batch, target)`; with attention `source_words` and
+            `target_words`, int32, the numbers of the words of these tokens, -1 for none; and the preprocessor's
+            remarks, as in `decode`.
         """
         encoder_inputs = self.preprocessor.encode_source(raw)
         context, outputs = self._search(encoder_inputs, sampler, max_length, None, prefix_ids)
@@ -361,6 +312,10 @@ class TextGenerator(keras.Model):
             start = tf.fill([tf.shape(best)[0], 1], START_ID)
             outputs = self.model.decoder(tf.concat([start, best], axis=1)[:, :-1], context, training=False)
             details |= {name: outputs[name] for name in DECODER_DETAILS if name in outputs}
+            details["target_words"] = self.preprocessor.target_words(best)
+            source_words = self.preprocessor.source_words(context, self.model.encoder.stride)
+            if source_words is not None:
+                details["source_words"] = source_words
         return details
 
     def log_probabilities(self, raw: Tensor, targets: Tensor) -> dict[str, Tensor]:
@@ -374,15 +329,7 @@ class TextGenerator(keras.Model):
             dict of `log_probabilities`, float32 `(batch, target)`, of the tokens and END, 0 for padding; `tokens`,
             int32 `(batch,)`, their number; and the preprocessor's remarks about the sources.
         """
-        decoder_token_ids, labels = self.preprocessor.encode_target(targets)
-        context = self.model.encode(self.preprocessor.encode_source(raw))
-        logits = self.model.decoder(decoder_token_ids, context, training=False)["logits"]
-        values = tf.gather(tf.nn.log_softmax(logits), labels, batch_dims=2)
-        return {
-            "log_probabilities": tf.where(labels == 0, 0.0, values),
-            "tokens": tf.math.count_nonzero(labels, axis=1, dtype=tf.int32),
-            **self.preprocessor.remarks(raw),
-        }
+        return log_probabilities(self.model, self.preprocessor, raw, targets)
 
     def _search(self, encoder_inputs, sampler, max_length, num_hypotheses, prefix_ids):
         """The context of the decoder, and the result of the search."""
@@ -490,6 +437,7 @@ class TextGenerator(keras.Model):
         Raises:
             ValueError: if there is no such file, or it is not a `TextGenerator`.
         """
+        check_process()
         path = os.path.expanduser(os.fspath(path))
         if os.path.isdir(path):
             generator = TextGenerator(**export.load_parts(path))
@@ -507,3 +455,25 @@ class TextGenerator(keras.Model):
                 "keras.models.load_model(path) and give it to TextGenerator with its preprocessor."
             )
         return generator
+
+
+def in_batches(
+    run: Any, inputs: Sequence[Tensor], order: np.ndarray, batch_size: int, task: str, unit: str
+) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+    """Runs a graph on rows of tensors in batches, and shows the progress; yields each row and its outputs.
+
+    Args:
+        run: function of tensors like `inputs` that returns a dict of tensors `(batch, ...)`.
+        inputs: list of tensors `(rows, ...)`.
+        order: int array `(rows,)`, in which the rows are taken.
+        batch_size: int, rows at once.
+        task, unit: str, the names of what is done and of what is counted.
+    """
+    with progress_bar(task, unit, total=len(order)) as progress:
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            outputs = run(*(tf.gather(tensor, rows) for tensor in inputs))
+            outputs = {name: value.numpy() for name, value in outputs.items()}
+            for position, row in enumerate(rows):
+                yield row, {name: value[position] for name, value in outputs.items()}
+            progress.update(len(rows))

@@ -19,7 +19,8 @@ PACKAGE = pathlib.Path(kerasseq.__file__).parent
 PARTS = [
     "types", "arguments", "precision", "replicas", "progress", "layers", "losses", "metrics", "preprocessing",
     "datasets", "backbones", "encoders", "decoders", "seq2seq", "models", "pretraining", "search", "compatibility",
-    "padding", "evaluation", "export", "generation", "long_sources", "generator", "plotting", "callbacks", "serving",
+    "padding", "evaluation", "export", "generation", "long_sources", "forced_decoding", "graphs", "generator",
+    "plotting", "callbacks", "serving",
 ]  # fmt: skip
 
 # Stricter than the order.

@@ -4,6 +4,7 @@ from kerasseq.preprocessing.audio import AudioPreprocessor
 from kerasseq.preprocessing.base import Preprocessor
 from kerasseq.preprocessing.batching import EpochShuffle
 from kerasseq.preprocessing.images import ImagePreprocessor
+from kerasseq.preprocessing.placeholders import Placeholders
 from kerasseq.preprocessing.text import TextPreprocessor
 from kerasseq.preprocessing.tokenizers import CharacterTokenizer, SubwordTokenizer, Tokenizer, WordTokenizer
 from kerasseq.preprocessing.vocabulary import train_vocabulary
@@ -14,6 +15,7 @@ __all__ = [
     "CharacterTokenizer",
     "EpochShuffle",
     "ImagePreprocessor",
+    "Placeholders",
     "Preprocessor",
     "SubwordTokenizer",
     "TextPreprocessor",

@@ -82,7 +82,7 @@ class AudioPreprocessor(Preprocessor):
         num_bins: int = 40,
         max_seconds: float = 20.0,
         max_target_length: int = 128,
-        normalization: str = "nmt_nfkc",
+        normalization: str | None = None,
     ) -> Self:
         """Trains the vocabulary on the transcripts of pairs.
 

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasseq.preprocessing.ids import TEXTS_AT_ONCE, padded, shift_right, string_tensor
+from kerasseq.preprocessing.ids import TEXTS_AT_ONCE, padded, shift_right, string_tensor, word_numbers
 from kerasseq.preprocessing.pairs import check_length
 from kerasseq.preprocessing.tokenizers import TOKENIZERS, Tokenizer, as_tokenizer, load_tokenizer
 from kerasseq.preprocessing.vocabulary import END_ID, NUM_SPECIAL_TOKENS
@@ -142,6 +142,13 @@ class Preprocessor(keras.layers.Layer):
         """
         raise self._missing("source_tokens")
 
+    def source_words(self, context: dict[str, Tensor], stride: int = 1) -> Tensor | None:
+        """Returns the number of the word at each position of the memory, int32 `(batch, positions)`, -1 for none.
+
+        The arguments are those of `source_tokens`. Default: `None`, for sources without words.
+        """
+        return None
+
     def remarks(self, raw: Tensor) -> dict[str, Tensor]:
         """Describes problems of raw sources: tensors `(batch,)` that exported models return as additional outputs."""
         return {}
@@ -225,6 +232,10 @@ class Preprocessor(keras.layers.Layer):
     def target_tokens(self, token_ids: Tensor) -> Tensor:
         """Returns the tokens of target ids, int32 `(batch, target)`: string `(batch, target)`, empty for padding."""
         return self.target_tokenizer.tokens(token_ids)
+
+    def target_words(self, token_ids: Tensor) -> Tensor:
+        """Returns the number of the word of each target id, int32 `(batch, target)`, from 0 on, -1 for none."""
+        return word_numbers(self.target_tokenizer.boundaries(token_ids)[0], token_ids)
 
     def tokenize_all(self, texts: Sequence[str], side: str) -> list[np.ndarray]:
         """Tokenizes a list of str to int32 arrays that end in END."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from kerasseq.preprocessing.vocabulary import END_ID, START_ID
+from kerasseq.preprocessing.vocabulary import END_ID, NUM_SPECIAL_TOKENS, START_ID, UNKNOWN_ID
 from kerasseq.types import Tensor
 
 TEXTS_AT_ONCE = 10_000  # tokenized in one call, to bound the memory
@@ -36,6 +36,16 @@ def shift_right(labels: Tensor) -> Tensor:
         return np.where(labels == 0, 0, shifted)
     start = tf.fill([tf.shape(labels)[0], 1], START_ID)
     return tf.where(labels == 0, 0, tf.concat([start, labels[:, :-1]], axis=1))
+
+
+def word_numbers(begins_word: Tensor, token_ids: Tensor) -> Tensor:
+    """Returns the number of the word to which each token belongs, from 0 on: int32, of the shape `(batch, length)`.
+
+    Padding, START and END, which belong to none, have -1. The first word begins with the first token.
+    """
+    is_special = (token_ids < NUM_SPECIAL_TOKENS) & (token_ids != UNKNOWN_ID)
+    begins_word = tf.concat([tf.ones_like(begins_word[:, :1]), begins_word[:, 1:]], axis=1)
+    return tf.where(is_special, -1, tf.cumsum(tf.cast(begins_word, tf.int32), axis=1) - 1)
 
 
 def join_groups(tokens: Tensor, size: int) -> Tensor:

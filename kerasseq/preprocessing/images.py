@@ -73,7 +73,7 @@ class ImagePreprocessor(Preprocessor):
         vocabulary_size: int = 4_000,
         image_size: int | tuple[int, int] = 160,
         max_target_length: int = 64,
-        normalization: str = "nmt_nfkc",
+        normalization: str | None = None,
     ) -> Self:
         """Trains the vocabulary on the texts of pairs.
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 from kerasseq.arguments import check_number
 from kerasseq.preprocessing.base import Preprocessor
 from kerasseq.preprocessing.batching import Shuffle, batched, pad
-from kerasseq.preprocessing.ids import join_groups, padded, string_tensor
+from kerasseq.preprocessing.ids import join_groups, padded, string_tensor, word_numbers
 from kerasseq.preprocessing.long_texts import join_texts, sentences, split_texts
 from kerasseq.preprocessing.pairs import (
     check_length,
@@ -82,8 +82,9 @@ class TextPreprocessor(Preprocessor):
         joint: bool = False,
         max_source_length: int = 128,
         max_target_length: int = 128,
-        normalization: str = "nmt_nfkc",
+        normalization: str | None = None,
         tokens: str | tuple[str, str] = "subwords",
+        protected_tokens: Sequence[str] = (),
     ) -> Self:
         """Trains the vocabularies on pairs.
 
@@ -100,16 +101,20 @@ class TextPreprocessor(Preprocessor):
                 "words")` from spelling to phonemes. Characters and words that the vocabulary lacks have id 1, and are
                 left out of outputs; with subwords, none are. Give `vocabulary_size`, so that rare words have id 1 in
                 training: otherwise unknown words mean nothing to the model.
+            protected_tokens: list of str, such as `"<2fr>"` or `"<NUM1>"`, that are one token on both sides, which must
+                be subwords; see also `kerasseq.preprocessing.Placeholders`.
 
         Raises:
             ValueError: if there are no pairs, a pair is not two strings, the vocabulary size is too small, or the kind
-                of tokens is unknown, differs between sides that share one vocabulary, or has no `normalization`.
+                of tokens is unknown, differs between sides that share one vocabulary, or has no `normalization` or
+                `protected_tokens`.
         """
-        source_tokens, target_tokens = kinds_of_sides(tokens, joint, normalization)
+        source_tokens, target_tokens = kinds_of_sides(tokens, joint, normalization, protected_tokens)
         sources, targets = zip(*check_pairs(pairs), strict=True)
         shared = [*sources, *targets] if joint else sources
-        source_vocabulary = train_tokenizer(source_tokens, shared, vocabulary_size, normalization)
-        target_vocabulary = None if joint else train_tokenizer(target_tokens, targets, vocabulary_size, normalization)
+        options = {"normalization": normalization, "protected_tokens": protected_tokens}
+        source_vocabulary = train_tokenizer(source_tokens, shared, vocabulary_size, **options)
+        target_vocabulary = None if joint else train_tokenizer(target_tokens, targets, vocabulary_size, **options)
         return cls(source_vocabulary, target_vocabulary, max_source_length, max_target_length)
 
     # === Vocabularies ===
@@ -182,6 +187,11 @@ class TextPreprocessor(Preprocessor):
     def source_tokens(self, context: dict[str, Tensor], stride: int = 1) -> Tensor:
         """Returns the tokens of sources; the `stride` tokens of a memory position are joined."""
         return join_groups(self.source_tokenizer.tokens(context["encoder_token_ids"]), stride)
+
+    def source_words(self, context: dict[str, Tensor], stride: int = 1) -> Tensor:
+        """Returns the number of the word at each position of the memory, that of the first token of the position."""
+        token_ids = context["encoder_token_ids"]
+        return word_numbers(self.source_tokenizer.boundaries(token_ids)[0], token_ids)[:, ::stride]
 
     # === Long sources ===
 

@@ -3,32 +3,46 @@
 import io
 import numbers
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from kerasseq.preprocessing.normalization import NORMALIZATIONS, choose_normalization, trainer_options, without_path
 
 PADDING_ID, UNKNOWN_ID, START_ID, END_ID = range(4)
 NUM_SPECIAL_TOKENS = 4
 NUM_BYTE_TOKENS = 256
 WORD_START = "\u2581"  # SentencePiece's mark at the beginning of words
-NORMALIZATIONS = ("nmt_nfkc", "nmt_nfkc_cf", "nfkc", "nfkc_cf", "identity")
 LONE_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
-def train_vocabulary(texts: Iterable[str], vocabulary_size: int, normalization: str = "nmt_nfkc") -> bytes:
+def train_vocabulary(
+    texts: Iterable[str],
+    vocabulary_size: int,
+    normalization: str | None = None,
+    protected_tokens: Sequence[str] = (),
+) -> bytes:
     """Trains a unigram subword vocabulary with byte fallback, so that no text is unknown.
 
-    Ids: 0 padding, 1 unknown, 2 start, 3 end, then 256 bytes, then subwords.
+    Ids: 0 padding, 1 unknown, 2 start, 3 end, then the protected tokens, 256 bytes, and subwords.
 
     Args:
         texts: iterable of str.
         vocabulary_size: int, the maximum number of ids; small data may yield fewer.
-        normalization: str, a SentencePiece rule. `"nmt_nfkc"` normalizes compatibility characters and white space;
-            `"identity"` keeps every character, which full-width Chinese and Japanese punctuation requires.
+        normalization: str. `"nmt_nfkc"` replaces compatibility characters, such as ligatures and wide punctuation, and
+            normalizes white space; `"nfc"` composes accents and normalizes white space, but keeps the spelling;
+            `"identity"` keeps every character; `"nfkc"`, and `"nmt_nfkc_cf"` and `"nfkc_cf"`, which fold case, are
+            SentencePiece's. Outputs are spelled as the rule leaves the texts. Default: `"nmt_nfkc"`, or `"nfc"` if the
+            former would change the spelling of more than 1 % of the texts, as in Chinese, Persian and Thai; a warning
+            says what it changes.
+        protected_tokens: list of str, such as `"<2fr>"` or `"<NUM1>"`, which are one token wherever they occur, and are
+            not normalized; see also `kerasseq.preprocessing.Placeholders`.
 
     Returns:
         bytes, a serialized SentencePiece model. Training is deterministic.
 
     Raises:
-        ValueError: if there are no texts, one is not a str, or `vocabulary_size` is too small for their characters.
+        ValueError: if there are no texts, one is not a str, `vocabulary_size` is too small for their characters,
+            `normalization` is unknown, or a protected token is empty, has white space or occurs twice.
 
     Example:
 
@@ -49,31 +63,35 @@ def train_vocabulary(texts: Iterable[str], vocabulary_size: int, normalization: 
             f"vocabulary_size must be an integer of at least {least}: {NUM_SPECIAL_TOKENS} special tokens, "
             f"{NUM_BYTE_TOKENS} bytes and the subwords. Received: vocabulary_size={vocabulary_size!r}."
         )
-    if normalization not in NORMALIZATIONS:
+    if normalization is not None and normalization not in NORMALIZATIONS:
         raise ValueError(
             f"normalization must be one of {', '.join(map(repr, NORMALIZATIONS))}. "
             f"Received: normalization={normalization!r}."
         )
+    check_protected_tokens(protected_tokens)
     model = io.BytesIO()
+    normalization = normalization or choose_normalization(texts)
     try:
-        sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(texts),
-            model_writer=model,
-            model_type="unigram",
-            vocab_size=vocabulary_size,
-            hard_vocab_limit=False,
-            byte_fallback=True,
-            normalization_rule_name=normalization,
-            # Rare characters are encoded as bytes: ids of their own would hardly be trained.
-            character_coverage=0.9999,
-            max_sentence_length=1 << 20,
-            pad_id=PADDING_ID,
-            unk_id=UNKNOWN_ID,
-            bos_id=START_ID,
-            eos_id=END_ID,
-            num_threads=1,
-            minloglevel=2,
-        )
+        with trainer_options(normalization, texts) as options:
+            sentencepiece.SentencePieceTrainer.train(
+                sentence_iterator=iter(texts),
+                model_writer=model,
+                model_type="unigram",
+                vocab_size=vocabulary_size,
+                hard_vocab_limit=False,
+                byte_fallback=True,
+                # Rare characters are encoded as bytes: ids of their own would hardly be trained.
+                character_coverage=0.9999,
+                max_sentence_length=1 << 20,
+                user_defined_symbols=list(protected_tokens),
+                pad_id=PADDING_ID,
+                unk_id=UNKNOWN_ID,
+                bos_id=START_ID,
+                eos_id=END_ID,
+                num_threads=1,
+                minloglevel=2,
+                **options,
+            )
     except RuntimeError as error:
         if too_small := re.search(r"smaller than required_chars\. (\d+) vs (\d+)", str(error)):
             raise ValueError(
@@ -81,7 +99,18 @@ def train_vocabulary(texts: Iterable[str], vocabulary_size: int, normalization: 
                 f"these texts, better several times that. Received: vocabulary_size={vocabulary_size}."
             ) from error
         raise
-    return model.getvalue()
+    return without_path(model.getvalue()) if normalization == "nfc" else model.getvalue()
+
+
+def check_protected_tokens(tokens: Any) -> None:
+    """Raises a `ValueError` unless tokens are a list of distinct str without white space."""
+    if isinstance(tokens, str) or not all(isinstance(token, str) and token.split() == [token] for token in tokens):
+        raise ValueError(
+            f"protected_tokens must be a list of strings without white space, such as ['<2fr>', '<NUM1>']. Received: "
+            f"{tokens!r}."
+        )
+    if len(set(tokens)) < len(tokens):
+        raise ValueError(f"protected_tokens must be distinct. Received: {tokens!r}.")
 
 
 def check_texts(texts: Iterable[str]) -> list[str]:

@@ -3,7 +3,7 @@
 import os
 import reprlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from kerasseq.preprocessing.tokenizers.base import Tokenizer
@@ -28,8 +28,6 @@ __all__ = [
 
 # The names of tokenizers that are made from texts.
 KINDS: dict[str, Any] = {"characters": CharacterTokenizer, "subwords": SubwordTokenizer, "words": WordTokenizer}
-
-NORMALIZATION = "nmt_nfkc"  # of subwords, by default
 
 # The suffix of an asset's file name tells which tokenizer reads it.
 TOKENIZERS: dict[str, type[Tokenizer]] = {
@@ -72,12 +70,14 @@ def as_tokenizer(vocabulary: Any) -> Tokenizer:
     )
 
 
-def kinds_of_sides(tokens: Any, joint: bool = False, normalization: str = NORMALIZATION) -> tuple[str, str]:
+def kinds_of_sides(
+    tokens: Any, joint: bool = False, normalization: str | None = None, protected_tokens: Sequence[str] = ()
+) -> tuple[str, str]:
     """Returns the names of the kinds of tokens of sources and targets, see `TextPreprocessor.from_pairs`.
 
     Raises:
-        ValueError: if a name is unknown, sides of different kinds are to share one vocabulary, or no side has a use for
-            a normalization.
+        ValueError: if a name is unknown, sides of different kinds are to share one vocabulary, no side has a use for a
+            normalization, or one has none for protected tokens.
     """
     sides = (tokens, tokens) if isinstance(tokens, str) else tokens
     if not isinstance(sides, (tuple, list)) or len(sides) != 2 or any(kind not in KINDS for kind in sides):
@@ -91,17 +91,21 @@ def kinds_of_sides(tokens: Any, joint: bool = False, normalization: str = NORMAL
             f"A joint vocabulary holds tokens of one kind. Received: tokens={tokens!r} and joint=True. Pass "
             f"tokens={target!r}, or joint=False."
         )
-    if "subwords" not in sides and normalization != NORMALIZATION:
+    if "subwords" not in sides and normalization is not None:
         raise ValueError(
             f"normalization is that of subwords; characters and words are normalized to NFC. Received: normalization="
             f"{normalization!r} and tokens={tokens!r}. Leave it out."
+        )
+    if protected_tokens and any(kind != "subwords" for kind in sides):
+        raise ValueError(
+            "protected_tokens are those of subwords: characters are not joined, and words are separated by white space "
+            f"alone. Received: protected_tokens={protected_tokens!r} and tokens={tokens!r}. Leave them out."
         )
     return source, target
 
 
 def train_tokenizer(
-    kind: str, texts: Iterable[str], vocabulary_size: int | None = None, normalization: str = NORMALIZATION
+    kind: str, texts: Iterable[str], vocabulary_size: int | None = None, **options_of_subwords: Any
 ) -> Tokenizer:
-    """Makes a tokenizer of one of `KINDS` from texts. `normalization` is that of subwords."""
-    options = {"normalization": normalization} if kind == "subwords" else {}
-    return KINDS[kind].from_texts(texts, vocabulary_size, **options)
+    """Makes a tokenizer of one of `KINDS` from texts."""
+    return KINDS[kind].from_texts(texts, vocabulary_size, **(options_of_subwords if kind == "subwords" else {}))

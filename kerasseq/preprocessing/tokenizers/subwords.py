@@ -71,7 +71,11 @@ class SubwordTokenizer(Tokenizer):
 
     @classmethod
     def from_texts(
-        cls, texts: Iterable[str], vocabulary_size: int | None = None, normalization: str = "nmt_nfkc"
+        cls,
+        texts: Iterable[str],
+        vocabulary_size: int | None = None,
+        normalization: str | None = None,
+        protected_tokens: Sequence[str] = (),
     ) -> Self:
         """Trains a vocabulary on texts, see `kerasseq.preprocessing.train_vocabulary`. Warns if it does not suit them.
 
@@ -79,7 +83,7 @@ class SubwordTokenizer(Tokenizer):
             texts: iterable of str.
             vocabulary_size: int, the maximum number of ids. Default: derived from the texts, at most 8,000, see
                 `kerasseq.preprocessing.vocabulary_size.default_vocabulary_size`.
-            normalization: str, a SentencePiece rule.
+            normalization, protected_tokens: as in `kerasseq.preprocessing.train_vocabulary`.
 
         Returns:
             a `SubwordTokenizer`.
@@ -89,7 +93,8 @@ class SubwordTokenizer(Tokenizer):
         """
         texts = check_texts(texts)
         default = default_vocabulary_size(texts)
-        tokenizer = cls(train_vocabulary(texts, default if vocabulary_size is None else vocabulary_size, normalization))
+        size = default if vocabulary_size is None else vocabulary_size
+        tokenizer = cls(train_vocabulary(texts, size, normalization, protected_tokens))
         counts = np.zeros(tokenizer.vocabulary_size, "int64")
         for start in range(0, len(texts), TEXTS_AT_ONCE):
             ids = tokenizer.tokenize(string_tensor(texts[start : start + TEXTS_AT_ONCE])).flat_values

@@ -1,0 +1,47 @@
+"""Traced graphs, shared by threads; and processes that TensorFlow does not survive."""
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+_first_process: list[int] = []  # in which this library has run TensorFlow
+
+
+def check_process() -> None:
+    """Raises a `RuntimeError` in a process that was forked after TensorFlow had started: there, it waits forever."""
+    process = os.getpid()
+    if not _first_process:
+        _first_process.append(process)
+    if process not in _first_process:
+        raise RuntimeError(
+            f"TensorFlow was started in process {_first_process[0]}, of which process {process} was forked, where it "
+            "would wait forever. Load the TextGenerator in each worker process, after the fork and not before; or "
+            "start workers by multiprocessing.get_context('spawn'), or gunicorn without --preload."
+        )
+
+
+class Graphs:
+    """The graphs of a generator by key.
+
+    Threads that ask for a graph at the same time wait until one of them has traced it.
+    """
+
+    def __init__(self) -> None:
+        self._graphs: dict[tuple, Any] = {}  # that which was used longest ago first
+        self._lock = threading.RLock()
+
+    def get(
+        self, key: tuple, function: Callable[..., dict[str, tf.Tensor]], signature: Sequence[tf.TensorSpec], kept: int
+    ) -> Any:
+        """Returns `function` as a graph, traced once for each of the `kept` keys used last."""
+        with self._lock:
+            graph = self._graphs.pop(key, None)
+            if graph is None:
+                graph = tf.function(function, autograph=False).get_concrete_function(*signature)
+            self._graphs[key] = graph
+            if len(self._graphs) > kept:
+                self._graphs.pop(next(iter(self._graphs)))
+        return graph

@@ -1,0 +1,127 @@
+"""Normalization of texts in SentencePiece models: the choice of a rule by what it would change."""
+
+import contextlib
+import itertools
+import logging
+import os
+import pathlib
+import re
+import tempfile
+import unicodedata
+from collections.abc import Iterator, Sequence
+
+logger = logging.getLogger(__name__)
+
+NORMALIZATIONS = ("nmt_nfkc", "nmt_nfkc_cf", "nfkc", "nfkc_cf", "nfc", "identity")
+MAX_SHARE_CHANGED = 0.01  # of texts, by "nmt_nfkc"
+TEXTS_COMPARED = 50_000
+# White space, control characters, byte order marks and zero-width spaces: nothing that a reader would miss.
+UNSEEN = re.compile(r"[\s\u0000-\u001f\u007f-\u009f\ufeff\u200b]+")
+LAST_DECOMPOSED = 0x30000  # No later code point has a decomposition.
+HANGUL = re.compile("[\uac00-\ud7a3\u1100-\u11ff]")
+
+
+def choose_normalization(texts: Sequence[str]) -> str:
+    """Returns `"nmt_nfkc"`, or `"nfc"` if the former would change the spelling of more than 1 % of the texts.
+
+    It would do so in Chinese (full-width punctuation), Persian (zero-width non-joiners), and Thai (sara am). White
+    space and the composition of accents do not count. A warning gives the share of texts that the former changes, and
+    three examples.
+
+    Args:
+        texts: list of str; of more than 50,000, as many at equal distances are compared.
+    """
+    import sentencepiece  # Deferred: importing kerasseq stays cheap.
+
+    normalizer = sentencepiece.SentencePieceNormalizer(
+        rule_name="nmt_nfkc", escape_whitespaces=False, add_dummy_prefix=False, remove_extra_whitespaces=True
+    )
+    compared = texts[:: -(-len(texts) // TEXTS_COMPARED)]
+    normalized = ((text, normalizer.Normalize(text)) for text in compared if not text.isascii())
+    changes = [(text, after) for text, after in normalized if seen(text) != seen(after)]
+    chosen = "nfc" if len(changes) > MAX_SHARE_CHANGED * len(compared) else "nmt_nfkc"
+    if changes:
+        verb, other = ("would change", "nmt_nfkc") if chosen == "nfc" else ("changes", "nfc")
+        examples = ", ".join(f"{before} to {after}" for before, after in (differing(*change) for change in changes[:3]))
+        logger.warning(
+            "normalization='nmt_nfkc' %s the spelling of %.3g %% of texts (%s). %r is used. Pass normalization=%r for "
+            "the other, or %r to silence this.",
+            verb, 100 * len(changes) / len(compared), examples, chosen, other, chosen,
+        )  # fmt: skip
+    return chosen
+
+
+@contextlib.contextmanager
+def trainer_options(normalization: str, texts: Sequence[str]) -> Iterator[dict[str, str]]:
+    """The options of SentencePiece's trainer for one of `NORMALIZATIONS`."""
+    if normalization != "nfc":
+        yield {"normalization_rule_name": normalization}
+        return
+    with tempfile.TemporaryDirectory() as folder:  # SentencePiece reads rules of one's own from a file.
+        file = pathlib.Path(folder) / "nfc.tsv"
+        file.write_text(nfc_rules(texts), encoding="utf-8")
+        yield {"normalization_rule_tsv": str(file)}
+
+
+def without_path(model: bytes) -> bytes:
+    """A SentencePiece model with the rules of `"nfc"`, without the path of the file that they were read from."""
+    from sentencepiece import sentencepiece_model_pb2  # Deferred: importing kerasseq stays cheap.
+
+    proto = sentencepiece_model_pb2.ModelProto.FromString(model)  # type: ignore[attr-defined]
+    proto.normalizer_spec.name = "nfc"
+    proto.normalizer_spec.ClearField("normalization_rule_tsv")
+    return proto.SerializeToString(deterministic=True)
+
+
+def seen(text: str) -> str:
+    """What readers see of a text, with accents composed."""
+    return UNSEEN.sub("", unicodedata.normalize("NFC", text))
+
+
+def differing(before: str, after: str) -> tuple[str, str]:
+    """The words in which two texts differ first, as literals."""
+    common = os.path.commonprefix([before, after])
+    start = common.rfind(" ") + 1
+    word_before, word_after = (repr(text[start:].split(" ")[0][:20]) for text in (before, after))
+    return word_before, word_after
+
+
+def nfc_rules(texts: Sequence[str]) -> str:
+    """Rules for SentencePiece: Unicode's canonical composition (NFC), and white space as single blanks.
+
+    Controls, byte order marks and zero-width spaces are removed. Rules of Korean are included where the texts have
+    Hangul, because they are many. Letters with up to three marks are composed in any order of their marks.
+
+    Source: The Unicode Standard, section 3.11 (normalization forms).
+
+    Returns:
+        str, a line for each rule: code points of a sequence, a tab, and those of its replacement, in hexadecimal.
+    """
+    characters = [chr(code) for code in range(1, LAST_DECOMPOSED)]
+    rules: dict[str, str] = {}
+    with_hangul = any(HANGUL.search(text) for text in texts)
+    for character in characters:
+        if unicodedata.decomposition(character)[:1] not in ("", "<") or (with_hangul and HANGUL.match(character)):
+            composed = unicodedata.normalize("NFC", character)
+            rules |= {sequence: composed for sequence in (character, *equivalents(character)) if sequence != composed}
+    for character in filter(UNSEEN.fullmatch, characters):
+        is_blank = character.isspace() or character == "\u200b"
+        rules[character] = " " if is_blank else ""
+    rules.pop(" ")
+    return "".join(f"{hexadecimal(source)}\t{hexadecimal(target)}\n" for source, target in sorted(rules.items()))
+
+
+def equivalents(character: str) -> Iterator[str]:
+    """Sequences of code points whose composition is a character: its parts in any order, composed in part."""
+    base, *marks = list(unicodedata.normalize("NFD", character))
+    if not 0 < len(marks) <= 3:
+        return
+    for order in itertools.permutations(marks) if unicodedata.combining(marks[0]) else [tuple(marks)]:
+        for count in range(len(order)):
+            sequence = unicodedata.normalize("NFC", base + "".join(order[:count])) + "".join(order[count:])
+            if sequence != character and unicodedata.normalize("NFC", sequence) == character:
+                yield sequence
+
+
+def hexadecimal(text: str) -> str:
+    return " ".join(f"{ord(character):X}" for character in text)
