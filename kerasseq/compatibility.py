@@ -16,6 +16,12 @@ def check_sampler(sampler: Sampler, model: Seq2Seq, preprocessor: Preprocessor) 
                 f"Received: a {type(preprocessor).__name__} without. Train one with TextPreprocessor.from_pairs(pairs, "
                 "joint=True)."
             )
+    candidates = getattr(sampler.random_state, "k", None) or 0  # of samplers of keras_hub
+    if candidates > model.decoder.vocabulary_size:
+        raise ValueError(
+            f"k must be at most the {model.decoder.vocabulary_size} tokens of the target vocabulary. Received: a "
+            f"{type(sampler.random_state).__name__} with k={candidates}."
+        )
     for scorer in sampler.scorers:
         if scorer.needs_attention and not model.decoder.has_attention:
             raise ValueError(

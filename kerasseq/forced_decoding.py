@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerasseq.preprocessing import Preprocessor
+from kerasseq.preprocessing.ids import string_tensor
 from kerasseq.preprocessing.vocabulary import UNKNOWN_ID
 from kerasseq.seq2seq import Seq2Seq
 from kerasseq.types import Tensor
@@ -27,7 +28,7 @@ def log_probabilities(model: Seq2Seq, preprocessor: Preprocessor, raw: Tensor, t
 
 def target_lengths(preprocessor: Preprocessor, targets: Sequence[str]) -> np.ndarray:
     """The numbers of tokens of targets, END included; raises a `ValueError` for those that are too long."""
-    lengths = preprocessor.tokenize(tf.constant(targets), "target").row_lengths().numpy()
+    lengths = preprocessor.tokenize(string_tensor(targets), "target").row_lengths().numpy()
     limit = preprocessor.max_target_length
     if (lengths > limit).any():
         index = int(np.argmax(lengths > limit))

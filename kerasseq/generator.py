@@ -20,6 +20,7 @@ from kerasseq.graphs import Graphs, check_process
 from kerasseq.long_sources import LONG_SOURCES, decode_parts
 from kerasseq.padding import check_padding, warn_about_padding
 from kerasseq.preprocessing import Preprocessor
+from kerasseq.preprocessing.ids import string_tensor
 from kerasseq.preprocessing.vocabulary import END_ID, START_ID
 from kerasseq.progress import progress_bar
 from kerasseq.search.request import IMPOSSIBLE
@@ -214,7 +215,7 @@ class TextGenerator(keras.Model):
         run = self._graph(("score",), self.log_probabilities, [self.preprocessor.source_signature, target])
         results: list[Any] = [None] * len(sources)
         order = np.argsort(-lengths, kind="stable")
-        for row, outputs in in_batches(run, [raw, tf.constant(targets)], order, batch_size, "score", "pair"):
+        for row, outputs in in_batches(run, [raw, string_tensor(targets)], order, batch_size, "score", "pair"):
             values = outputs["log_probabilities"][: lengths[row]]
             results[row] = values if per_token else float(values.sum())
         return results
@@ -443,7 +444,7 @@ class TextGenerator(keras.Model):
             generator = TextGenerator(**export.load_parts(path))
             generator.model.vocabulary_digest = generator.preprocessor.vocabulary_digest
             return generator
-        if not os.path.exists(path):
+        if not tf.io.gfile.exists(path):  # also on remote file systems
             raise ValueError(
                 "Expected a .keras file written by TextGenerator.save, or a folder written by TextGenerator.export. "
                 f"Received: {path}, which does not exist. Check the path; relative ones start at {os.getcwd()}."

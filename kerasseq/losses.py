@@ -30,8 +30,9 @@ class MaskedCrossentropy(keras.losses.Loss):
             number of real tokens, as in Keras.
 
     Returns:
-        float scalar, in nats per token. For ids outside the vocabulary, TensorFlow raises an error on CPUs; otherwise
-        the loss is NaN.
+        float scalar, in nats per token of the batch. Keras logs the mean over batches, weighted by their rows, which
+        depends a little on the batch size; `kerasseq.metrics.Perplexity` does not. For ids outside the vocabulary,
+        TensorFlow raises an error on CPUs; otherwise the loss is NaN.
 
     Raises:
         ValueError: if `label_smoothing` is not in [0, 1), or the shapes are incompatible.

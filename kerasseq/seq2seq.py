@@ -134,8 +134,8 @@ class Seq2Seq(keras.Model):
     def fit(self, x=None, *args, class_weight=None, **kwargs):
         """As that of Keras; refuses data of other vocabularies than those that the model was trained with.
 
-        `class_weight` is refused: it is for one class per row, and Keras would take the position of the largest token
-        id of a target for its class.
+        Losses that take the outputs for probabilities are refused, because the model returns logits; so is
+        `class_weight`, which is for one class per row: Keras would take the position of the largest id for the class.
         """
         if class_weight is not None:
             raise ValueError(
@@ -143,11 +143,18 @@ class Seq2Seq(keras.Model):
                 "preprocessor.dataset(pairs, ..., weights=[...]), or tokens by a sample_weight (batch, target). "
                 f"Received: class_weight={reprlib.repr(class_weight)}."
             )
+        check_loss(self.loss)
         digest = getattr(x, "vocabulary_digest", None)
         if digest is not None:
             check_digest(self, digest)
             self.vocabulary_digest = digest
+        check_data(self, kwargs.get("validation_data"))
         return super().fit(x, *args, **kwargs)
+
+    def evaluate(self, x=None, *args, **kwargs):
+        """As that of Keras; refuses data of other vocabularies than those that the model was trained with."""
+        check_data(self, x)
+        return super().evaluate(x, *args, **kwargs)
 
     def make_train_function(self, force: bool = False):
         """Builds the optimizer, then the function of a training step; `fit` and `train_on_batch` call this."""
@@ -192,6 +199,23 @@ class Seq2Seq(keras.Model):
         # Layers within a decoder do not serialize their flags.
         freeze_weights(model, config.get("frozen", ()))
         return model
+
+
+def check_loss(loss) -> None:
+    """Raises a `ValueError` for a loss of Keras that takes the outputs for probabilities."""
+    by_name = isinstance(loss, str) and "crossentropy" in loss
+    if by_name or (isinstance(loss, keras.losses.Loss) and loss.get_config().get("from_logits") is False):
+        raise ValueError(
+            "The model returns logits, and padding must not be learned: pass kerasseq.losses.MaskedCrossentropy(). "
+            f"Received: loss={loss!r}."
+        )
+
+
+def check_data(model: Seq2Seq, data) -> None:
+    """Raises a `ValueError` if a data set has other vocabularies than the model."""
+    digest = getattr(data, "vocabulary_digest", None)
+    if digest is not None:
+        check_digest(model, digest)
 
 
 def check_digest(model: Seq2Seq, digest: str) -> None:

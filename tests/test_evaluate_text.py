@@ -19,6 +19,11 @@ def test_scores_are_those_of_the_outputs(generator, number_pairs):
         assert low < scores[metric][name] < high
 
 
+def test_decomposed_accents_of_targets_are_named(generator):
+    with pytest.warns(UserWarning, match="Some targets are not in the normal form NFC"):
+        generator.evaluate_text([("one", ["fünf", "fu\u0308nf"])], "exact_match", sampler="greedy", resamples=0)
+
+
 def test_sampler_length_and_references(generator, number_pairs):
     sources, targets = zip(*number_pairs, strict=True)
     pairs = [(source, [target, "no"]) for source, target in number_pairs]

@@ -2,6 +2,7 @@
 
 import pathlib
 
+import keras_hub
 import numpy as np
 import pytest
 from helpers import ids_of, teacher_forced
@@ -99,6 +100,11 @@ def test_bytes_that_form_no_character_are_left_out(generator):
     generation = generator.generate("four", sampler, max_length=3, details=True)
     assert generation.target_tokens.count("<0xF0>") == 1
     assert generation.text.strip() == "eins"
+
+
+def test_more_candidates_than_tokens(generator):
+    with pytest.raises(ValueError, match=r"k must be at most the \d+ tokens.*Received: a TopKSampler with k=1000"):
+        generator.generate("one", sampler=keras_hub.samplers.TopKSampler(k=1_000))
 
 
 def test_coverage(generator):

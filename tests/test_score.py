@@ -35,6 +35,10 @@ def test_batches_and_tokens(generator, preprocessor, trained_model):
     assert generator.score([pairs[1]]) == pytest.approx([scores[1]], abs=1e-4)
 
 
+def test_lone_surrogates_are_replaced(generator):
+    assert generator.score([("one \ud800", "zwei \ud800")]) == generator.score([("one \ufffd", "zwei \ufffd")])
+
+
 def test_scores_of_an_ensemble(preprocessor):
     """The log of the mean of the members' probabilities, token by token."""
     sizes = preprocessor.source_vocabulary_size, preprocessor.target_vocabulary_size

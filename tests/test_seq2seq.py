@@ -146,6 +146,27 @@ def test_what_does_not_fit(arguments, message):
         Seq2Seq(*arguments())
 
 
+@pytest.mark.parametrize(
+    "loss",
+    [
+        "sparse_categorical_crossentropy",
+        keras.losses.SparseCategoricalCrossentropy(),
+        keras.losses.CategoricalCrossentropy(from_logits=False),
+    ],
+)
+def test_losses_of_probabilities_are_refused(loss):
+    model = attention_model()
+    model.compile("sgd", loss)
+    with pytest.raises(ValueError, match=r"The model returns logits.*MaskedCrossentropy\(\).*Received: loss="):
+        model.fit(BATCH, LABELS, verbose=0)
+
+
+def test_losses_of_logits_are_kept():
+    model = attention_model()
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True), run_eagerly=True)
+    assert np.isfinite(model.fit(BATCH, LABELS, verbose=0).history["loss"]).all()
+
+
 def test_class_weights_are_refused():
     model = attention_model()
     model.compile("sgd", MaskedCrossentropy())

@@ -55,6 +55,10 @@ def test_fitted_models(model, own, other, tmp_path):
             TextGenerator(known, other)
     with pytest.raises(ValueError, match=REFUSED):
         loaded.fit(other.dataset(PAIRS, 2), verbose=0)
+    with pytest.raises(ValueError, match=REFUSED):
+        loaded.fit(own.dataset(PAIRS, 2), validation_data=other.dataset(PAIRS, 2), verbose=0)
+    with pytest.raises(ValueError, match=REFUSED):
+        loaded.evaluate(other.dataset(PAIRS, 2), verbose=0)
     loaded.vocabulary_digest = None
     loaded.fit(other.dataset(PAIRS, 2), verbose=0, shuffle=False)
     with pytest.raises(ValueError, match=REFUSED):

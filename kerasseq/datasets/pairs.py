@@ -136,7 +136,16 @@ def pairs_of_rows(
     if is_table and columns is not None and isinstance(columns[0], str):
         columns = positions(path, columns, next(numbered, (1, []))[1])
     sources: list[str] = []  # of the first rows
+    width = 0  # of the first row
     for number, row in numbered:
+        width = width or len(row)
+        if is_table and columns is None and len(row) > width:
+            separator = SEPARATORS[kind]
+            raise ValueError(
+                f"{path}, line {number}: expected {width} columns, as in the first row. Received: {len(row)}, "
+                f"{shortened(' | '.join(row))}. Quote texts that contain a {separator}, or pass columns=(0, 1) to "
+                "ignore further columns."
+            )
         if is_table and columns is None and not sources and is_header(row):
             raise ValueError(
                 f"{path}, line {number}: expected a pair. Received: {list(row)!r}, which looks like names of columns. "
@@ -191,6 +200,8 @@ def text(path: pathlib.Path, number: int, row: Row, column: str | int, kind: str
                 f"{path}, line {number}: expected source and target with a {separator} between them, one of them in "
                 f"column {column!r}. Received: {shown}, {problem}. Separate columns by {separator}s, or pass columns."
             ) from None
+    if value is None:  # null in JSON and Parquet
+        return ""
     if not isinstance(value, str):
         raise ValueError(
             f"{path}, line {number}: expected a string in the column {column!r}. Received: {value!r} "

@@ -74,7 +74,7 @@ def split_by_source(
     validation: list[tuple[str, Target]] = []
     test: list[tuple[str, Target]] = []
     for own_key, pair in zip(keys, pairs, strict=True):
-        bucket = int(hashlib.sha256(decisive[own_key].encode("utf-8")).hexdigest(), 16) % 100
+        bucket = int(hashlib.sha256(decisive[own_key].encode("utf-8", "surrogatepass")).hexdigest(), 16) % 100
         split = test if bucket < 5 else validation if bucket < 10 else train
         split.append(pair)
     if key is not None:

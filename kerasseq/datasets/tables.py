@@ -11,6 +11,7 @@ from kerasseq.datasets.text_files import numbered_lines
 
 Row = Sequence[Any] | Mapping[str, Any]
 
+LONGEST_FIELD = 2**31 - 1  # characters
 # Names of columns by which a first line is known to be a header.
 HEADERS = set(
     "source target src tgt trg input output text summary sentence translation question answer document original "
@@ -52,9 +53,10 @@ def plain_rows(path: pathlib.Path, delimiter: str, encoding: str, refuse_quoted:
 
 def quoted_rows(path: pathlib.Path, delimiter: str, encoding: str) -> Iterator[tuple[int, Row]]:
     lines = (line for _, line in numbered_lines(path, encoding))
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    reader = csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=True)
     while True:
         number = reader.line_num + 1
+        limit = csv.field_size_limit(LONGEST_FIELD)  # that of the whole process, which others may rely on
         try:
             row = next(reader)
         except StopIteration:
@@ -64,6 +66,8 @@ def quoted_rows(path: pathlib.Path, delimiter: str, encoding: str) -> Iterator[t
                 f"{path}, line {number}: expected fields in double quotes, with quotation marks doubled inside. "
                 f"Received: {error}. Pass quotes=False if quotation marks are part of the text."
             ) from None
+        finally:
+            csv.field_size_limit(limit)
         if any(cell.strip() for cell in row):
             yield number, row
 
@@ -81,6 +85,11 @@ def json_rows(path: pathlib.Path, quotes: bool | None, encoding: str) -> Iterato
             ) from None
         if not isinstance(row, (dict, list)):
             raise ValueError(f"{path}, line {number}: expected a JSON object or list. Received: {row!r}.")
+        if isinstance(row, list) and any(isinstance(cell, (dict, list)) for cell in row):
+            raise ValueError(
+                f"{path}, line {number}: expected a pair on each line. Received: a JSON list of {len(row)}. A file "
+                "that is one JSON list can be read by json.load."
+            )
         yield number, row
 
 

@@ -15,6 +15,10 @@ COMPRESSIONS: dict[bytes, tuple[str, Callable[..., Any]]] = {
     b"\xfd7zXZ\0": ("xz", lzma.open),
     b"BZh": ("bzip2", bz2.open),
 }
+NOT_READ = {
+    b"PK\3\4": "a ZIP archive or a spreadsheet. Unpack it, or save the sheet as CSV",
+    b"\x28\xb5\x2f\xfd": "a file compressed with Zstandard. Decompress it with zstd -d",
+}
 UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -22,6 +26,9 @@ def raw_lines(path: pathlib.Path) -> Iterator[bytes]:
     r"""The lines of a file, with their ends `\n`. Compression is detected from the content, not from the name."""
     with open(path, "rb") as file:
         start = file.read(6)
+    for magic, kind in NOT_READ.items():
+        if start.startswith(magic):
+            raise ValueError(f"{path}: expected text, or a file of gzip, xz or bzip2. Received: {kind}.")
     name, opened = next((kind for magic, kind in COMPRESSIONS.items() if start.startswith(magic)), ("plain", open))
     file_of_lines: IO[bytes]
     with opened(path, "rb") as file_of_lines:

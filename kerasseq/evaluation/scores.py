@@ -2,6 +2,8 @@
 
 import dataclasses
 import inspect
+import unicodedata
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -89,6 +91,13 @@ def check_scorable(
     settings = metric_settings(metrics, language)
     check_resamples(resamples)
     score_texts([""] * len(references), references, settings)
+    texts = (text for entry in references for text in ([entry] if isinstance(entry, str) else entry))
+    if not all(unicodedata.is_normalized("NFC", text) for text in texts):
+        warnings.warn(
+            "Some targets are not in the normal form NFC: they may have decomposed accents. Models generate NFC, which "
+            "is not equal to these. Pass unicodedata.normalize('NFC', text) of each.",
+            stacklevel=3,
+        )
     return settings
 
 

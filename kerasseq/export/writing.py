@@ -73,6 +73,11 @@ def export(
             "TextGenerator(model, preprocessor, sampler='beam') instead."
         )
     model_folder = os.path.expanduser(os.fspath(model_folder))
+    if "://" in model_folder:
+        raise ValueError(
+            f"A model is exported to a local folder. Received: {model_folder}. Export it there, and copy the version's "
+            "folder."
+        )
     if os.path.exists(model_folder) and not os.path.isdir(model_folder):
         raise ValueError(
             f"A model is exported to a folder, in which each version has its own. Received: {model_folder}, which is a "

@@ -107,6 +107,11 @@ def read_csv_log(path: str | os.PathLike[str]) -> tuple[list[int], dict[str, lis
             f"{path} must be a file written by keras.callbacks.CSVLogger, with a column 'epoch'. "
             f"Received: columns {list(rows[0])}."
         )
+    if any(None in row for row in rows):
+        raise ValueError(
+            f"{path} must have a cell for each column in its first line. Received: longer rows, as when a run with "
+            "other callbacks or metrics is appended. Log each run to a file of its own."
+        )
     # Resumed training may log an epoch twice. The last row counts.
     rows_by_epoch = dict(sorted({int(row["epoch"]): row for row in rows}.items()))
     epochs = [epoch + 1 for epoch in rows_by_epoch]

@@ -15,6 +15,7 @@ import numpy as np
 
 from kerasseq.preprocessing.vocabulary import END_ID, LONE_SURROGATES, WORD_START
 
+WORDS_KEPT = 100_000  # of some kilobytes each
 UNKNOWN_PENALTY = 10.0  # below the least probable piece, as in SentencePiece
 
 
@@ -68,6 +69,8 @@ class SubwordSampler:
         for word in filter(None, normalized.split(WORD_START)):
             word = WORD_START + word
             if word not in self._lattices:
+                if len(self._lattices) >= WORDS_KEPT:
+                    self._lattices.clear()
                 self._lattices[word] = self._lattice(word)
             lattice, end, pieces = self._lattices[word], len(word), []
             while end:

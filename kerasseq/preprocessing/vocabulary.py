@@ -30,10 +30,10 @@ def train_vocabulary(
         vocabulary_size: int, the maximum number of ids; small data may yield fewer.
         normalization: str. `"nmt_nfkc"` replaces compatibility characters, such as ligatures and wide punctuation, and
             normalizes white space; `"nfc"` composes accents and normalizes white space, but keeps the spelling;
-            `"identity"` keeps every character; `"nfkc"`, and `"nmt_nfkc_cf"` and `"nfkc_cf"`, which fold case, are
-            SentencePiece's. Outputs are spelled as the rule leaves the texts. Default: `"nmt_nfkc"`, or `"nfc"` if the
-            former would change the spelling of more than 1 % of the texts, as in Chinese, Persian and Thai; a warning
-            says what it changes.
+            `"identity"` keeps every character but repeated blanks; `"nfkc"`, and `"nmt_nfkc_cf"` and `"nfkc_cf"`, which
+            fold case, are SentencePiece's. Outputs are spelled as the rule leaves the texts. Default: `"nmt_nfkc"`, or
+            `"nfc"` if the former would change the spelling of more than 1 % of the texts, as in Chinese, Persian and
+            Thai; a warning says what it changes.
         protected_tokens: list of str, such as `"<2fr>"` or `"<NUM1>"`, which are one token wherever they occur, and are
             not normalized; see also `kerasseq.preprocessing.Placeholders`.
 

@@ -33,6 +33,16 @@ class RandomSampler(GreedySampler):
                 f"TopPSampler or RandomSampler. Received: {sampler!r}. For beam search use "
                 "kerasseq.search.BeamSampler."
             )
+        for name, valid, expected in (
+            ("temperature", lambda value: value > 0, "above 0. For the most probable tokens, pass 'greedy'"),
+            ("k", lambda value: value is None or value >= 1, "at least 1"),
+            ("p", lambda value: 0 < value <= 1, "above 0 and at most 1"),
+        ):
+            value = getattr(sampler, name, None)
+            if value is not None and not valid(value):
+                raise ValueError(
+                    f"{name} must be {expected}. Received: a {type(sampler).__name__} with {name}={value!r}."
+                )
         self.sampler = sampler
 
     @property

@@ -197,6 +197,8 @@ class Client:
         )
         self._session = requests.Session()
         self._session.headers.update({"Content-Type": "application/json", **headers})
+        if "authorization" in map(str.casefold, headers):
+            self._session.auth = unchanged  # A .netrc file would replace the header.
         self._session.mount(url, requests.adapters.HTTPAdapter(pool_maxsize=32, max_retries=retry))
 
     def generate(self, sources: Sources, signature: str = "serving_default") -> str | list[str]:
@@ -379,6 +381,11 @@ class RetryUntilDeadline(urllib3.util.Retry):
 
 
 # === Replies ===
+
+
+def unchanged(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """An authentication that leaves the headers as they are."""
+    return request
 
 
 def read_answer(row: dict[str, Any]) -> Answer:

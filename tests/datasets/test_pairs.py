@@ -58,7 +58,7 @@ def test_compression_is_detected_from_the_content(write):
         ("a,b\n", "line 1: .*'a,b', which has no tab"),
         ("a\tb\n\tb\n", "line 2: expected text on both sides. Received: an empty source beside 'b'"),
         ("a\tb\nc\t \n", "line 2: .*an empty target"),
-        ("a\tb\nc\t\tcredit\n", "line 2: .*an empty target"),
+        ("a\tb\tcredit\nc\t\tcredit\n", "line 2: .*an empty target"),
         ("\t\n", "line 1: .*an empty source"),
         (
             b"a\tb\ncaf\xe9\tcoffee\n",
@@ -152,6 +152,39 @@ def test_a_column_that_counts_the_lines(tmp_path, start):
     assert read_pairs(numbers) == [row[:2] for row in rows]
 
 
+@pytest.mark.parametrize(
+    ("name", "separator", "word"), [("data.csv", ",", "comma"), ("data.tsv", "\t", "tab"), ("plain.csv", ",", "comma")]
+)
+def test_separators_within_a_text(write, name, separator, word):
+    """A line with more cells than the first one has an unquoted separator; columns of every line are credits."""
+    rows = [["hello", "bonjour"], ["Hello", " world", "Bonjour le monde"]]
+    path = write("\n".join(map(separator.join, rows)), name)
+    with pytest.raises(
+        ValueError, match=f"line 2: expected 2 columns.*Received: 3, .*Quote texts that contain a {word}"
+    ):
+        read_pairs(path)
+    assert read_pairs(path, columns=(0, 1)) == [("hello", "bonjour"), ("Hello", "world")]
+    credits = write("\n".join(separator.join([*row[:2], "Tatoeba"]) for row in rows), name)
+    assert read_pairs(credits) == [("hello", "bonjour"), ("Hello", "world")]
+
+
+def test_blanks_before_quotes_and_long_fields(write):
+    limit = csv.field_size_limit()
+    long = "word, " * 50_000 + "end"
+    path = write(f'hello, "bonjour, monde"\nyes,"{long}"\n', "data.csv")
+    assert read_pairs(path) == [("hello", "bonjour, monde"), ("yes", long)]
+    assert csv.field_size_limit() == limit
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"PK\3\4rest", "a ZIP archive or a spreadsheet. Unpack it"), (b"\x28\xb5\x2f\xfd...", "Zstandard.*zstd -d")],
+)
+def test_files_that_are_not_read(write, content, message):
+    with pytest.raises(ValueError, match=message):
+        read_pairs(write(content, "data.csv"))
+
+
 # === JSON and Parquet ===
 
 
@@ -182,11 +215,18 @@ def test_json_lines(write, lines, columns):
         ),
         ('{"a": "b", "c": 5}', "line 1: expected a string in the column 'c'. Received: 5 .int."),
         ("5", "line 1: expected a JSON object or list. Received: 5"),
+        ('[{"a": "b"}, {"a": "c"}]', "line 1: expected a pair on each line. Received: a JSON list of 2.*json.load"),
+        ('{"a": "b", "c": null}', "line 1: expected text on both sides. Received: an empty target beside 'b'"),
     ],
 )
 def test_bad_json_lines(write, content, message):
     with pytest.raises(ValueError, match=message):
         read_pairs(write(content, "data.jsonl"))
+
+
+def test_missing_values_are_empty(write):
+    path = write('{"a": "b", "c": null}\n{"a": "d", "c": "e"}', "data.jsonl")
+    assert read_pairs(path, empty="drop") == [("d", "e")]
 
 
 def test_parquet(tmp_path):

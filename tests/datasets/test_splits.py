@@ -18,6 +18,10 @@ def test_known_buckets():
     assert train == [(word, word.upper()) for word, bucket in BUCKETS.items() if bucket >= 10]
 
 
+def test_lone_surrogates():
+    assert sum(split_by_source([("a \ud800", "b")]), []) == [("a \ud800", "b")]
+
+
 def test_every_source_is_in_one_split_in_the_given_order():
     pairs = [(f"source {index % 700}", index) for index in range(2_100)]
     splits = split_by_source(pairs)

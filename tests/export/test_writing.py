@@ -54,6 +54,11 @@ def test_bad_version(generator, tmp_path, version):
     assert not (tmp_path / "numbers").exists()
 
 
+def test_remote_folders_are_refused(generator):
+    with pytest.raises(ValueError, match="exported to a local folder. Received: gs://bucket/model"):
+        generator.export("gs://bucket/model")
+
+
 def test_random_sampler_is_refused(trained_model, preprocessor, tmp_path):
     generator = TextGenerator(trained_model, preprocessor, sampler=keras_hub.samplers.TopKSampler(k=2))
     with pytest.raises(ValueError, match="Received: a random sampler. Export .*sampler='beam'"):

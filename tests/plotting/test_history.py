@@ -83,6 +83,13 @@ def test_csv_log_of_resumed_training_without_validation(tmp_path):
     assert curves(plot_history(tmp_path / "log.csv")) == {"loss": {"training": ([1, 2, 3], [3.0, 2.0, 1.0])}}
 
 
+def test_csv_log_with_other_columns_appended(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text("epoch,loss\n0,1.5\n1,0.001,1.2\n")
+    with pytest.raises(ValueError, match="a cell for each column in its first line. Received: longer rows"):
+        plot_history(path)
+
+
 def test_diverged_training():
     nan = float("nan")
     drawn_curves = curves(plot_history({"loss": [2.0, nan, 1.0], "val_loss": [nan, nan, nan]}))

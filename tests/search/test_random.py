@@ -37,6 +37,20 @@ def make(request):
     return MAKERS[request.param]
 
 
+@pytest.mark.parametrize(
+    ("sampler", "message"),
+    [
+        (keras_hub.samplers.RandomSampler(temperature=0.0), "temperature must be above 0.*'greedy'.*temperature=0.0"),
+        (keras_hub.samplers.TopKSampler(k=3, temperature=-1.0), "temperature must be above 0"),
+        (keras_hub.samplers.TopKSampler(k=0), "k must be at least 1. Received: a TopKSampler with k=0"),
+        (keras_hub.samplers.TopPSampler(p=1.5), "p must be above 0 and at most 1"),
+    ],
+)
+def test_settings_out_of_range(sampler, message):
+    with pytest.raises(ValueError, match=message):
+        search.get(sampler)
+
+
 def test_same_seed_same_output(make, tables):
     first, again, other = (sample(make(seed), tables) for seed in (1, 1, 2))
     assert np.array_equal(first["token_ids"], again["token_ids"])

@@ -197,7 +197,10 @@ def test_paths(label, path):
     assert server.requests[0][1] == f"/v1/models/a%2Fb%20%C3%A9{path}:predict"
 
 
-def test_headers_go_with_every_request():
+def test_headers_go_with_every_request(tmp_path, monkeypatch):
+    """Also where a .netrc file has a password for the server."""
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password secret\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     with serving(success, headers={"Authorization": "Bearer token"}, batch_size=1) as (server, caller):
         caller.generate(["one", "two"])
     assert [headers["Authorization"] for *_, headers in server.requests] == ["Bearer token"] * 2
