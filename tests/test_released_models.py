@@ -28,6 +28,7 @@ def test_the_readme_s_example(translator):
     assert translator.generate(ast.literal_eval(sentences)) == ast.literal_eval(translations)
 
 
+@pytest.mark.exports
 def test_the_card_s_samples(translator):
     card = (TRANSLATION / "README.md").read_text(encoding="utf-8")
     table = card[card.index("| English | Model | Reference |") :]
@@ -66,6 +67,7 @@ def summarization_card():
     return (SUMMARIZATION / "README.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.exports
 def test_the_readme_s_example_of_a_summary(summarizer):
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     (sentence,) = re.findall(r'^sentence = ("[^"]+")$', readme, re.MULTILINE)
@@ -73,6 +75,7 @@ def test_the_readme_s_example_of_a_summary(summarizer):
     assert summarizer.generate(ast.literal_eval(sentence)) == ast.literal_eval(expected)
 
 
+@pytest.mark.exports
 def test_the_summarization_card_s_samples(summarizer, summarization_card):
     table = summarization_card[summarization_card.index("| Sentence | Model | Reference |") :]
     rows = [[cell.strip() for cell in line.split("|")[1:3]] for line in table.splitlines()[2:] if line.startswith("|")]
@@ -105,6 +108,7 @@ def test_the_summarization_numbers_are_those_of_the_metrics(summarizer, summariz
     assert any(isinstance(constraint, kerasseq.search.SourceWords) for constraint in summarizer.sampler.constraints)
 
 
+@pytest.mark.exports
 def test_the_summarizer_invents_nothing(summarizer):
     sources = [
         "Zyx Qwrtzk paid $12.75 million for 3,141 shares of Umpf-Lerbach/Xo on Tuesday, police said.",

@@ -23,7 +23,7 @@ def syntax():
 def tokenizer(request):
     """Vocabularies that cut words to pieces, the rare characters into bytes."""
     text = TEXT.replace("👍", "").replace("Zoë", "Joe")
-    return TextPreprocessor(train_vocabulary([text] * 20, request.param)).tokenizers[0]
+    return TextPreprocessor(train_vocabulary([text] * 20, request.param, normalization="nmt_nfkc")).tokenizers[0]
 
 
 def parse_by_hand():

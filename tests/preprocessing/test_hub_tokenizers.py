@@ -164,6 +164,7 @@ def test_asset(tokenizer, tmp_path):
     assert loaded.tokenize(TEXTS).to_list() == tokenizer.tokenize(TEXTS).to_list()
 
 
+@pytest.mark.exports
 def test_eager_and_in_a_graph_and_in_a_saved_model(tokenizer, tmp_path):
     """Invalid UTF-8 is read as U+FFFD, and so in servers."""
     texts = tf.constant([text.encode() for text in TEXTS] + [b"one\xff two"])

@@ -8,6 +8,8 @@ import pytest
 
 README = pathlib.Path(__file__).resolve().parents[2] / "saved_models" / "README.md"
 
+pytestmark = pytest.mark.exports  # The double loads an exported model.
+
 
 @pytest.fixture(scope="module")
 def example(start_double, rules):

@@ -15,6 +15,8 @@ import requests
 
 RULES = "/v1/models/rules/versions/1:predict"
 
+pytestmark = pytest.mark.exports  # The double loads an exported model.
+
 
 @pytest.fixture(scope="module")
 def call(rules_server):
