@@ -1,5 +1,6 @@
 """Training on replicas is training on one device."""
 
+import importlib.util
 import json
 import pathlib
 import subprocess
@@ -7,7 +8,12 @@ import sys
 
 import pytest
 
-SCRIPT = pathlib.Path(__file__).with_name("replicas_by_strategy.py")
+FOLDER = pathlib.Path(__file__).parent
+
+
+def results(script, *arguments):
+    command = [sys.executable, FOLDER / script, *arguments]
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
 
 
 @pytest.mark.notebooks
@@ -21,9 +27,18 @@ SCRIPT = pathlib.Path(__file__).with_name("replicas_by_strategy.py")
 )
 def test_two_replicas(rows, losses):
     """Losses, metrics and weights after SGD agree, also for halves with different numbers of rows and tokens."""
-    command = [sys.executable, SCRIPT, str(rows), losses]
-    result = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
+    result = results("replicas_by_strategy.py", str(rows), losses)
     assert result["learned"] > 0.1
     names = {"loss", "perplexity", "token_accuracy", "weights"} | {"val_loss", "val_perplexity", "val_token_accuracy"}
     assert set(result["differences"]) == names
+    assert all(difference < 1e-5 for difference in result["differences"].values())
+
+
+@pytest.mark.notebooks
+@pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed")
+@pytest.mark.parametrize("losses", ["crossentropy", "auxiliary"])
+def test_two_devices_of_jax(losses):
+    result = results("replicas_by_jax.py", losses)
+    assert result["learned"] > 0.1
+    assert set(result["differences"]) == {"loss", "perplexity", "token_accuracy", "weights"}
     assert all(difference < 1e-5 for difference in result["differences"].values())
