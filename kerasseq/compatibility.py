@@ -2,12 +2,12 @@
 
 from kerasseq.encoders import Encoder
 from kerasseq.preprocessing import Preprocessor
-from kerasseq.search import Sampler
+from kerasseq.search import RandomSampler, Sampler
 from kerasseq.seq2seq import Seq2Seq, check_digest
 
 
 def check_sampler(sampler: Sampler, model: Seq2Seq, preprocessor: Preprocessor) -> None:
-    """Raises a `ValueError` for a constraint or a scorer that the model or the preprocessor does not support."""
+    """Raises a `ValueError` for what the model or the preprocessor does not support."""
     for constraint in sampler.constraints:
         # A preprocessor that is being loaded has no vocabularies yet.
         if constraint.joint_vocabulary and preprocessor.has_vocabularies and not preprocessor.joint:
@@ -16,11 +16,10 @@ def check_sampler(sampler: Sampler, model: Seq2Seq, preprocessor: Preprocessor) 
                 f"Received: a {type(preprocessor).__name__} without. Train one with TextPreprocessor.from_pairs(pairs, "
                 "joint=True)."
             )
-    candidates = getattr(sampler.random_state, "k", None) or 0  # of samplers of keras_hub
-    if candidates > model.decoder.vocabulary_size:
+    if isinstance(sampler, RandomSampler) and sampler.num_candidates > model.decoder.vocabulary_size:
         raise ValueError(
             f"k must be at most the {model.decoder.vocabulary_size} tokens of the target vocabulary. Received: a "
-            f"{type(sampler.random_state).__name__} with k={candidates}."
+            f"{type(sampler.sampler).__name__} with k={sampler.num_candidates}."
         )
     for scorer in sampler.scorers:
         if scorer.needs_attention and not model.decoder.has_attention:

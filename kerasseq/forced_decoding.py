@@ -1,6 +1,6 @@
-"""Decoding of what is given: log-probabilities of targets, and prefixes of outputs."""
+"""Scores given targets, and encodes prefixes of outputs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,7 +50,9 @@ def encode_prefixes(preprocessor: Preprocessor, prefixes: Any, count: int, max_l
     """
     if isinstance(prefixes, (str, bytes)):
         prefixes = [prefixes] * count
-    if not isinstance(prefixes, Sequence) or len(prefixes) != count:
+    if isinstance(prefixes, Iterable):
+        prefixes = list(prefixes)
+    if not isinstance(prefixes, list) or len(prefixes) != count:
         number = f"{len(prefixes)} for {count} sources" if hasattr(prefixes, "__len__") else repr(prefixes)
         raise ValueError(
             f"prefixes must be a list with a string for each source, or a single string. Received: {number}."

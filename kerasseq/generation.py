@@ -28,10 +28,10 @@ class Generation:
         attention_heads: float32 array `(heads, target tokens, source tokens)`, or `None` without several heads.
         generation_probability: float32 array `(target tokens,)`, the probability that
             each token was generated and not copied, or `None` for a model that does not copy.
-        source_words, target_words: int32 arrays of the numbers of the words to which the tokens belong, from 0 on, -1
-            for END; `None` for a model without attention, and for sounds and images `None` in the place of the former.
         ignored_tokens: int, number of source tokens beyond the model's limit, which were not read.
         problem: str, the problem of a sound or an image; empty if there is none.
+        source_words, target_words: int32 arrays, the number of the word of each token, from 0 on, -1 for END; `None`
+            for a model without attention. `source_words` is also `None` for sounds and images.
     """
 
     text: str
@@ -42,10 +42,10 @@ class Generation:
     attention: np.ndarray | None = dataclasses.field(repr=False)
     attention_heads: np.ndarray | None = dataclasses.field(default=None, repr=False)
     generation_probability: np.ndarray | None = dataclasses.field(default=None, repr=False)
-    source_words: np.ndarray | None = dataclasses.field(default=None, repr=False)
-    target_words: np.ndarray | None = dataclasses.field(default=None, repr=False)
     ignored_tokens: int = 0
     problem: str = ""
+    source_words: np.ndarray | None = dataclasses.field(default=None, repr=False)
+    target_words: np.ndarray | None = dataclasses.field(default=None, repr=False)
 
     def alignment(self) -> list[tuple[int, int]]:
         """Aligns each word of the output with the word of the source that it attends to most.
@@ -113,9 +113,9 @@ def describe(result: dict[str, Any]) -> Generation:
         attention=attention.get("attention"),
         attention_heads=attention.get("attention_heads"),
         generation_probability=result["generation_probability"][: len(target_tokens)] if copying else None,
-        **words,
         ignored_tokens=int(result.get("ignored_tokens", 0)),
         problem=result.get("problem", b"").decode("utf-8"),
+        **words,
     )
 
 

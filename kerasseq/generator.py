@@ -16,12 +16,13 @@ from kerasseq.evaluation.arguments import check_texts, sources_and_targets
 from kerasseq.evaluation.scores import Metrics, check_scorable, score_texts
 from kerasseq.forced_decoding import encode_prefixes, log_probabilities, target_lengths
 from kerasseq.generation import DECODER_DETAILS, describe
-from kerasseq.graphs import Graphs, check_process
+from kerasseq.graphs import Graphs
 from kerasseq.long_sources import LONG_SOURCES, decode_parts
 from kerasseq.padding import check_padding, warn_about_padding
 from kerasseq.preprocessing import Preprocessor
 from kerasseq.preprocessing.ids import string_tensor
 from kerasseq.preprocessing.vocabulary import END_ID, START_ID
+from kerasseq.processes import check_process
 from kerasseq.progress import progress_bar
 from kerasseq.search.request import IMPOSSIBLE
 from kerasseq.seq2seq import Seq2Seq
@@ -444,7 +445,7 @@ class TextGenerator(keras.Model):
             generator = TextGenerator(**export.load_parts(path))
             generator.model.vocabulary_digest = generator.preprocessor.vocabulary_digest
             return generator
-        if not tf.io.gfile.exists(path):  # also on remote file systems
+        if not os.path.exists(path):
             raise ValueError(
                 "Expected a .keras file written by TextGenerator.save, or a folder written by TextGenerator.export. "
                 f"Received: {path}, which does not exist. Check the path; relative ones start at {os.getcwd()}."

@@ -1,26 +1,10 @@
-"""Traced graphs, shared by threads; and processes that TensorFlow does not survive."""
+"""Traced graphs, shared by threads."""
 
-import os
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
-
-_first_process: list[int] = []  # in which this library has run TensorFlow
-
-
-def check_process() -> None:
-    """Raises a `RuntimeError` in a process that was forked after TensorFlow had started: there, it waits forever."""
-    process = os.getpid()
-    if not _first_process:
-        _first_process.append(process)
-    if process not in _first_process:
-        raise RuntimeError(
-            f"TensorFlow was started in process {_first_process[0]}, of which process {process} was forked, where it "
-            "would wait forever. Load the TextGenerator in each worker process, after the fork and not before; or "
-            "start workers by multiprocessing.get_context('spawn'), or gunicorn without --preload."
-        )
 
 
 class Graphs:

@@ -143,12 +143,9 @@ class Seq2Seq(keras.Model):
                 "preprocessor.dataset(pairs, ..., weights=[...]), or tokens by a sample_weight (batch, target). "
                 f"Received: class_weight={reprlib.repr(class_weight)}."
             )
-        check_loss(self.loss)
-        digest = getattr(x, "vocabulary_digest", None)
-        if digest is not None:
-            check_digest(self, digest)
-            self.vocabulary_digest = digest
+        check_data(self, x)
         check_data(self, kwargs.get("validation_data"))
+        self.vocabulary_digest = getattr(x, "vocabulary_digest", self.vocabulary_digest)
         return super().fit(x, *args, **kwargs)
 
     def evaluate(self, x=None, *args, **kwargs):
@@ -158,6 +155,7 @@ class Seq2Seq(keras.Model):
 
     def make_train_function(self, force: bool = False):
         """Builds the optimizer, then the function of a training step; `fit` and `train_on_batch` call this."""
+        check_loss(self.loss)
         # TensorFlow traces a step that creates variables twice. Keras does this itself for other backends and replicas.
         if keras.backend.backend() == "tensorflow" and not self.optimizer.built:
             self.optimizer.build(self.trainable_variables)
@@ -202,13 +200,21 @@ class Seq2Seq(keras.Model):
 
 
 def check_loss(loss) -> None:
-    """Raises a `ValueError` for a loss of Keras that takes the outputs for probabilities."""
-    by_name = isinstance(loss, str) and "crossentropy" in loss
-    if by_name or (isinstance(loss, keras.losses.Loss) and loss.get_config().get("from_logits") is False):
-        raise ValueError(
-            "The model returns logits, and padding must not be learned: pass kerasseq.losses.MaskedCrossentropy(). "
-            f"Received: loss={loss!r}."
-        )
+    """Raises a `ValueError` for losses of Keras that take the outputs for probabilities, as they do by default."""
+    for part in keras.tree.flatten(loss):
+        if takes_probabilities(part):
+            raise ValueError(
+                "The model returns logits, and padding must not be learned: pass kerasseq.losses.MaskedCrossentropy(). "
+                f"Received: loss={part!r}."
+            )
+
+
+def takes_probabilities(loss) -> bool:
+    """Whether a loss, or the loss of this name, takes the outputs for probabilities."""
+    loss = keras.losses.get(loss) if isinstance(loss, str) else loss
+    if isinstance(loss, keras.losses.Loss):
+        return loss.get_config().get("from_logits") is False
+    return loss in (keras.losses.sparse_categorical_crossentropy, keras.losses.categorical_crossentropy)
 
 
 def check_data(model: Seq2Seq, data) -> None:

@@ -59,7 +59,7 @@ def test_numbers_of_words(source_vocabulary, expected):
     context = preprocessor.encode_source(["ab b", ""])
     words = preprocessor.source_words(context).numpy().tolist()
     assert words == [expected, [-1] * len(expected)]
-    assert preprocessor.target_words(np.array([[4, 1, 5, 3, 0]], "int32")).numpy().tolist() == [[0, 1, 2, -1, -1]]
+    assert preprocessor.target_words(np.array([[4, 1, 5, 3, 0]], "int32")).numpy().tolist() == [[0, -1, 1, -1, -1]]
 
 
 def test_positions_of_what_has_no_words():
@@ -72,7 +72,8 @@ def test_positions_of_what_has_no_words():
 
 
 def test_without_words_or_attention(preprocessor):
-    empty = Generation("", 0.0, [], ["</s>"], ["</s>"], np.ones((1, 1)), None, None, np.array([-1]), np.array([-1]))
+    empty = Generation("", 0.0, [], ["</s>"], ["</s>"], np.ones((1, 1)))
+    empty.source_words = empty.target_words = np.array([-1])
     assert empty.alignment() == []
     keras.utils.set_random_seed(1)
     model = kerasseq.models.VanillaSeq2Seq(

@@ -17,14 +17,15 @@ PACKAGE = pathlib.Path(kerasseq.__file__).parent
 
 # From the bottom to the top: each part imports only from parts listed above it here, and from itself.
 PARTS = [
-    "types", "arguments", "precision", "replicas", "progress", "layers", "losses", "metrics", "preprocessing",
+    "types", "arguments", "precision", "replicas", "processes", "progress", "layers", "losses", "metrics",
+    "preprocessing",
     "datasets", "backbones", "encoders", "decoders", "seq2seq", "models", "pretraining", "search", "compatibility",
     "padding", "evaluation", "export", "generation", "long_sources", "forced_decoding", "graphs", "generator",
     "plotting", "callbacks", "serving",
 ]  # fmt: skip
 
 # Stricter than the order.
-LEAVES = {"types", "arguments", "precision", "replicas"}
+LEAVES = {"types", "arguments", "precision", "replicas", "processes"}
 ALLOWED = {
     **{part: {*PARTS[:index], part} for index, part in enumerate(PARTS)},
     "layers": {*LEAVES, "layers"},

@@ -1,5 +1,6 @@
 """What docs/processes.md says is safe: threads, forks, pickling."""
 
+import copy
 import os
 import pickle
 import subprocess
@@ -32,6 +33,7 @@ if sys.argv[1] == "after":
     assert len(make().generate(["one"])) == 1
 else:
     for use in (lambda: generator.generate(["one"]), lambda: generator.score([("one", "eins")]), make,
+                lambda: kerasseq.preprocessing.ImagePreprocessor(),
                 lambda: kerasseq.TextGenerator.load("model.keras")):
         try:
             use()
@@ -80,6 +82,8 @@ def test_pickled_generators_are_saved_and_loaded(generator):
     """Keras writes the same file as `save`; graphs are traced anew."""
     sources = ["one two", "four four"]
     again = pickle.loads(pickle.dumps(generator))
-    assert again.generate(sources, sampler="greedy") == generator.generate(sources, sampler="greedy")
+    expected = generator.generate(sources, sampler="greedy")
+    assert again.generate(sources, sampler="greedy") == expected
+    assert copy.deepcopy(generator).generate(sources, sampler="greedy") == expected
     assert again.preprocessor.vocabulary_digest == generator.preprocessor.vocabulary_digest
     assert again.max_length == generator.max_length and type(again.sampler) is type(generator.sampler)

@@ -150,6 +150,9 @@ def test_what_does_not_fit(arguments, message):
     "loss",
     [
         "sparse_categorical_crossentropy",
+        "SparseCategoricalCrossentropy",
+        keras.losses.sparse_categorical_crossentropy,
+        ["sparse_categorical_crossentropy"],
         keras.losses.SparseCategoricalCrossentropy(),
         keras.losses.CategoricalCrossentropy(from_logits=False),
     ],

@@ -34,7 +34,8 @@ def read_pairs(
     - A tab-separated file (`"tsv"`) has source, tab, target on each line, and perhaps further columns, such as credits.
       Quotation marks have no special meaning; a file whose fields are quoted as spreadsheets and pandas do is refused
       until `quotes` says what they are.
-    - A comma-separated file (`"csv"`) has quoted fields, which may contain line breaks.
+    - A comma-separated file (`"csv"`) has quoted fields, which may contain line breaks. Blanks before a quotation mark
+      do not count.
     - A file of JSON lines (`"jsonl"`) has an object or a list on each line.
     - A `"parquet"` file needs the package pyarrow.
     - Two parallel files: `read_pairs("train.en", "train.de")`, of the same number of lines.
@@ -139,7 +140,7 @@ def pairs_of_rows(
     width = 0  # of the first row
     for number, row in numbered:
         width = width or len(row)
-        if is_table and columns is None and len(row) > width:
+        if is_table and columns is None and any(str(cell).strip() for cell in list(row)[width:]):
             separator = SEPARATORS[kind]
             raise ValueError(
                 f"{path}, line {number}: expected {width} columns, as in the first row. Received: {len(row)}, "

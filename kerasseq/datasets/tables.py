@@ -53,10 +53,11 @@ def plain_rows(path: pathlib.Path, delimiter: str, encoding: str, refuse_quoted:
 
 def quoted_rows(path: pathlib.Path, delimiter: str, encoding: str) -> Iterator[tuple[int, Row]]:
     lines = (line for _, line in numbered_lines(path, encoding))
+    # The limit is that of the process: it is raised, and not lowered again, because other threads may read as well.
+    csv.field_size_limit(max(LONGEST_FIELD, csv.field_size_limit()))
     reader = csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=True)
     while True:
         number = reader.line_num + 1
-        limit = csv.field_size_limit(LONGEST_FIELD)  # that of the whole process, which others may rely on
         try:
             row = next(reader)
         except StopIteration:
@@ -66,8 +67,6 @@ def quoted_rows(path: pathlib.Path, delimiter: str, encoding: str) -> Iterator[t
                 f"{path}, line {number}: expected fields in double quotes, with quotation marks doubled inside. "
                 f"Received: {error}. Pass quotes=False if quotation marks are part of the text."
             ) from None
-        finally:
-            csv.field_size_limit(limit)
         if any(cell.strip() for cell in row):
             yield number, row
 

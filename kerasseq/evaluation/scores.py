@@ -94,8 +94,9 @@ def check_scorable(
     texts = (text for entry in references for text in ([entry] if isinstance(entry, str) else entry))
     if not all(unicodedata.is_normalized("NFC", text) for text in texts):
         warnings.warn(
-            "Some targets are not in the normal form NFC: they may have decomposed accents. Models generate NFC, which "
-            "is not equal to these. Pass unicodedata.normalize('NFC', text) of each.",
+            "Some targets are not in the normal form NFC: they may have decomposed accents. Metrics compare code "
+            "points, and outputs are in NFC unless the vocabulary was trained with normalization='identity'. Pass "
+            "unicodedata.normalize('NFC', text) of each target.",
             stacklevel=3,
         )
     return settings

@@ -12,7 +12,7 @@ from kerasseq.arguments import check_number, check_positive_integer
 from kerasseq.preprocessing.base import Preprocessor
 from kerasseq.preprocessing.batching import Shuffle, batched, pad
 from kerasseq.preprocessing.log_mel import STEP_SECONDS, count_frames, frame_sizes, log_mel_frames
-from kerasseq.preprocessing.pairs import check_pairs, check_weights, data_set_options, kept_pairs, truncated
+from kerasseq.preprocessing.pairs import check_pairs, check_weights, data_set_options, kept_pairs, of_kept, truncated
 from kerasseq.preprocessing.tokenizers import Tokenizer
 from kerasseq.preprocessing.vocabulary import train_vocabulary
 from kerasseq.preprocessing.wav import MIN_RATE, decode_wavs, encode_wav, name_of_format
@@ -223,10 +223,12 @@ class AudioPreprocessor(Preprocessor):
 
         Returns:
             a data set of `({"encoder_frames": float32 (batch, frames, bins), "encoder_mask": bool (batch, frames),
-            "decoder_token_ids": int32 (batch, target)}, labels)`, labels int32 `(batch, target)`.
+            "decoder_token_ids": int32 (batch, target)}, labels)`, labels int32 `(batch, target)`; with `weights`
+            a third element, float32 `(batch,)`.
 
         Raises:
-            ValueError: if there are no pairs, none is left, one is not bytes and a string, or a sound is unreadable.
+            ValueError: if there are no pairs, none is left, one is not bytes and a string, a sound is unreadable,
+                or `weights` are not one number of at least 0 for each pair.
         """
         pairs = check_pairs(pairs, bytes)
         too_long, pad_to_multiple = data_set_options(batch_size, shuffle, too_long, pad_to_multiple)
@@ -268,7 +270,7 @@ class AudioPreprocessor(Preprocessor):
         }
         return batched(
             lengths, batch_size, shuffle, seed, make_batch, signature, self.vocabulary_digest,
-            None if weights_of_pairs is None else weights_of_pairs[kept],
+            of_kept(weights_of_pairs, kept),
         )  # fmt: skip
 
     # === Saving ===

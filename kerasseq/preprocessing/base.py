@@ -13,6 +13,7 @@ from kerasseq.preprocessing.ids import TEXTS_AT_ONCE, padded, shift_right, strin
 from kerasseq.preprocessing.pairs import check_length
 from kerasseq.preprocessing.tokenizers import TOKENIZERS, Tokenizer, as_tokenizer, load_tokenizer
 from kerasseq.preprocessing.vocabulary import END_ID, NUM_SPECIAL_TOKENS
+from kerasseq.processes import check_process
 from kerasseq.types import Tensor
 
 
@@ -38,6 +39,7 @@ class Preprocessor(keras.layers.Layer):
     max_source_length: int | None = None
 
     def __init__(self, vocabularies: Sequence[Any] = (), max_target_length: int = 128, **kwargs: Any) -> None:
+        check_process()
         super().__init__(**kwargs)
         check_length("max_target_length", max_target_length)
         self.max_target_length = max_target_length
@@ -235,7 +237,7 @@ class Preprocessor(keras.layers.Layer):
 
     def target_words(self, token_ids: Tensor) -> Tensor:
         """Returns the number of the word of each target id, int32 `(batch, target)`, from 0 on, -1 for none."""
-        return word_numbers(self.target_tokenizer.boundaries(token_ids)[0], token_ids)
+        return word_numbers(self.target_tokenizer.boundaries(token_ids)[0], token_ids, with_unknown=False)
 
     def tokenize_all(self, texts: Sequence[str], side: str) -> list[np.ndarray]:
         """Tokenizes a list of str to int32 arrays that end in END."""

@@ -38,14 +38,22 @@ def shift_right(labels: Tensor) -> Tensor:
     return tf.where(labels == 0, 0, tf.concat([start, labels[:, :-1]], axis=1))
 
 
-def word_numbers(begins_word: Tensor, token_ids: Tensor) -> Tensor:
-    """Returns the number of the word to which each token belongs, from 0 on: int32, of the shape `(batch, length)`.
+def word_numbers(begins_word: Tensor, token_ids: Tensor, with_unknown: bool = True) -> Tensor:
+    """Returns the number of the word to which each token belongs, from 0 on: int32 `(batch, length)`.
 
     Padding, START and END, which belong to none, have -1. The first word begins with the first token.
+
+    Args:
+        begins_word: bool `(batch, length)`, whether a word begins at each token, see `Tokenizer.boundaries`.
+        token_ids: int32 `(batch, length)`.
+        with_unknown: bool, whether unknown tokens belong to words. Outputs leave them out.
     """
-    is_special = (token_ids < NUM_SPECIAL_TOKENS) & (token_ids != UNKNOWN_ID)
-    begins_word = tf.concat([tf.ones_like(begins_word[:, :1]), begins_word[:, 1:]], axis=1)
-    return tf.where(is_special, -1, tf.cumsum(tf.cast(begins_word, tf.int32), axis=1) - 1)
+    belongs = token_ids >= NUM_SPECIAL_TOKENS
+    if with_unknown:
+        belongs |= token_ids == UNKNOWN_ID
+    starts = tf.cumsum(tf.cast(begins_word & belongs, tf.int32), axis=1)
+    before_first = tf.cast(~begins_word[:, :1], tf.int32)  # The first token begins a word, whatever it is.
+    return tf.where(belongs, starts - 1 + before_first, -1)
 
 
 def join_groups(tokens: Tensor, size: int) -> Tensor:

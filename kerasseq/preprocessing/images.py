@@ -13,7 +13,7 @@ from kerasseq.arguments import check_positive_integer
 from kerasseq.preprocessing.base import Preprocessor
 from kerasseq.preprocessing.batching import Shuffle, batched, pad
 from kerasseq.preprocessing.image_files import DAMAGED, check_image, decode_images, image_problems
-from kerasseq.preprocessing.pairs import check_pairs, check_weights, data_set_options, kept_pairs, truncated
+from kerasseq.preprocessing.pairs import check_pairs, check_weights, data_set_options, kept_pairs, of_kept, truncated
 from kerasseq.preprocessing.tokenizers import Tokenizer
 from kerasseq.preprocessing.vocabulary import train_vocabulary
 from kerasseq.progress import progress_bar
@@ -171,10 +171,12 @@ class ImagePreprocessor(Preprocessor):
         Returns:
             a data set of `({"encoder_images": (batch, height, width, 3), "decoder_token_ids": (batch, target)},
             labels)`, images float32, ids and labels `(batch, target)` int32. Pairs of features have `encoder_features
-            (batch, rows, columns, channels)`, float32, instead of the images.
+            (batch, rows, columns, channels)`, float32, instead of the images. With `weights`, the third element is
+            float32 `(batch,)`.
 
         Raises:
-            ValueError: if there are no pairs, none is left, or one is invalid.
+            ValueError: if there are no pairs, none is left, one is invalid, or `weights` are not one number of at least
+                0 for each pair.
         """
         pairs = list(pairs)
         of_features = bool(pairs) and isinstance(pairs[0], (tuple, list)) and isinstance(pairs[0][0], np.ndarray)
@@ -214,7 +216,7 @@ class ImagePreprocessor(Preprocessor):
         signature = {name: tf.TensorSpec([None, *shape], tf.float32)}
         return batched(
             lengths, batch_size, shuffle, seed, make_batch, signature, self.vocabulary_digest,
-            None if weights_of_pairs is None else weights_of_pairs[kept],
+            of_kept(weights_of_pairs, kept),
         )  # fmt: skip
 
     def _augmented(self, augmentation: Callable[..., Tensor] | None) -> Callable[[Sequence[bytes]], Tensor]:

@@ -15,18 +15,19 @@ logger = logging.getLogger(__name__)
 NORMALIZATIONS = ("nmt_nfkc", "nmt_nfkc_cf", "nfkc", "nfkc_cf", "nfc", "identity")
 MAX_SHARE_CHANGED = 0.01  # of texts, by "nmt_nfkc"
 TEXTS_COMPARED = 50_000
-# White space, control characters, byte order marks and zero-width spaces: nothing that a reader would miss.
-UNSEEN = re.compile(r"[\s\u0000-\u001f\u007f-\u009f\ufeff\u200b]+")
-LAST_DECOMPOSED = 0x30000  # No later code point has a decomposition.
+# White space, control characters, byte order marks, zero-width spaces and marks of direction.
+INVISIBLE = re.compile(r"[\s\u0000-\u001f\u007f-\u009f\ufeff\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069]+")
+CONTEXT = 10  # characters before a difference in an example
+END_OF_DECOMPOSED = 0x30000  # No later code point has a decomposition.
 HANGUL = re.compile("[\uac00-\ud7a3\u1100-\u11ff]")
 
 
 def choose_normalization(texts: Sequence[str]) -> str:
-    """Returns `"nmt_nfkc"`, or `"nfc"` if the former would change the spelling of more than 1 % of the texts.
+    """Returns `"nmt_nfkc"`, or `"nfc"` if `"nmt_nfkc"` changes the spelling of more than 1 % of the texts.
 
-    It would do so in Chinese (full-width punctuation), Persian (zero-width non-joiners), and Thai (sara am). White
-    space and the composition of accents do not count. A warning gives the share of texts that the former changes, and
-    three examples.
+    It does so in Chinese (full-width punctuation), Persian (zero-width non-joiners), and Thai (sara am). White space,
+    invisible marks and the composition of accents do not count. A warning gives the share of texts that `"nmt_nfkc"`
+    changes, and three examples.
 
     Args:
         texts: list of str; of more than 50,000, as many at equal distances are compared.
@@ -38,15 +39,15 @@ def choose_normalization(texts: Sequence[str]) -> str:
     )
     compared = texts[:: -(-len(texts) // TEXTS_COMPARED)]
     normalized = ((text, normalizer.Normalize(text)) for text in compared if not text.isascii())
-    changes = [(text, after) for text, after in normalized if seen(text) != seen(after)]
+    changes = [(text, after) for text, after in normalized if visible_text(text) != visible_text(after)]
     chosen = "nfc" if len(changes) > MAX_SHARE_CHANGED * len(compared) else "nmt_nfkc"
     if changes:
-        verb, other = ("would change", "nmt_nfkc") if chosen == "nfc" else ("changes", "nfc")
+        verb = "would change" if chosen == "nfc" else "changes"
         examples = ", ".join(f"{before} to {after}" for before, after in (differing(*change) for change in changes[:3]))
         logger.warning(
-            "normalization='nmt_nfkc' %s the spelling of %.3g %% of texts (%s). %r is used. Pass normalization=%r for "
-            "the other, or %r to silence this.",
-            verb, 100 * len(changes) / len(compared), examples, chosen, other, chosen,
+            "normalization='nmt_nfkc' %s the spelling of %.3g %% of texts (%s). %r is used. Pass normalization='nfc' "
+            "to keep the spelling, or 'nmt_nfkc' to change it; either silences this warning.",
+            verb, 100 * len(changes) / len(compared), examples, chosen,
         )  # fmt: skip
     return chosen
 
@@ -57,7 +58,7 @@ def trainer_options(normalization: str, texts: Sequence[str]) -> Iterator[dict[s
     if normalization != "nfc":
         yield {"normalization_rule_name": normalization}
         return
-    with tempfile.TemporaryDirectory() as folder:  # SentencePiece reads rules of one's own from a file.
+    with tempfile.TemporaryDirectory() as folder:  # SentencePiece reads custom rules from a file.
         file = pathlib.Path(folder) / "nfc.tsv"
         file.write_text(nfc_rules(texts), encoding="utf-8")
         yield {"normalization_rule_tsv": str(file)}
@@ -73,41 +74,41 @@ def without_path(model: bytes) -> bytes:
     return proto.SerializeToString(deterministic=True)
 
 
-def seen(text: str) -> str:
+def visible_text(text: str) -> str:
     """What readers see of a text, with accents composed."""
-    return UNSEEN.sub("", unicodedata.normalize("NFC", text))
+    return INVISIBLE.sub("", unicodedata.normalize("NFC", text))
 
 
 def differing(before: str, after: str) -> tuple[str, str]:
-    """The words in which two texts differ first, as literals."""
+    """The words in which two texts differ first, as literals of at most 20 characters."""
     common = os.path.commonprefix([before, after])
-    start = common.rfind(" ") + 1
-    word_before, word_after = (repr(text[start:].split(" ")[0][:20]) for text in (before, after))
+    start = max(common.rfind(" ") + 1, len(common) - CONTEXT)
+    word_before, word_after = (repr(text[start:].split(" ")[0][: 2 * CONTEXT]) for text in (before, after))
     return word_before, word_after
 
 
 def nfc_rules(texts: Sequence[str]) -> str:
-    """Rules for SentencePiece: Unicode's canonical composition (NFC), and white space as single blanks.
+    """Rules for SentencePiece: Unicode's canonical composition (NFC), and white space as blanks.
 
-    Controls, byte order marks and zero-width spaces are removed. Rules of Korean are included where the texts have
-    Hangul, because they are many. Letters with up to three marks are composed in any order of their marks.
+    Letters are composed with up to three marks in any order; marks that compose with nothing keep their order.
+    Controls, byte order marks, zero-width spaces and marks of direction are removed; SentencePiece's own mark of spaces
+    becomes a blank. Rules of Korean are included where the texts have Hangul, because they are many.
 
     Source: The Unicode Standard, section 3.11 (normalization forms).
 
     Returns:
         str, a line for each rule: code points of a sequence, a tab, and those of its replacement, in hexadecimal.
     """
-    characters = [chr(code) for code in range(1, LAST_DECOMPOSED)]
+    characters = [chr(code) for code in range(1, END_OF_DECOMPOSED)]
     rules: dict[str, str] = {}
     with_hangul = any(HANGUL.search(text) for text in texts)
     for character in characters:
         if unicodedata.decomposition(character)[:1] not in ("", "<") or (with_hangul and HANGUL.match(character)):
             composed = unicodedata.normalize("NFC", character)
             rules |= {sequence: composed for sequence in (character, *equivalents(character)) if sequence != composed}
-    for character in filter(UNSEEN.fullmatch, characters):
-        is_blank = character.isspace() or character == "\u200b"
-        rules[character] = " " if is_blank else ""
-    rules.pop(" ")
+    for character in filter(INVISIBLE.fullmatch, characters):
+        rules[character] = " " if character.isspace() else ""
+    rules["\u2581"] = rules.pop(" ")
     return "".join(f"{hexadecimal(source)}\t{hexadecimal(target)}\n" for source, target in sorted(rules.items()))
 
 

@@ -60,18 +60,28 @@ def check_weights(weights: Any, number_of_pairs: int) -> np.ndarray | None:
     """Weights of pairs as float32 `(pairs,)`; raises a `ValueError` unless there is a number of at least 0 for each."""
     if weights is None:
         return None
-    array = np.array(weights)
+    try:
+        array = np.array(weights)
+    except ValueError:  # lists of several lengths
+        array = np.array([None])
     if array.dtype.kind not in "fiub" or array.shape != (number_of_pairs,):
         raise ValueError(
-            f"weights must be a list of numbers, one for each of the {number_of_pairs} pairs. Received: an array of "
-            f"shape {array.shape} and type {array.dtype}."
+            f"weights must be a list of numbers, one for each of the {number_of_pairs} pairs. Received: "
+            f"{reprlib.repr(weights)}."
         )
+    with np.errstate(over="ignore"):
+        array = array.astype("float32")
     if not (np.isfinite(array) & (array >= 0)).all() or not array.any():
         raise ValueError(
             "weights must be finite, at least 0, and not all 0. Received: numbers from "
             f"{np.min(array)} to {np.max(array)}."
         )
-    return array.astype("float32")
+    return array
+
+
+def of_kept(values: np.ndarray | None, kept: Sequence[int]) -> np.ndarray | None:
+    """The values of the pairs that are kept, if there are any."""
+    return None if values is None else values[kept]
 
 
 def truncated(ids: np.ndarray, limit: int) -> np.ndarray:

@@ -1,7 +1,8 @@
 """Placeholders for what a model should copy and not translate, such as URLs and numbers."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
 from kerasseq.arguments import check_positive_integer
 from kerasseq.types import Pair
@@ -19,8 +20,8 @@ class Placeholders:
         count: int, the number of placeholders of each name in a text; further matches are left as they are.
 
     Raises:
-        ValueError: if a name has other characters than letters, a pattern is no regular expression or matches nothing
-            at all, or `count` is not positive.
+        ValueError: if a name has other characters than letters, a pattern is no regular expression or matches the empty
+            text, or `count` is not positive.
 
     Example:
 
@@ -64,7 +65,7 @@ class Placeholders:
 
     def hide(self, text: str) -> tuple[str, dict[str, str]]:
         """Returns a text with placeholders, and a dict from these to what they replace. Equal parts share one."""
-        return self._hide(text, lambda part: True)
+        return self._hide(text, self._matches(text), lambda part: True)
 
     def restore(self, text: str, hidden: Mapping[str, str]) -> str:
         """Puts back what `hide` has replaced. Placeholders that are not in `hidden` are removed."""
@@ -74,44 +75,49 @@ class Placeholders:
         """Replaces parts that occur on both sides of a pair by the same placeholder; others are left as they are."""
         result = []
         for source, target in pairs:
-            source, hidden = self._hide(source, self._parts(target).__contains__)
+            matches = self._matches(target)
+            in_target = {target[match.start : match.end] for match in matches}
+            hidden_source, hidden = self._hide(source, self._matches(source), in_target.__contains__)
             token_of = {part: token for token, part in hidden.items()}
-            for pattern in self._patterns.values():
-                target = self._replace(pattern, target, token_of.get)
-            result.append((source, target))
+            result.append((hidden_source, replaced(target, matches, token_of)))
         return result
 
-    def _parts(self, text: str) -> set[str]:
-        """What the patterns match in a text."""
-        parts: set[str] = set()
-
-        def choose(part: str) -> str:
-            parts.add(part)
-            return self.tokens[0]  # so that no later pattern matches it
-
-        for pattern in self._patterns.values():
-            text = self._replace(pattern, text, choose)
-        return parts
-
-    def _hide(self, text: str, is_hidden: Callable[[str], bool]) -> tuple[str, dict[str, str]]:
-        # Placeholders that are in the text already stay what they are.
-        hidden = {token: token for token in self._known.findall(text)}
-        token_of: dict[str, str] = {}
+    def _matches(self, text: str) -> list["Match"]:
+        """What the patterns match in a text, in its order; placeholders in it have the name `""`."""
+        matches = [Match(*match.span(), "") for match in self._known.finditer(text)]
         for name, pattern in self._patterns.items():
-            tokens = (f"<{name}{number}>" for number in range(1, self.count + 1))
-            unused = iter([token for token in tokens if token not in hidden])
+            for start, end in (match.span() for match in pattern.finditer(text)):
+                if start < end and all(end <= other.start or start >= other.end for other in matches):
+                    matches.append(Match(start, end, name))
+        return sorted(matches)
 
-            def choose(part: str, unused: Iterator[str] = unused) -> str | None:
-                if part not in token_of and is_hidden(part) and (token := next(unused, None)):
-                    token_of[part] = token
-                return token_of.get(part)
+    def _hide(self, text: str, matches: list["Match"], is_hidden: Callable[[str], bool]) -> tuple[str, dict[str, str]]:
+        # Placeholders in the text stay what they are.
+        token_of = {token: token for token in self._known.findall(text)}
+        unused = {name: [f"<{name}{number}>" for number in range(self.count, 0, -1)] for name in self._patterns}
+        for start, end, name in matches:
+            part = text[start:end]
+            if part not in token_of and is_hidden(part):
+                while unused[name] and unused[name][-1] in token_of:
+                    unused[name].pop()
+                if unused[name]:
+                    token_of[part] = unused[name].pop()
+        return replaced(text, matches, token_of), {token: part for part, token in token_of.items()}
 
-            text = self._replace(pattern, text, choose)
-        return text, hidden | {token: part for part, token in token_of.items()}
 
-    def _replace(self, pattern: re.Pattern[str], text: str, choose: Callable[[str], str | None]) -> str:
-        """Replaces matches by what `choose` returns, unless it is `None`. Placeholders are no part of a match."""
-        pieces = re.split(f"({self._known.pattern})", text)
-        for index in range(0, len(pieces), 2):
-            pieces[index] = pattern.sub(lambda match: choose(match[0]) or match[0], pieces[index])
-        return "".join(pieces)
+class Match(NamedTuple):
+    """Where a pattern matches."""
+
+    start: int
+    end: int
+    name: str
+
+
+def replaced(text: str, matches: Iterable[Match], token_of: Mapping[str, str]) -> str:
+    """Replaces the matches that have a token."""
+    pieces, position = [], 0
+    for start, end, _ in matches:
+        part = text[start:end]
+        pieces += [text[position:start], token_of.get(part, part)]
+        position = end
+    return "".join([*pieces, text[position:]])

@@ -8,6 +8,7 @@ import functools
 import itertools
 import math
 import random
+import re
 import zlib
 from collections.abc import Callable, Sequence
 
@@ -41,7 +42,8 @@ class SubwordSampler:
         import sentencepiece  # Deferred: importing kerasseq stays cheap.
         from sentencepiece import sentencepiece_model_pb2
 
-        kind = sentencepiece_model_pb2.ModelProto.FromString(vocabulary).trainer_spec  # type: ignore[attr-defined]
+        proto = sentencepiece_model_pb2.ModelProto.FromString(vocabulary)  # type: ignore[attr-defined]
+        kind = proto.trainer_spec
         if kind.model_type != kind.UNIGRAM:
             name = kind.ModelType.Name(kind.model_type)
             raise ValueError(
@@ -56,6 +58,9 @@ class SubwordSampler:
         self._ids = {self._processor.id_to_piece(index): (index,) for index in ordinary}
         self._longest = max(map(len, self._scores))
         self._unknown_score = min(self._scores.values()) - UNKNOWN_PENALTY
+        # As in SentencePiece, the first protected token counts, and the longest of several at one place.
+        protected = [piece.piece for piece in proto.pieces if piece.type == piece.USER_DEFINED]
+        self._protected = re.compile("|".join(map(re.escape, sorted(protected, key=len, reverse=True))) or r"(?!)")
         self._lattices: dict[str, list] = {}
 
     def sample(self, texts: Sequence[str], seed: int) -> list[np.ndarray]:
@@ -86,17 +91,24 @@ class SubwordSampler:
         # The log of the summed weights of all segmentations up to each end position.
         totals: list[float] = [0.0]
         lattice: list = [None]
+        spans = [match.span() for match in self._protected.finditer(word)]
         for end in range(1, len(word) + 1):
             starts: list[int] = []
             logarithms: list[float] = []
             ids: list[tuple[int, ...]] = []
             for start in range(max(0, end - self._longest), end):
                 piece = word[start:end]
+                if (start, end) not in spans and any(start < last and first < end for first, last in spans):
+                    continue  # A protected token is one piece.
                 if piece in self._scores or (start == end - 1 and not starts):
                     # Characters that are in no piece are encoded as bytes.
                     starts.append(start)
                     ids.append(self._ids.get(piece) or self._bytes(piece))
                     logarithms.append(totals[start] + self.alpha * self._scores.get(piece, self._unknown_score))
+            if not starts:  # within a protected token
+                totals.append(-math.inf)
+                lattice.append(None)
+                continue
             highest = max(logarithms)
             shares = list(itertools.accumulate(math.exp(value - highest) for value in logarithms))
             totals.append(highest + math.log(shares[-1]))

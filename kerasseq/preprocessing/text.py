@@ -19,6 +19,7 @@ from kerasseq.preprocessing.pairs import (
     check_weights,
     data_set_options,
     kept_pairs,
+    of_kept,
     truncated,
 )
 from kerasseq.preprocessing.subword_sampling import Segmentations
@@ -327,7 +328,7 @@ class TextPreprocessor(Preprocessor):
         signature = {"encoder_token_ids": tf.TensorSpec([None, None], tf.int32)}
         return batched(
             np.array(lengths), batch_size, shuffle, seed, make_batch, signature, self.vocabulary_digest,
-            None if weights_of_pairs is None else weights_of_pairs[kept],
+            of_kept(weights_of_pairs, kept),
         )  # fmt: skip
 
     # === Saving ===

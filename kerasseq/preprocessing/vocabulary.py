@@ -11,6 +11,8 @@ from kerasseq.preprocessing.normalization import NORMALIZATIONS, choose_normaliz
 PADDING_ID, UNKNOWN_ID, START_ID, END_ID = range(4)
 NUM_SPECIAL_TOKENS = 4
 NUM_BYTE_TOKENS = 256
+SPECIAL_TOKENS = ("<pad>", "<unk>", "<s>", "</s>")
+BYTE_TOKEN = re.compile("<0x[0-9A-F]{2}>")
 WORD_START = "\u2581"  # SentencePiece's mark at the beginning of words
 LONE_SURROGATES = re.compile("[\ud800-\udfff]")
 
@@ -32,8 +34,8 @@ def train_vocabulary(
             normalizes white space; `"nfc"` composes accents and normalizes white space, but keeps the spelling;
             `"identity"` keeps every character but repeated blanks; `"nfkc"`, and `"nmt_nfkc_cf"` and `"nfkc_cf"`, which
             fold case, are SentencePiece's. Outputs are spelled as the rule leaves the texts. Default: `"nmt_nfkc"`, or
-            `"nfc"` if the former would change the spelling of more than 1 % of the texts, as in Chinese, Persian and
-            Thai; a warning says what it changes.
+            `"nfc"` if `"nmt_nfkc"` changes the spelling of more than 1 % of the texts, as in Chinese, Persian and Thai;
+            a warning says what it changes.
         protected_tokens: list of str, such as `"<2fr>"` or `"<NUM1>"`, which are one token wherever they occur, and are
             not normalized; see also `kerasseq.preprocessing.Placeholders`.
 
@@ -103,14 +105,22 @@ def train_vocabulary(
 
 
 def check_protected_tokens(tokens: Any) -> None:
-    """Raises a `ValueError` unless tokens are a list of distinct str without white space."""
-    if isinstance(tokens, str) or not all(isinstance(token, str) and token.split() == [token] for token in tokens):
+    """Raises a `ValueError` unless tokens are a list of distinct str without white space, and not special."""
+    if not isinstance(tokens, (list, tuple)) or not all(
+        isinstance(token, str) and token.split() == [token] for token in tokens
+    ):
         raise ValueError(
-            f"protected_tokens must be a list of strings without white space, such as ['<2fr>', '<NUM1>']. Received: "
+            "protected_tokens must be a list of strings without white space, such as ['<2fr>', '<NUM1>']. Received: "
             f"{tokens!r}."
         )
     if len(set(tokens)) < len(tokens):
         raise ValueError(f"protected_tokens must be distinct. Received: {tokens!r}.")
+    for token in tokens:
+        if token in SPECIAL_TOKENS or BYTE_TOKEN.fullmatch(token) or WORD_START in token:
+            raise ValueError(
+                f"protected_tokens must not be tokens that SentencePiece uses itself: {', '.join(SPECIAL_TOKENS)}, "
+                f"bytes such as <0x41>, and the mark {WORD_START!r}. Received: {token!r}."
+            )
 
 
 def check_texts(texts: Iterable[str]) -> list[str]:

@@ -35,7 +35,7 @@ class RandomSampler(GreedySampler):
             )
         for name, valid, expected in (
             ("temperature", lambda value: value > 0, "above 0. For the most probable tokens, pass 'greedy'"),
-            ("k", lambda value: value is None or value >= 1, "at least 1"),
+            ("k", lambda value: value >= 1, "at least 1"),
             ("p", lambda value: 0 < value <= 1, "above 0 and at most 1"),
         ):
             value = getattr(sampler, name, None)
@@ -44,6 +44,11 @@ class RandomSampler(GreedySampler):
                     f"{name} must be {expected}. Received: a {type(sampler).__name__} with {name}={value!r}."
                 )
         self.sampler = sampler
+
+    @property
+    def num_candidates(self) -> int:
+        """The number of tokens among which each is drawn; 0 for all of the vocabulary."""
+        return getattr(self.sampler, "k", None) or 0
 
     @property
     def random_state(self) -> Any:

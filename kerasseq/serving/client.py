@@ -198,7 +198,7 @@ class Client:
         self._session = requests.Session()
         self._session.headers.update({"Content-Type": "application/json", **headers})
         if "authorization" in map(str.casefold, headers):
-            self._session.auth = unchanged  # A .netrc file would replace the header.
+            self._session.auth = keep_headers  # A .netrc file would replace the header.
         self._session.mount(url, requests.adapters.HTTPAdapter(pool_maxsize=32, max_retries=retry))
 
     def generate(self, sources: Sources, signature: str = "serving_default") -> str | list[str]:
@@ -369,6 +369,11 @@ def check_deadline(wait: float = 0.0, reason: str = "no complete answer") -> Non
         raise urllib3.exceptions.TimeoutError(reason)
 
 
+def keep_headers(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Authentication by the headers that a request has."""
+    return request
+
+
 class RetryUntilDeadline(urllib3.util.Retry):
     """Waits for the next attempt only if it can start before the deadline."""
 
@@ -381,11 +386,6 @@ class RetryUntilDeadline(urllib3.util.Retry):
 
 
 # === Replies ===
-
-
-def unchanged(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """An authentication that leaves the headers as they are."""
-    return request
 
 
 def read_answer(row: dict[str, Any]) -> Answer:

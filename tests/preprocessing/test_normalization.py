@@ -41,11 +41,14 @@ def test_spelling_is_kept_and_accents_are_composed(nfc, text):
 
 @pytest.mark.parametrize("text", ["Vie\u0302\u0323t", "e\u0323\u0302", "\u1ec7", "\u00ea\u0323", "\u1eb9\u0302"])
 def test_marks_in_any_order(nfc, text):
-    assert nfc.Normalize(text)[-1:] == unicodedata.normalize("NFC", text)[-1:]
+    assert nfc.decode(nfc.encode(text)) == unicodedata.normalize("NFC", text)
 
 
 def test_white_space_is_one_blank(nfc):
-    assert nfc.decode(nfc.encode(" a\u00a0b\u202f!\u3000c\td\ufeff\u0007 e\u2028f\u200bg ")) == "a b ! c d e f g"
+    assert (
+        nfc.decode(nfc.encode(" a\u00a0b\u202f!\u3000c\td\ufeff\u0007 e\u2028f\u200bg\u200fh\u2581i "))
+        == "a b ! c d e fgh i"
+    )
 
 
 @hypothesis.settings(deadline=None, max_examples=200)
@@ -67,6 +70,8 @@ def test_letters_with_a_mark(nfc, letters, mark):
         ("Cours\u202f! L'e\u0301te\u0301\u00a0!", "nmt_nfkc", None),
         ("a\ufeff b\u200b c\t", "nmt_nfkc", None),
         ("plain", "nmt_nfkc", None),
+        ("א\u200f, ב", "nmt_nfkc", None),
+        ("我们今天下午去公园散步然后回家吃饭看电视！", "nfc", "'步然后回家吃饭看电视！' to '步然后回家吃饭看电视!'"),
     ],
 )
 def test_spelling_decides(text, chosen, example, caplog):
@@ -75,7 +80,7 @@ def test_spelling_decides(text, chosen, example, caplog):
         assert not caplog.records
     else:
         assert f"would change the spelling of 50 % of texts ({example}" in caplog.text.replace("'น้ำ'", "น้ำ")
-        assert "'nfc' is used. Pass normalization='nmt_nfkc' for the other" in caplog.text
+        assert "'nfc' is used. Pass normalization='nfc' to keep the spelling" in caplog.text
 
 
 def test_a_few_texts_are_changed_and_named(caplog):
@@ -126,6 +131,20 @@ def test_both_sides_have_them():
         assert tokenizer.string_to_id(["<2fr>", "<NUM1>"]).numpy().tolist() == [4, 5]
 
 
+def test_they_are_never_split():
+    """Also where segmentations are drawn, where one begins with another, and next to letters."""
+    tokens = ["<NUM1>", "<NUM1>x", "½"]
+    vocabulary = train_vocabulary(["call <NUM1> now", "NUM and 1", "½ a", "<NUM1>xy"] * 20, 320, "nfc", tokens)
+    tokenizer = SubwordTokenizer(vocabulary)
+    texts = ["call<NUM1>now", "<NUM1>xy <NUM1>", "a½a ½", "<NUM1><NUM1>"]
+    expected = [[4], [5, 4], [6, 6], [4, 4]]
+    for text, ids in zip(texts, expected, strict=True):
+        assert [index for index in tokenizer.tokenize([text]).to_list()[0] if index < 7] == ids
+        for drawn in tokenizer.sampler(0.01)([text] * 50, 1):
+            assert [index for index in drawn if index < 7] == ids
+            assert tokenizer.detokenize([drawn]).numpy()[0].decode() == text
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -134,6 +153,11 @@ def test_both_sides_have_them():
         ({"protected_tokens": [""]}, "without white space"),
         ({"protected_tokens": [1]}, "must be a list of strings"),
         ({"protected_tokens": ["<a>", "<a>"]}, "must be distinct"),
+        ({"protected_tokens": None}, "must be a list of strings.*Received: None"),
+        ({"protected_tokens": ["</s>"]}, "must not be tokens that SentencePiece uses itself.*Received: '</s>'"),
+        ({"protected_tokens": ["<unk>"]}, "must not be tokens"),
+        ({"protected_tokens": ["<0x41>"]}, "must not be tokens"),
+        ({"protected_tokens": ["\u2581a"]}, "must not be tokens"),
         ({"protected_tokens": ["<a>"], "tokens": "words"}, "those of subwords.*tokens='words'"),
         ({"protected_tokens": ["<a>"], "tokens": ("characters", "subwords")}, "those of subwords"),
     ],
@@ -167,6 +191,24 @@ def test_what_is_hidden_is_restored(placeholders, text, hidden):
     assert received == hidden and placeholders.restore(received, values) == text
 
 
+@hypothesis.settings(deadline=None, max_examples=300)
+@hypothesis.given(
+    st.lists(st.sampled_from(["http://a.org/1", "12", "1", "<NUM1>", "<URL2>", "a", " ", ".", "5,5", "<"]))
+)
+def test_any_text_is_restored(placeholders, pieces):
+    text = "".join(pieces)
+    hidden, values = placeholders.hide(text)
+    assert placeholders.restore(hidden, values) == text
+    (pair,) = placeholders.hide_pairs([(text, text)])
+    assert pair[0] == pair[1] == hidden
+
+
+def test_patterns_see_the_whole_text():
+    """The first pattern has what several match; empty matches, and those within another, do not count."""
+    both = Placeholders({"FIRST": r"^\w+|\b", "ANY": r"[a-z]+"}, count=3)
+    assert both.hide("aBcd ef")[0] == "<FIRST1> <ANY1>"
+
+
 def test_outputs_may_lack_or_invent_them(placeholders):
     _, hidden = placeholders.hide("5 http://x.org")
     assert placeholders.restore("<NUM1> <NUM2>!", hidden) == "5 !"
@@ -175,11 +217,12 @@ def test_outputs_may_lack_or_invent_them(placeholders):
 def test_pairs_hide_what_both_sides_have(placeholders):
     pairs = [
         ("10 of 1", "1 von 10"), ("2 http://a.org/2", "http://a.org/2 zwei"), ("3 and 30", "30"), ("1.5", "1,5"),
-        ("<NUM1> 7", "<NUM1> 7"),
+        ("<NUM1> 7", "<NUM1> 7"), ("http://a.org/12 for 12", "12"), ("http://a.org/12", "http://b.org/12"),
     ]  # fmt: skip
     assert placeholders.hide_pairs(pairs) == [
         ("<NUM1> of <NUM2>", "<NUM2> von <NUM1>"), ("2 <URL1>", "<URL1> zwei"), ("3 and <NUM1>", "<NUM1>"),
         ("1.5", "1,5"), ("<NUM1> <NUM2>", "<NUM1> <NUM2>"),
+        ("http://a.org/12 for <NUM1>", "<NUM1>"), ("http://a.org/12", "http://b.org/12"),
     ]  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import pytest
 import sentencepiece
 import tensorflow as tf
 
+from kerasseq.losses import MaskedCrossentropy
 from kerasseq.preprocessing import EpochShuffle, TextPreprocessor, train_vocabulary
 
 END = 3
@@ -233,6 +234,21 @@ def test_inputs_and_labels(text_preprocessor, processors, spread_pairs, rows):
     assert np.array_equal(inputs["encoder_token_ids"], text_preprocessor.encode_source(sources)["encoder_token_ids"])
     assert np.array_equal(inputs["decoder_token_ids"], text_preprocessor.encode_target(targets)[0])
     assert rows(labels) == [[*processors[1].encode(target), END] for target in targets]
+
+
+def test_weights_of_copies_and_losses(joint, spread_pairs):
+    """Both copies have the weight of their pair; it multiplies the losses of its tokens, by hand in NumPy."""
+    pairs = spread_pairs[:6]
+    weights = np.array([0.0, 0.5, 1.0, 2.0, 1.0, 0.25], "float32")
+    ((_, labels, received),) = joint.dataset(pairs, batch_size=6, copies=2, weights=weights)
+    assert received.numpy().tolist() == np.repeat(weights, 2).tolist()
+    logits = np.random.default_rng(1).normal(size=(*labels.shape, joint.target_vocabulary_size)).astype("float32")
+    log_probabilities = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    labels = labels.numpy()
+    losses = -np.take_along_axis(log_probabilities, labels[..., None], axis=-1)[..., 0] * (labels != 0)
+    expected = (losses * np.repeat(weights, 2)[:, None]).sum() / (labels != 0).sum()
+    loss = MaskedCrossentropy()(labels, logits, sample_weight=received)
+    assert float(loss) == pytest.approx(expected, rel=1e-5)
 
 
 def test_copies_are_in_neighbouring_rows(joint, spread_pairs):
