@@ -51,7 +51,8 @@ class Generation:
         """Aligns each word of the output with the word of the source that it attends to most.
 
         The attention of a target word is the mean over its tokens; that to a source word is the sum over its tokens.
-        Words are separated by white space and numbered from 0. Attention is no alignment model: a decoder may look at a
+        Words are numbered from 0. They are separated by white space; with KerasHub's WordPiece, punctuation marks are
+        words too. Attention is no alignment model: a decoder may look at a
         neighbour of the word that it translates, and Transformers spread their attention over heads and layers.
 
         Returns:

@@ -422,6 +422,7 @@ class TextGenerator(keras.Model):
 
         Refuses a model whose output for a source depends on padding, and so on longer sources in its batch.
         """
+        check_process()
         check_padding(self.model, self.preprocessor)
         return export.export(self, model_folder, version, verify, score)
 

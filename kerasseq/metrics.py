@@ -27,7 +27,7 @@ class TokenMean(keras.metrics.Metric):
         raise NotImplementedError
 
     def result(self) -> Tensor:
-        return self.total / ops.maximum(self.count, 1)
+        return ops.divide_no_nan(self.total, self.count)
 
 
 @keras.saving.register_keras_serializable(package="kerasseq")

@@ -134,6 +134,7 @@ class Seq2Seq(keras.Model):
     def fit(self, x=None, *args, class_weight=None, **kwargs):
         """As that of Keras; refuses data of other vocabularies than those that the model was trained with.
 
+        The data sets of preprocessors know their vocabularies; what `take`, `map` and others make of them does not.
         Losses that take the outputs for probabilities are refused, because the model returns logits; so is
         `class_weight`, which is for one class per row: Keras would take the position of the largest id for the class.
         """

@@ -361,3 +361,17 @@ def test_a_model_server_gives_the_same(generator, exported):
     for row, generation in zip(probabilities, expected, strict=True):
         tokens = len(generation.target_tokens)
         np.testing.assert_allclose(row[:tokens], generation.generation_probability, atol=1e-4)
+
+
+def test_protected_tokens_are_words():
+    """They are joined neither with words nor with each other, so numbers that are put back stay what they are."""
+    source = "see <NUM1> or <NUM2>"
+    preprocessor = TextPreprocessor.from_pairs(
+        [(source, source), ("see or", "or see")] * 20, 300, joint=True, protected_tokens=["<NUM1>", "<NUM2>"]
+    )
+    words = set()
+    for seed in range(4):
+        model = randomized(pointer_generator(preprocessor.source_vocabulary_size), seed)
+        generator = TextGenerator(model, preprocessor, GreedySampler([SourceWords()]), max_length=12)
+        words |= set(generator.generate(source).split())
+    assert words and words <= set(source.split())

@@ -74,6 +74,15 @@ def test_sample_weight(metric_and_reference, per_token):
     np.testing.assert_allclose(metric.result(), reference(BATCHES, weights), rtol=1e-5)
 
 
+def test_small_weights(metric_and_reference):
+    """Weights that sum to less than 1."""
+    metric, reference = metric_and_reference
+    weights = [np.full(targets.shape, 1e-3) for targets, _ in BATCHES]
+    for (targets, logits), weight in zip(BATCHES, weights, strict=True):
+        metric.update_state(targets, logits, sample_weight=weight)
+    np.testing.assert_allclose(metric.result(), reference(BATCHES, weights), rtol=1e-5)
+
+
 def test_by_hand():
     targets = np.array([[1, 2, 0], [3, 0, 0]])
     logits = np.log([[[1, 2, 1], [2, 1, 1], [9, 1, 1]], [[1, 1, 2], [9, 1, 1], [1, 9, 1]]])

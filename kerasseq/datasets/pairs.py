@@ -153,7 +153,9 @@ def pairs_of_rows(
                 "Pass those of sources and targets, such as columns=('source', 'target'); or columns=(0, 1) if the "
                 "line is a pair."
             )
-        source, target = (text(path, number, row, column, kind) for column in columns or default_columns(row))
+        if columns is None and isinstance(row, Mapping):
+            columns = default_columns(row)  # of the first row: keys of later ones may be in another order
+        source, target = (text(path, number, row, column, kind) for column in columns or (0, 1))
         if len(sources) < 3:
             sources.append(source.strip())
         if is_table and columns is None and sources in (["0", "1", "2"], ["1", "2", "3"]) and len(row) > 2:
@@ -164,12 +166,10 @@ def pairs_of_rows(
         yield number, source, target
 
 
-def default_columns(row: Row) -> tuple[Any, Any]:
-    """The first two columns; of an object, those of its only two keys."""
-    if isinstance(row, Mapping):
-        names = tuple(row) if len(row) == 2 else ("source", "target")
-        return names[0], names[1]
-    return 0, 1
+def default_columns(row: Mapping[str, Any]) -> tuple[str, str]:
+    """The two keys of an object, or `"source"` and `"target"` if it has more."""
+    names = tuple(row) if len(row) == 2 else ("source", "target")
+    return names[0], names[1]
 
 
 def positions(path: pathlib.Path, columns: tuple[str, str], header: Row) -> tuple[int, int]:

@@ -30,7 +30,7 @@ def choose_normalization(texts: Sequence[str]) -> str:
     changes, and three examples.
 
     Args:
-        texts: list of str; of more than 50,000, as many at equal distances are compared.
+        texts: list of str; of more than 50,000, some at equal distances are compared.
     """
     import sentencepiece  # Deferred: importing kerasseq stays cheap.
 

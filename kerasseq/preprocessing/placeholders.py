@@ -49,11 +49,12 @@ class Placeholders:
                 raise ValueError(f"Names of placeholders must be of the letters A to Z. Received: {name!r}.")
             try:
                 self._patterns[name] = re.compile(pattern)
+                matches_nothing = self._patterns[name].fullmatch("") is not None
             except (re.error, TypeError) as error:
                 raise ValueError(
                     f"The pattern of {name!r} must be a regular expression. Received: {pattern!r}."
                 ) from error
-            if self._patterns[name].fullmatch(""):
+            if matches_nothing:
                 raise ValueError(f"The pattern of {name!r} must not match the empty text. Received: {pattern!r}.")
         self.count = count
         self._known = re.compile("|".join(map(re.escape, self.tokens)))

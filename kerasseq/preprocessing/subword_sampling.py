@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from kerasseq.preprocessing.vocabulary import END_ID, LONE_SURROGATES, WORD_START
+from kerasseq.preprocessing.vocabulary import END_ID, LONE_SURROGATES, WORD_START, protected_tokens_of
 
 WORDS_KEPT = 100_000  # of some kilobytes each
 UNKNOWN_PENALTY = 10.0  # below the least probable piece, as in SentencePiece
@@ -42,8 +42,7 @@ class SubwordSampler:
         import sentencepiece  # Deferred: importing kerasseq stays cheap.
         from sentencepiece import sentencepiece_model_pb2
 
-        proto = sentencepiece_model_pb2.ModelProto.FromString(vocabulary)  # type: ignore[attr-defined]
-        kind = proto.trainer_spec
+        kind = sentencepiece_model_pb2.ModelProto.FromString(vocabulary).trainer_spec  # type: ignore[attr-defined]
         if kind.model_type != kind.UNIGRAM:
             name = kind.ModelType.Name(kind.model_type)
             raise ValueError(
@@ -59,8 +58,8 @@ class SubwordSampler:
         self._longest = max(map(len, self._scores))
         self._unknown_score = min(self._scores.values()) - UNKNOWN_PENALTY
         # As in SentencePiece, the first protected token counts, and the longest of several at one place.
-        protected = [piece.piece for piece in proto.pieces if piece.type == piece.USER_DEFINED]
-        self._protected = re.compile("|".join(map(re.escape, sorted(protected, key=len, reverse=True))) or r"(?!)")
+        protected = sorted(protected_tokens_of(vocabulary), key=len, reverse=True)
+        self._protected = re.compile("|".join(map(re.escape, protected)) or r"(?!)")
         self._lattices: dict[str, list] = {}
 
     def sample(self, texts: Sequence[str], seed: int) -> list[np.ndarray]:

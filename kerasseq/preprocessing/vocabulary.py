@@ -107,7 +107,7 @@ def train_vocabulary(
 def check_protected_tokens(tokens: Any) -> None:
     """Raises a `ValueError` unless tokens are a list of distinct str without white space, and not special."""
     if not isinstance(tokens, (list, tuple)) or not all(
-        isinstance(token, str) and token.split() == [token] for token in tokens
+        isinstance(token, str) and token.split() == [token] and token.isprintable() for token in tokens
     ):
         raise ValueError(
             "protected_tokens must be a list of strings without white space, such as ['<2fr>', '<NUM1>']. Received: "
@@ -121,6 +121,14 @@ def check_protected_tokens(tokens: Any) -> None:
                 f"protected_tokens must not be tokens that SentencePiece uses itself: {', '.join(SPECIAL_TOKENS)}, "
                 f"bytes such as <0x41>, and the mark {WORD_START!r}. Received: {token!r}."
             )
+
+
+def protected_tokens_of(vocabulary: bytes) -> list[str]:
+    """The protected tokens of a SentencePiece model."""
+    from sentencepiece import sentencepiece_model_pb2  # Deferred: importing kerasseq stays cheap.
+
+    pieces = sentencepiece_model_pb2.ModelProto.FromString(vocabulary).pieces  # type: ignore[attr-defined]
+    return [piece.piece for piece in pieces if piece.type == piece.USER_DEFINED]
 
 
 def check_texts(texts: Iterable[str]) -> list[str]:

@@ -5,7 +5,7 @@ The constraint in `kerasseq/search/source_words.py` reads it, and keeps words an
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -16,11 +16,12 @@ POINT = "[.,:·٫：．，/⁄∕／‐‑‒–—−－-]"
 BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 
 
-def word_pieces(pieces: Sequence[bytes]) -> dict[str, np.ndarray]:
+def word_pieces(pieces: Sequence[bytes], protected: Collection[str] = ()) -> dict[str, np.ndarray]:
     """Describes the subwords of a vocabulary: where words and numbers begin and end.
 
     Args:
         pieces: list of bytes, the subword of each id.
+        protected: the protected tokens among them, which are words, whatever their characters.
 
     Returns:
         dict of arrays `(vocabulary,)`:
@@ -39,7 +40,7 @@ def word_pieces(pieces: Sequence[bytes]) -> dict[str, np.ndarray]:
     folded = [first.setdefault(string.lower(), index) for index, string in enumerate(strings)]
     texts = [decoded_byte(string) for string in strings]
     # A space alone begins the word that follows.
-    bare = [text.removeprefix(WORD_START) or "_" for text in texts]
+    bare = ["_" if text in protected else text.removeprefix(WORD_START) or "_" for text in texts]
     special = np.arange(len(texts)) < NUM_SPECIAL_TOKENS
 
     def which(pattern):

@@ -194,6 +194,7 @@ def test_files_that_are_not_read(write, content, message):
         ([{"en": "one", "de": "eins"}, {"en": "two\n2", "de": "zwei"}], None),
         ([{"id": 1, "target": "eins", "source": "one"}, {"source": "two\n2", "target": "zwei"}], None),
         ([["one", "eins", 5], ["two\n2", "zwei"]], None),
+        ([{"en": "one", "de": "eins"}, {"de": "zwei", "en": "two\n2"}], None),
         ([{"id": 1, "a": "one", "b": "eins"}, {"id": 2, "a": "two\n2", "b": "zwei"}], ("a", "b")),
         ([{"t": {"en": "one", "de": "eins"}}, {"t": {"en": "two\n2", "de": "zwei"}}], ("t.en", "t.de")),
     ],

@@ -15,6 +15,7 @@ from kerasseq.preprocessing.vocabulary import (
     WORD_START,
     check_texts,
     check_vocabulary,
+    protected_tokens_of,
     train_vocabulary,
 )
 from kerasseq.preprocessing.vocabulary_size import default_vocabulary_size, warn_about_subwords
@@ -124,7 +125,8 @@ class SubwordTokenizer(Tokenizer):
 
     def word_pieces(self) -> dict[str, np.ndarray]:
         with tf.init_scope():
-            return word_pieces(self.id_to_string(tf.range(self.vocabulary_size)).numpy().tolist())
+            pieces = self.id_to_string(tf.range(self.vocabulary_size)).numpy().tolist()
+            return word_pieces(pieces, set(protected_tokens_of(self._vocabulary)))
 
     def to_bytes(self) -> bytes:
         return self._vocabulary
