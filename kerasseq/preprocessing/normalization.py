@@ -80,11 +80,11 @@ def visible_text(text: str) -> str:
 
 
 def differing(before: str, after: str) -> tuple[str, str]:
-    """The words in which two texts differ first, as literals of at most 20 characters."""
-    common = os.path.commonprefix([before, after])
-    start = max(common.rfind(" ") + 1, len(common) - CONTEXT)
-    word_before, word_after = (repr(text[start:].split(" ")[0][: 2 * CONTEXT]) for text in (before, after))
-    return word_before, word_after
+    """The first words in which two texts visibly differ, as literals of at most 20 characters."""
+    words = list(itertools.zip_longest(before.split(), after.split(), fillvalue=""))
+    old, new = next(((old, new) for old, new in words if visible_text(old) != visible_text(new)), (before, after))
+    start = max(0, len(os.path.commonprefix([old, new])) - CONTEXT)
+    return repr(old[start : start + 2 * CONTEXT]), repr(new[start : start + 2 * CONTEXT])
 
 
 def nfc_rules(texts: Sequence[str]) -> str:
