@@ -26,9 +26,11 @@ def check_pairs(pairs: Iterable[Any], source_type: type = str) -> list[Any]:
         is_pair = isinstance(pair, (tuple, list)) and len(pair) == 2
         if not is_pair or not isinstance(pair[0], source_type) or not isinstance(pair[1], str):
             sides = "two strings" if source_type is str else f"{source_type.__name__} and a string"
+            is_weighted = isinstance(pair, (tuple, list)) and len(pair) == 3 and isinstance(pair[2], numbers.Real)
+            advice = " Pass weights as dataset(pairs, ..., weights=[...])." if is_weighted else ""
             raise ValueError(
                 f"pairs must be a list of (source, target) tuples of {sides}, such as list(zip(sources, targets, "
-                f"strict=True)). Received at index {index}: {reprlib.repr(pair)}."
+                f"strict=True)). Received at index {index}: {reprlib.repr(pair)}.{advice}"
             )
     return pairs
 

@@ -349,6 +349,7 @@ def test_weights_go_with_their_pairs(case, shuffle, strings):
         ({"shuffle": "yes"}, "shuffle must be True, False or an EpochShuffle. Received: shuffle='yes'"),
         ({"pairs": []}, "Received: an empty list"),
         ({"pairs": [("a", "b", "c")]}, r"Received at index 0: \('a', 'b', 'c'\)"),
+        ({"pairs": [("a", "b", 0.5)]}, r"Received at index 0: \('a', 'b', 0.5\). Pass weights as dataset"),
         ({"pairs": [None]}, "Received at index 0: None"),
         ({"weights": [1.0] * 6}, r"weights must be a list of numbers, one for each of the 7 pairs.*Received: \[1.0"),
         ({"weights": 0.5}, "one for each of the 7 pairs. Received: 0.5"),
