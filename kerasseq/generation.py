@@ -52,8 +52,10 @@ class Generation:
 
         The attention of a target word is the mean over its tokens; that to a source word is the sum over its tokens.
         Words are numbered from 0. They are separated by white space; with KerasHub's WordPiece, punctuation marks are
-        words too. Attention is no alignment model: a decoder may look at a
-        neighbour of the word that it translates, and Transformers spread their attention over heads and layers.
+        words too. In scripts without spaces, a sentence is one word: use `attention` there.
+
+        Attention is no alignment model: a decoder may look at a neighbour of the word that it translates, and
+        Transformers spread their attention over heads and layers.
 
         Returns:
             list of `(source word, target word)`, one for each target word, in their order. For sounds and images the

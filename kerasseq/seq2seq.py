@@ -145,8 +145,13 @@ class Seq2Seq(keras.Model):
                 f"Received: class_weight={reprlib.repr(class_weight)}."
             )
         check_data(self, x)
-        check_data(self, kwargs.get("validation_data"))
-        self.vocabulary_digest = getattr(x, "vocabulary_digest", self.vocabulary_digest)
+        digest = getattr(x, "vocabulary_digest", self.vocabulary_digest)
+        if getattr(kwargs.get("validation_data"), "vocabulary_digest", digest) != digest:
+            raise ValueError(
+                "validation_data has other vocabularies than the model or its training data. Make both data sets with "
+                "one preprocessor."
+            )
+        self.vocabulary_digest = digest
         return super().fit(x, *args, **kwargs)
 
     def evaluate(self, x=None, *args, **kwargs):

@@ -144,8 +144,8 @@ def pairs_of_rows(
             separator = SEPARATORS[kind]
             raise ValueError(
                 f"{path}, line {number}: expected {width} columns, as in the first row. Received: {len(row)}, "
-                f"{shortened(' | '.join(row))}. Quote texts that contain a {separator}, or pass columns=(0, 1) to "
-                "ignore further columns."
+                f"{shortened(' | '.join(row))}. Quote texts that contain a {separator} and pass quotes=True, or "
+                "pass columns=(0, 1) to ignore further columns."
             )
         if is_table and columns is None and not sources and is_header(row):
             raise ValueError(
@@ -196,10 +196,13 @@ def text(path: pathlib.Path, number: int, row: Row, column: str | int, kind: str
                 ) from None
             separator = SEPARATORS.get(kind, "comma")
             shown = shortened(" ".join(map(str, row)))
+            advice = f"Separate columns by {separator}s, or pass columns."
+            if len(row) == 1:
+                advice = f"Separate columns by {separator}s" + (", not by semicolons." if ";" in row[0] else ".")
             problem = f"which has no {separator}" if len(row) == 1 else f"with {len(row)} columns"
             raise ValueError(
                 f"{path}, line {number}: expected source and target with a {separator} between them, one of them in "
-                f"column {column!r}. Received: {shown}, {problem}. Separate columns by {separator}s, or pass columns."
+                f"column {column!r}. Received: {shown}, {problem}. {advice}"
             ) from None
     if value is None:  # null in JSON and Parquet
         return ""

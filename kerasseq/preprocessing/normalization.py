@@ -42,12 +42,12 @@ def choose_normalization(texts: Sequence[str]) -> str:
     changes = [(text, after) for text, after in normalized if visible_text(text) != visible_text(after)]
     chosen = "nfc" if len(changes) > MAX_SHARE_CHANGED * len(compared) else "nmt_nfkc"
     if changes:
-        verb = "would change" if chosen == "nfc" else "changes"
         examples = ", ".join(f"{before} to {after}" for before, after in (differing(*change) for change in changes[:3]))
         logger.warning(
-            "normalization='nmt_nfkc' %s the spelling of %.3g %% of texts (%s). %r is used. Pass normalization='nfc' "
-            "to keep the spelling, or 'nmt_nfkc' to change it; either silences this warning.",
-            verb, 100 * len(changes) / len(compared), examples, chosen,
+            "normalization=%s the spelling of %.3g %% of the texts (%s). Pass normalization='nfc' to keep the "
+            "spelling, or 'nmt_nfkc' to change it; either silences this warning.",
+            "'nfc' is used: 'nmt_nfkc' would change" if chosen == "nfc" else "'nmt_nfkc' changes",
+            100 * len(changes) / len(compared), examples,
         )  # fmt: skip
     return chosen
 

@@ -1,10 +1,11 @@
 """Placeholders for what a model should copy and not translate, such as URLs and numbers."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from kerasseq.arguments import check_positive_integer
+from kerasseq.preprocessing.vocabulary import check_protected_tokens
 from kerasseq.types import Pair
 
 NAME = re.compile("[A-Za-z]+")
@@ -18,10 +19,11 @@ class Placeholders:
     Args:
         patterns: dict from names, of letters, to regular expressions. What several of them match belongs to the first.
         count: int, the number of placeholders of each name in a text; further matches are left as they are.
+        keep: list of str, other protected tokens, such as `"<2fr>"`, within which nothing matches.
 
     Raises:
         ValueError: if a name has other characters than letters, a pattern is no regular expression or matches the empty
-            text, or `count` is not positive.
+            text, `count` is not positive, or `keep` are no protected tokens.
 
     Example:
 
@@ -39,8 +41,9 @@ class Placeholders:
     In training, `from_pairs(placeholders.hide_pairs(pairs), protected_tokens=placeholders.tokens)`.
     """
 
-    def __init__(self, patterns: Mapping[str, str], count: int = 4) -> None:
+    def __init__(self, patterns: Mapping[str, str], count: int = 4, keep: Sequence[str] = ()) -> None:
         check_positive_integer("count", count)
+        check_protected_tokens(keep)
         if not isinstance(patterns, Mapping) or not patterns:
             raise ValueError(f"patterns must be a dict from names to regular expressions. Received: {patterns!r}.")
         self._patterns: dict[str, re.Pattern[str]] = {}
@@ -57,7 +60,8 @@ class Placeholders:
             if matches_nothing:
                 raise ValueError(f"The pattern of {name!r} must not match the empty text. Received: {pattern!r}.")
         self.count = count
-        self._known = re.compile("|".join(map(re.escape, self.tokens)))
+        self._tokens = re.compile("|".join(map(re.escape, self.tokens)))
+        self._known = re.compile("|".join(map(re.escape, [*self.tokens, *sorted(keep, key=len, reverse=True)])))
 
     @property
     def tokens(self) -> list[str]:
@@ -70,7 +74,7 @@ class Placeholders:
 
     def restore(self, text: str, hidden: Mapping[str, str]) -> str:
         """Puts back what `hide` has replaced. Placeholders that are not in `hidden` are removed."""
-        return self._known.sub(lambda match: hidden.get(match[0], ""), text)
+        return self._tokens.sub(lambda match: hidden.get(match[0], ""), text)
 
     def hide_pairs(self, pairs: Iterable[Pair]) -> list[tuple[str, str]]:
         """Replaces parts that occur on both sides of a pair by the same placeholder; others are left as they are."""
@@ -84,7 +88,7 @@ class Placeholders:
         return result
 
     def _matches(self, text: str) -> list["Match"]:
-        """What the patterns match in a text, in its order; placeholders in it have the name `""`."""
+        """What the patterns match in a text, in its order; placeholders and kept tokens have the name `""`."""
         matches = [Match(*match.span(), "") for match in self._known.finditer(text)]
         for name, pattern in self._patterns.items():
             for start, end in (match.span() for match in pattern.finditer(text)):

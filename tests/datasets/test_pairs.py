@@ -160,7 +160,8 @@ def test_separators_within_a_text(write, name, separator, word):
     rows = [["hello", "bonjour"], ["Hello", " world", "Bonjour le monde"]]
     path = write("\n".join(map(separator.join, rows)), name)
     with pytest.raises(
-        ValueError, match=f"line 2: expected 2 columns.*Received: 3, .*Quote texts that contain a {word}"
+        ValueError,
+        match=f"line 2: expected 2 columns.*Received: 3, .*Quote texts that contain a {word} and pass quotes=True",
     ):
         read_pairs(path)
     assert read_pairs(path, columns=(0, 1)) == [("hello", "bonjour"), ("Hello", "world")]

@@ -79,14 +79,14 @@ def test_spelling_decides(text, chosen, example, caplog):
     if example is None:
         assert not caplog.records
     else:
-        assert f"would change the spelling of 50 % of texts ({example}" in caplog.text.replace("'น้ำ'", "น้ำ")
-        assert "'nfc' is used. Pass normalization='nfc' to keep the spelling" in caplog.text
+        assert f"would change the spelling of 50 % of the texts ({example}" in caplog.text.replace("'น้ำ'", "น้ำ")
+        assert "normalization='nfc' is used: 'nmt_nfkc' would change" in caplog.text
 
 
 def test_a_few_texts_are_changed_and_named(caplog):
     texts = ["CO₂ is a gas", "10\u00a0% or\u00a0so of m²,", *["plain"] * 198]
     assert choose_normalization(texts) == "nmt_nfkc"
-    assert "changes the spelling of 1 % of texts ('CO₂' to 'CO2', 'm²,' to 'm2,'). 'nmt_nfkc' is used" in caplog.text
+    assert "normalization='nmt_nfkc' changes the spelling of 1 % of the texts ('CO₂' to 'CO2', 'm²," in caplog.text
     assert choose_normalization([*texts, "3 º"]) == "nfc"  # 3 of 201
 
 
@@ -205,6 +205,14 @@ def test_any_text_is_restored(placeholders, pieces):
     assert pair[0] == pair[1] == hidden
 
 
+def test_other_protected_tokens_are_kept():
+    kept = Placeholders({"NUM": r"\d+"}, keep=["<2fr>", "<2"])
+    text, hidden = kept.hide("<2fr> 2 dogs, <2 and 3")
+    assert text == "<2fr> <NUM1> dogs, <2 and <NUM2>"
+    assert kept.restore("<2fr> <NUM2> <NUM1>", hidden) == "<2fr> 3 2"
+    assert kept.hide_pairs([("<2fr> 2", "2")]) == [("<2fr> <NUM1>", "<NUM1>")]
+
+
 def test_patterns_see_the_whole_text():
     """The first pattern has what several match; empty matches, and those within another, do not count."""
     both = Placeholders({"FIRST": r"^\w+|\b", "ANY": r"[a-z]+"}, count=3)
@@ -246,6 +254,7 @@ def test_their_tokens_are_protected(placeholders):
         (({"U": rb"\d"},), "regular expression"),
         (({"U": None},), "regular expression. Received: None"),
         (({"U": "a*"},), "must not match the empty text"),
+        (({"U": "a"}, 1, ["a b"]), "protected_tokens must be a list"),
         (({"U": "a"}, 0), "count must be a positive integer"),
     ],
 )
