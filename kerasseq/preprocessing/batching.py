@@ -87,19 +87,20 @@ Shuffle: TypeAlias = bool | EpochShuffle
 
 def batched(
     lengths: np.ndarray,
-    batch_size: int,
+    batch_size: int | None,
     shuffle: Shuffle,
     seed: int,
     make_batch: Callable[[np.ndarray, tuple[int, int]], tuple[dict[str, np.ndarray], np.ndarray]],
     signature: dict[str, tf.TensorSpec],
     vocabulary_digest: str,
     weights: np.ndarray | None = None,
+    batch_tokens: int | None = None,
 ) -> tf.data.Dataset:
     """Builds a `tf.data.Dataset` of batches made in Python: encoder inputs, `decoder_token_ids`, labels, and weights.
 
     Args:
         lengths: int array `(examples, keys)`, as in `bucketed_batches`.
-        batch_size: int, examples per batch.
+        batch_size: int, examples per batch; `None` for batches of `batch_tokens`.
         shuffle: `False`, `True`, or an `EpochShuffle`.
         seed: int, for `shuffle=True`.
         make_batch: function from an int array of rows and a tuple (seed, number of the pass) to a dict of encoder
@@ -107,16 +108,20 @@ def batched(
         signature: dict of `tf.TensorSpec`, those of the encoder inputs.
         vocabulary_digest: str, an attribute of the data set, by which `Seq2Seq.fit` knows its vocabularies.
         weights: float32 array `(examples,)`, for sample weights `(batch,)` behind the labels. Default: none.
+        batch_tokens: int, the most tokens of a side of a batch, as in `token_batches`.
     """
     passes = PassShuffle(seed) if isinstance(shuffle, bool) else shuffle
 
+    def rows_of_batches(seed, epoch):
+        if batch_size is None:
+            return token_batches(lengths, batch_tokens, (seed, epoch) if shuffle else None)
+        if shuffle:
+            return bucketed_batches(lengths, batch_size, seed, epoch)
+        return np.split(np.arange(len(lengths)), range(batch_size, len(lengths), batch_size))
+
     def batches():
         number = passes.next_epoch()
-        if shuffle:
-            batches = bucketed_batches(lengths, batch_size, passes.seed, number)
-        else:
-            batches = np.split(np.arange(len(lengths)), range(batch_size, len(lengths), batch_size))
-        for rows in batches:
+        for rows in rows_of_batches(passes.seed, number):
             inputs, labels = make_batch(rows, (passes.seed, number))
             batch = {**inputs, "decoder_token_ids": shift_right(labels)}, labels
             if weights is not None:  # A pair may have several rows.
@@ -129,7 +134,7 @@ def batched(
     options = tf.data.Options()
     # Nothing needs tuning, and the end of a pass may wait for the tuner's thread, which sleeps longer and longer.
     options.autotune.enabled = False
-    number_of_batches = -(-len(lengths) // batch_size)
+    number_of_batches = len(rows_of_batches(0, 0))  # the same in every pass
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(number_of_batches)).prefetch(2)
     dataset = dataset.with_options(options)
     dataset.vocabulary_digest = vocabulary_digest
@@ -159,6 +164,38 @@ def bucketed_batches(lengths: np.ndarray, batch_size: int, seed: int, epoch: int
         pool = pool[np.lexsort(lengths[pool].T[::-1])]
         batches += [pool[first : first + batch_size] for first in range(0, len(pool), batch_size)]
     return [batches[index] for index in random.permutation(len(batches))]
+
+
+def token_batches(lengths: np.ndarray, batch_tokens: int, seed: tuple[int, int] | None) -> list[np.ndarray]:
+    """Puts examples into batches of limited numbers of tokens, padding included.
+
+    Shuffled, examples are sorted by length, those of the same lengths at random, and split into batches, which are
+    shuffled. The number of batches is that of every pass.
+
+    Args:
+        lengths: int array `(examples, 2)`, of targets and sources. The number of examples of a batch times its greatest
+            length is at most `batch_tokens`.
+        batch_tokens: int, at least the greatest length.
+        seed: tuple of int, from which the order follows. Default: the order of the examples.
+
+    Returns:
+        list of int arrays, the indices of the examples of each batch.
+    """
+    order = np.arange(len(lengths))
+    if seed is not None:
+        random = np.random.default_rng(seed)
+        target, source = lengths.T
+        # Sources get longer and shorter in turns, so neighbours are alike where the length of the target changes.
+        is_odd = np.unique(target, return_inverse=True)[1] % 2 == 1
+        order = np.lexsort((random.permutation(len(lengths)), np.where(is_odd, -source, source), target))
+    starts, longest = [0], 0
+    for index, length in enumerate(lengths[order].max(axis=1).tolist()):
+        longest = max(longest, length)
+        if (index + 1 - starts[-1]) * longest > batch_tokens:
+            starts.append(index)
+            longest = length
+    batches = np.split(order, starts[1:])
+    return batches if seed is None else [batches[index] for index in random.permutation(len(batches))]
 
 
 def pad(sequences: Sequence[np.ndarray], multiple: int = 1) -> np.ndarray:

@@ -42,7 +42,11 @@ def check_length(name: str, value: Any) -> None:
 
 
 def data_set_options(
-    batch_size: int, shuffle: Any, too_long: str | None, pad_to_multiple: int | None
+    batch_size: int | None,
+    shuffle: Any,
+    too_long: str | None,
+    pad_to_multiple: int | None,
+    batch_tokens: int | None = None,
 ) -> tuple[str, int]:
     """Checks the options of a data set, and returns `too_long` and `pad_to_multiple` with their defaults filled in."""
     if not isinstance(shuffle, (bool, EpochShuffle)):
@@ -51,7 +55,15 @@ def data_set_options(
         too_long = "drop" if shuffle else "truncate"
     if too_long not in TOO_LONG:
         raise ValueError(f"too_long must be one of {', '.join(map(repr, TOO_LONG))}. Received: {too_long!r}.")
-    check_positive_integer("batch_size", batch_size)
+    if batch_tokens is None:
+        check_positive_integer("batch_size", batch_size)
+    elif batch_size is not None:
+        raise ValueError(
+            "Pass batch_size, a number of pairs, or batch_tokens, a number of tokens. Received: "
+            f"batch_size={batch_size!r} and batch_tokens={batch_tokens!r}."
+        )
+    else:
+        check_positive_integer("batch_tokens", batch_tokens)
     if pad_to_multiple is None:
         pad_to_multiple = 4 if shuffle else 1
     check_positive_integer("pad_to_multiple", pad_to_multiple)

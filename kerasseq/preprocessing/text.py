@@ -249,7 +249,7 @@ class TextPreprocessor(Preprocessor):
     def dataset(
         self,
         pairs: Sequence[Pair],
-        batch_size: int,
+        batch_size: int | None = None,
         shuffle: Shuffle = False,
         seed: int = 0,
         too_long: str | None = None,
@@ -257,12 +257,13 @@ class TextPreprocessor(Preprocessor):
         subword_sampling: float | None = None,
         copies: int = 1,
         weights: Sequence[float] | None = None,
+        batch_tokens: int | None = None,
     ) -> tf.data.Dataset:
         """Builds a `tf.data.Dataset` of batches for `fit`, `evaluate` and `predict`.
 
         Args:
             pairs: list of (source, target) tuples of str.
-            batch_size: int, pairs per batch.
+            batch_size: int, pairs per batch; or `batch_tokens` instead.
             shuffle: `False` keeps the order. `True` shuffles every pass and batches pairs of similar lengths. An
                 `EpochShuffle` that is also passed to `fit` as a callback makes resumed runs repeat uninterrupted ones.
             seed: int, for `shuffle=True` and for `subword_sampling`.
@@ -280,6 +281,9 @@ class TextPreprocessor(Preprocessor):
             weights: list of float, at least 0, one for each pair: factors of the losses of its tokens, such as 0.1 for
                 noisy pairs. The divisor of the loss remains the number of tokens. Metrics are weighted if they are
                 passed to `compile` as `weighted_metrics`. Default: none.
+            batch_tokens: int, the most source tokens, and the most target tokens, of a batch, padding included; such as
+                4,096. Batches of short pairs have more of them, so all take about the same time and memory. Shuffled
+                pairs are sorted by length in every pass.
 
         Returns:
             a data set of `({"encoder_token_ids": (batch, source), "decoder_token_ids": (batch, target)}, labels)`,
@@ -288,14 +292,15 @@ class TextPreprocessor(Preprocessor):
 
         Raises:
             ValueError: if there are no pairs, none is left, a pair is not two strings, `subword_sampling` is not
-                positive, `copies` is neither 1 nor 2, or `weights` are not one number of at least 0 for each pair.
+                positive, `copies` is neither 1 nor 2, `weights` are not one number of at least 0 for each pair, or a
+                pair has more tokens than `batch_tokens`.
 
         Source: Kudo 2018, section 3.3 (subword regularization).
         """
         pairs = check_pairs(pairs)
         if copies not in (1, 2):
             raise ValueError(f"copies must be 1 or 2. Received: copies={copies!r}.")
-        too_long, pad_to_multiple = data_set_options(batch_size, shuffle, too_long, pad_to_multiple)
+        too_long, pad_to_multiple = data_set_options(batch_size, shuffle, too_long, pad_to_multiple, batch_tokens)
         if subword_sampling is not None and not check_number("subword_sampling", subword_sampling):
             raise ValueError("subword_sampling must be above 0, or None. Received: subword_sampling=0.")
 
@@ -324,11 +329,21 @@ class TextPreprocessor(Preprocessor):
             labels = np.repeat(pad(targets.draw(rows, seeds), pad_to_multiple), copies, axis=0)
             return {"encoder_token_ids": pad(sources.draw(np.repeat(rows, copies), seeds), pad_to_multiple)}, labels
 
-        lengths = [[len(target), len(source)] for source, target in zip(sources.ids, targets.ids, strict=True)]
+        lengths = np.array(
+            [[len(target), len(source)] for target, source in zip(targets.ids, sources.ids, strict=True)]
+        )
+        if batch_tokens is not None:
+            lengths = -(-lengths // pad_to_multiple) * pad_to_multiple
+            batch_tokens //= copies
+            if lengths.max() > batch_tokens:
+                raise ValueError(
+                    f"batch_tokens must be at least {lengths.max() * copies}, the tokens of the longest pair, padded. "
+                    f"Received: batch_tokens={batch_tokens * copies}."
+                )
         signature = {"encoder_token_ids": tf.TensorSpec([None, None], tf.int32)}
         return batched(
-            np.array(lengths), batch_size, shuffle, seed, make_batch, signature, self.vocabulary_digest,
-            of_kept(weights_of_pairs, kept),
+            lengths, batch_size, shuffle, seed, make_batch, signature, self.vocabulary_digest,
+            of_kept(weights_of_pairs, kept), batch_tokens,
         )  # fmt: skip
 
     # === Saving ===

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from kerasseq.preprocessing import EpochShuffle, TextPreprocessor
-from kerasseq.preprocessing.batching import PassShuffle, bucketed_batches, pad
+from kerasseq.preprocessing.batching import PassShuffle, bucketed_batches, pad, token_batches
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +36,38 @@ def test_several_pools(monkeypatch, lengths):
 def test_less_than_half_of_the_padding(lengths):
     unsorted = np.split(np.arange(1_000), range(32, 1_000, 32))
     assert padding(lengths, bucketed_batches(lengths, 32, seed=1, epoch=0)) < 0.5 * padding(lengths, unsorted)
+
+
+@pytest.mark.parametrize("seed", [None, (1, 0), (1, 1), (2, 0)])
+def test_batches_of_tokens(lengths, seed):
+    """Each example once, no batch above the limit, as few batches as a greedy filling allows, in every pass as many."""
+    batches = token_batches(lengths, 400, seed)
+    assert sorted(np.concatenate(batches).tolist()) == list(range(1_000))
+    sizes = [len(batch) * lengths[batch].max() for batch in batches]
+    assert max(sizes) <= 400
+    if seed is None:
+        assert np.concatenate(batches).tolist() == list(range(1_000))
+        for batch, following in zip(batches, batches[1:], strict=False):
+            together = lengths[[*batch, following[0]]]
+            assert len(together) * together.max() > 400
+    else:
+        assert len(batches) == len(token_batches(lengths, 400, (0, 0)))
+        assert padding(lengths, batches) < 0.1 * lengths.sum()
+        assert max(map(len, batches)) > 3 * min(map(len, batches))
+
+
+def test_batches_of_tokens_by_hand():
+    """Two targets of 2 tokens, two of 3; a batch holds two pairs whose longest side has 4."""
+    lengths = np.array([[3, 4], [2, 4], [3, 2], [2, 1]])
+    batches = token_batches(lengths, 8, (0, 0))
+    assert sorted(map(sorted, batches)) == [[0, 2], [1, 3]]
+
+
+def test_batches_of_tokens_follow_the_seed(lengths):
+    orders = {tuple(np.concatenate(token_batches(lengths, 400, (seed, epoch)))) for seed in (0, 1) for epoch in (0, 1)}
+    assert len(orders) == 4
+    again = [np.concatenate(token_batches(lengths, 400, (1, 1))).tolist() for _ in range(2)]
+    assert again[0] == again[1]
 
 
 def test_first_key_sorts_first():

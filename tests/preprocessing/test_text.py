@@ -236,6 +236,33 @@ def test_inputs_and_labels(text_preprocessor, processors, spread_pairs, rows):
     assert rows(labels) == [[*processors[1].encode(target), END] for target in targets]
 
 
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_batches_of_tokens(joint, spread_pairs, shuffle):
+    dataset = joint.dataset(spread_pairs, shuffle=shuffle, batch_tokens=120, copies=2, too_long="drop")
+    batches = list(dataset)
+    assert len(batches) == len(dataset) == len(list(dataset)) > 3
+    for inputs, labels in batches:
+        assert max(tf.size(labels), tf.size(inputs["encoder_token_ids"])) <= 120
+    assert len({len(labels) for _, labels in batches}) > 1
+    targets = sorted(text for _, text in spread_pairs)
+    decoded = [text.decode() for _, labels in batches for text in joint.decode(labels).numpy()]
+    assert sorted(decoded) == sorted(targets * 2)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "batch_size must be a positive integer. Received: batch_size=None"),
+        ({"batch_size": 2, "batch_tokens": 100}, "Pass batch_size, a number of pairs, or batch_tokens"),
+        ({"batch_tokens": 0}, "batch_tokens must be a positive integer"),
+        ({"batch_tokens": 3}, r"batch_tokens must be at least \d+, the tokens of the longest pair.*batch_tokens=3"),
+    ],
+)
+def test_bad_numbers_of_tokens(joint, spread_pairs, options, message):
+    with pytest.raises(ValueError, match=message):
+        joint.dataset(spread_pairs, **options)
+
+
 def test_weights_of_copies_and_losses(joint, spread_pairs):
     """Both copies have the weight of their pair; it multiplies the losses of its tokens, by hand in NumPy."""
     pairs = spread_pairs[:6]
