@@ -1,6 +1,7 @@
 """From raw sources to texts: a model, its preprocessor and a sampler in one compiled graph."""
 
 import collections.abc
+import functools
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -230,7 +231,9 @@ class TextGenerator(keras.Model):
         key = (
             classes, configuration, sampler.random_state, max_length, self.long_sources, details, prefixed,
         )  # fmt: skip
-        decode = self.decode_with_details if details else self.decode
+        decode: Any = self.decode
+        if details:
+            decode = functools.partial(self.decode_with_details, with_words=True)
         prefix_ids = [tf.TensorSpec([None, None], tf.int32, name="prefix_ids")] if prefixed else []
         return self._graph(
             key,
@@ -285,7 +288,12 @@ class TextGenerator(keras.Model):
         return decode_parts(decode_rows, raw, self.preprocessor, every_sentence, num_hypotheses, prefix_ids)
 
     def decode_with_details(
-        self, raw: Tensor, sampler: search.Sampler, max_length: int, prefix_ids: Tensor | None = None
+        self,
+        raw: Tensor,
+        sampler: search.Sampler,
+        max_length: int,
+        prefix_ids: Tensor | None = None,
+        with_words: bool = False,
     ) -> dict[str, Tensor]:
         """As `decode` where long sources are cut, with all hypotheses, and tokens and attention of the best one.
 
@@ -293,9 +301,9 @@ class TextGenerator(keras.Model):
             dict of `text`, string, and `score`, float32, `(batch, hypotheses)`, the best first; `source_tokens`, string
             `(batch, source)`, and `target_tokens`, string `(batch, target)`, both with empty strings for padding; as
             far as the model has them, `attention`, float32 `(batch, target, source)`, `attention_heads`, `(batch,
-            heads, target, source)`, and `generation_probability`, `(batch, target)`; with attention `source_words` and
-            `target_words`, int32, the numbers of the words of these tokens, -1 for none; and the preprocessor's
-            remarks, as in `decode`.
+            heads, target, source)`, and `generation_probability`, `(batch, target)`; with attention and `with_words`,
+            `source_words` and `target_words`, int32, the numbers of the words of these tokens, -1 for none; and the
+            preprocessor's remarks, as in `decode`.
         """
         encoder_inputs = self.preprocessor.encode_source(raw)
         context, outputs = self._search(encoder_inputs, sampler, max_length, None, prefix_ids)
@@ -314,10 +322,11 @@ class TextGenerator(keras.Model):
             start = tf.fill([tf.shape(best)[0], 1], START_ID)
             outputs = self.model.decoder(tf.concat([start, best], axis=1)[:, :-1], context, training=False)
             details |= {name: outputs[name] for name in DECODER_DETAILS if name in outputs}
-            details["target_words"] = self.preprocessor.target_words(best)
-            source_words = self.preprocessor.source_words(context, self.model.encoder.stride)
-            if source_words is not None:
-                details["source_words"] = source_words
+            if with_words:
+                details["target_words"] = self.preprocessor.target_words(best)
+                source_words = self.preprocessor.source_words(context, self.model.encoder.stride)
+                if source_words is not None:
+                    details["source_words"] = source_words
         return details
 
     def log_probabilities(self, raw: Tensor, targets: Tensor) -> dict[str, Tensor]:

@@ -37,7 +37,7 @@ def test_words_are_those_that_white_space_separates(generator):
         assert generation.alignment() == by_loops(generation)
 
 
-def test_one_word_of_several_tokens(generator):
+def test_one_word_of_several_tokens():
     """Sums over the tokens of a source word, means over those of a target word."""
     generation = Generation(
         "c", 0.0, [], ["▁a", "▁b", "b", "</s>"], ["▁c", "c", "▁d", "</s>"],

@@ -25,7 +25,7 @@ def signatures(generator: Exportable) -> dict[str, Any]:
         "nbest": lambda raw: generator.decode(raw, sampler, length, num_hypotheses=sampler.rows_per_sequence),
     }
     if generator.model.decoder.has_attention:
-        answers["attention"] = lambda raw: without_words(best(generator.decode_with_details(raw, sampler, length)))
+        answers["attention"] = lambda raw: best(generator.decode_with_details(raw, sampler, length))
 
     def trace(answer):
         serve = tf.function(lambda **inputs: answer(inputs[source.name]), autograph=False)
@@ -52,11 +52,6 @@ def score_signature(generator: Exportable) -> Any:
 def best(outputs: dict[str, Tensor]) -> dict[str, Tensor]:
     """Outputs with the best hypothesis alone: `text` and `score`, `[batch]`."""
     return {**outputs, "text": outputs["text"][:, 0], "score": outputs["score"][:, 0]}
-
-
-def without_words(outputs: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Outputs without the numbers of words, of which clients have no use."""
-    return {name: tensor for name, tensor in outputs.items() if name not in ("source_words", "target_words")}
 
 
 @contextlib.contextmanager

@@ -134,7 +134,8 @@ def batched(
     options = tf.data.Options()
     # Nothing needs tuning, and the end of a pass may wait for the tuner's thread, which sleeps longer and longer.
     options.autotune.enabled = False
-    number_of_batches = len(rows_of_batches(0, 0))  # the same in every pass
+    # The same in every pass.
+    number_of_batches = len(rows_of_batches(0, 0)) if batch_size is None else -(-len(lengths) // batch_size)
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(number_of_batches)).prefetch(2)
     dataset = dataset.with_options(options)
     dataset.vocabulary_digest = vocabulary_digest
