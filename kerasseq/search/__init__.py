@@ -11,6 +11,7 @@ from kerasseq.search.constraints import Constraint, LengthLimits, NoRepeatNGram,
 from kerasseq.search.decode import decode
 from kerasseq.search.greedy import GreedySampler
 from kerasseq.search.request import Request
+from kerasseq.search.rows import Step
 from kerasseq.search.sampling import RandomSampler, draws_tokens
 from kerasseq.search.scorers import Coverage, Scorer
 from kerasseq.search.source_words import SourceWords
@@ -28,6 +29,7 @@ __all__ = [
     "Sampler",
     "Scorer",
     "SourceWords",
+    "Step",
     "SuppressTokens",
     "decode",
     "get",

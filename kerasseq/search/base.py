@@ -29,7 +29,8 @@ class Sampler:
     Call arguments:
         step: function of `token_ids (rows,)` and a state, a nest of tensors `(rows, ...)`, where rows is `batch_size *
             rows_per_sequence`. It returns a dict with `logits (rows, vocabulary)`, the next `state`, and for scorers of
-            attention `attention (rows, source)`; see `kerasseq.decoders.Decoder.step`.
+            attention `attention (rows, source)`; see `kerasseq.decoders.Decoder.step`. Sequences that are decided leave
+            the batch if it is a `kerasseq.search.Step`, which knows what else has rows.
         state: the initial state.
         request: the `kerasseq.search.Request`: sizes, special ids and the source.
         num_hypotheses: int, number of hypotheses to return for each sequence, at most `rows_per_sequence`.
@@ -89,15 +90,15 @@ class Constrained(typing.NamedTuple):
 
     Attributes:
         constraints: lower priority first.
+        end_id: int.
         constants: of each constraint.
         longest: int32 `(rows, 1)`, the most tokens of a hypothesis, END included.
-        end_id: int.
     """
 
     constraints: list
+    end_id: int
     constants: list
     longest: Tensor
-    end_id: int
 
     @classmethod
     def start(cls, constraints: Sequence[Constraint], request: Request) -> tuple["Constrained", list[State]]:
@@ -113,7 +114,12 @@ class Constrained(typing.NamedTuple):
         request = request._replace(suppressed_ids=suppressed_ids)
         started = [constraint.start(request) for constraint in constraints]
         states, constants = [state for state, _ in started], [constant for _, constant in started]
-        return cls(constraints, constants, longest, request.end_id), states
+        return cls(constraints, request.end_id, constants, longest), states
+
+    @property
+    def tensors(self) -> dict[str, Any]:
+        """The fields that have rows, for `_replace`."""
+        return {"constants": self.constants, "longest": self.longest}
 
     def mask(self, logits: Tensor, token_ids: Tensor, index: Tensor, states: list[State]) -> Tensor:
         """Sets the logits `(rows, vocabulary)` of tokens that must not follow to `IMPOSSIBLE`.

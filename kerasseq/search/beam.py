@@ -10,6 +10,7 @@ from kerasseq.arguments import check_choice, check_number, check_positive_intege
 from kerasseq.search.base import Constrained, Sampler
 from kerasseq.search.constraints import Constraint, check_entries
 from kerasseq.search.request import IMPOSSIBLE
+from kerasseq.search.rows import while_undecided
 from kerasseq.search.scorers import Scorer
 from kerasseq.search.top_k import best_tokens, take_rows
 from kerasseq.types import Tensor
@@ -82,24 +83,20 @@ class BeamSampler(Sampler):
         num_hypotheses = self.check_num_hypotheses(num_hypotheses)
         request = request.repeat(beams)
         constrained, constraint_states = Constrained.start(self.constraints, request)
-        longest = ops.reshape(constrained.longest, (-1, beams))[:, :1]  # (batch, 1)
-        longest_penalty = self.penalty(longest)
         started = [scorer.start(request) for scorer in self.scorers]
-        scorer_constants = [constants for _, constants in started]
+        positions = ops.arange(request.max_length, dtype="int32")
 
-        def running(beam):
-            # The bound on future scores of the class docstring.
-            alive = beam["alive_log_probabilities"][:, :1]
-            undecided = alive / longest_penalty > beam["finished_scores"][:, num_hypotheses - 1 : num_hypotheses]
-            return ops.any(undecided & (alive > IMPOSSIBLE / 2) & (beam["index"] < longest))
+        def longest(constants):
+            return ops.reshape(constants["constrained"]["longest"], (-1, beams))[:, :1]  # (batch, 1)
 
-        def body(beam):
-            index = beam["index"]
-            active = index < longest  # (batch, 1); a sequence at its length limit is frozen.
-            outputs = step(beam["tokens"], beam["state"])
+        def advance(beam, constants):
+            index, rows = beam["index"], beam["rows"]
+            active = beam["undecided"][:, None]  # (batch, 1); the others are frozen.
+            constrained_now = constrained._replace(**constants["constrained"])
+            outputs = constants["step"](rows["tokens"], rows["state"])
             logits = ops.cast(outputs["logits"], "float32")
             row_ids = ops.reshape(beam["alive_ids"], (-1, request.max_length))
-            masked = constrained.mask(logits, row_ids, index, beam["constraints"])
+            masked = constrained_now.mask(logits, row_ids, index, rows["constraints"])
 
             # === Candidates: at most one per beam is END, so `beams` remain ===
             width = min(2 * beams, logits.shape[-1])
@@ -117,54 +114,72 @@ class BeamSampler(Sampler):
             # Only hypotheses within the beam finish: a beam of 1 is greedy. No score lifts what is impossible.
             finishes = active & ended & (ops.arange(2 * beams) < beams) & (log_probabilities > IMPOSSIBLE / 2)
             scores = log_probabilities / self.penalty(index + 1)
-            scorer_states, added = self._added_scores(outputs, beam["scorers"], scorer_constants)
+            scorer_states, added = self._added_scores(outputs, rows["scorers"], constants["scorers"])
             if added is not None:
                 added = ops.take_along_axis(added, parents, axis=1)  # (batch, 2 * beams)
                 scores = scores + added
             scores = ops.where(finishes, scores, IMPOSSIBLE)
             finished_scores, best = ops.top_k(ops.concatenate([beam["finished_scores"], scores], axis=1), beams)
             finished_ids = ops.concatenate([beam["finished_ids"], candidate_ids], axis=1)
-
-            # === Alive: the best unfinished candidates ===
             after = {
                 "index": index + 1,
                 "finished_ids": take_rows(finished_ids, ops.cast(best, "int32")),
                 "finished_scores": finished_scores,
             }
+
+            # === Alive: the best unfinished candidates ===
             log_probabilities, best = ops.top_k(ops.where(ended, IMPOSSIBLE, log_probabilities), beams)
             after["alive_log_probabilities"] = ops.where(active, log_probabilities, beam["alive_log_probabilities"])
             alive_ids = take_rows(candidate_ids, ops.cast(best, "int32"))
             after["alive_ids"] = ops.where(active[:, :, None], alive_ids, beam["alive_ids"])
-            after["tokens"] = ops.reshape(ops.take_along_axis(token_ids, best, axis=1), (-1,))
-            rows = ops.reshape(sequence * beams + ops.take_along_axis(parents, best, axis=1), (-1,))
-            states = {"state": outputs["state"], "constraints": beam["constraints"], "scorers": scorer_states}
-            after |= keras.tree.map_structure(lambda tensor: ops.take(tensor, rows, axis=0), states)
-            after["constraints"] = constrained.follow(after["tokens"], after["constraints"])
             if added is not None:
                 added = ops.take_along_axis(added, best, axis=1)
                 after["alive_added"] = ops.where(active, added, beam["alive_added"])
+            chosen_rows = ops.arange(ops.shape(parents)[0], dtype="int32")[:, None] * beams
+            chosen_rows = ops.reshape(chosen_rows + ops.take_along_axis(parents, best, axis=1), (-1,))
+            states = {"state": outputs["state"], "constraints": rows["constraints"], "scorers": scorer_states}
+            states = keras.tree.map_structure(lambda tensor: ops.take(tensor, chosen_rows, axis=0), states)
+            tokens = ops.reshape(ops.take_along_axis(token_ids, best, axis=1), (-1,))
+            constraints = constrained_now.follow(tokens, states["constraints"])
+            after["rows"] = {**states, "tokens": tokens, "constraints": constraints}
+            after["undecided"] = beam["undecided"] & undecided(after, constants)
             return after
 
-        positions = ops.arange(request.max_length, dtype="int32")
-        sequence = ops.arange(batch_size, dtype="int32")[:, None]  # (batch, 1)
+        def undecided(beam, constants):
+            # The bound on future scores of the class docstring.
+            alive = beam["alive_log_probabilities"][:, :1]
+            bound = alive / self.penalty(longest(constants))
+            open_ranks = bound > beam["finished_scores"][:, num_hypotheses - 1 : num_hypotheses]
+            return (open_ranks & (alive > IMPOSSIBLE / 2) & (beam["index"] < longest(constants)))[:, 0]
+
+        def finish(beam, constants):
+            return self._best_hypotheses(beam, self.penalty(longest(constants)), num_hypotheses)
+
         no_ids = ops.zeros((batch_size, beams, request.max_length), dtype="int32")
         # All beams start alike, so all but the first are impossible.
         first_only = ops.where(ops.arange(beams) == 0, 0.0, IMPOSSIBLE)
-        start = {
+        beam = {
             "index": ops.convert_to_tensor(0, dtype="int32"),  # scalar
-            "tokens": ops.full((batch_size * beams,), request.start_id, dtype="int32"),  # (batch * beams,)
+            "undecided": ops.ones((batch_size,), dtype="bool"),  # (batch,)
             "alive_ids": no_ids,  # (batch, beams, max_length)
             "alive_log_probabilities": ops.broadcast_to(first_only, (batch_size, beams)),  # (batch, beams)
             "finished_ids": no_ids,  # (batch, beams, max_length)
             "finished_scores": ops.full((batch_size, beams), IMPOSSIBLE, dtype="float32"),  # (batch, beams)
-            "state": state,  # nest of (batch * beams, ...), as the following two
-            "constraints": constraint_states,
-            "scorers": [scorer_state for scorer_state, _ in started],
+            "rows": {  # of each partial hypothesis
+                "tokens": ops.full((batch_size * beams,), request.start_id, dtype="int32"),  # (batch * beams,)
+                "state": state,  # nest of (batch * beams, ...), as the following two
+                "constraints": constraint_states,
+                "scorers": [scorer_state for scorer_state, _ in started],
+            },
         }
         if self.scorers:
-            start["alive_added"] = ops.zeros((batch_size, beams), dtype="float32")  # (batch, beams)
-        beam = ops.while_loop(running, lambda beam: (body(beam),), (start,))[0]
-        return self._best_hypotheses(beam, longest_penalty, num_hypotheses)
+            beam["alive_added"] = ops.zeros((batch_size, beams), dtype="float32")  # (batch, beams)
+        constants = {
+            "step": step,
+            "constrained": constrained.tensors,
+            "scorers": [scorer_constants for _, scorer_constants in started],
+        }
+        return while_undecided(advance, beam, constants, finish, beams)
 
     def _added_scores(self, outputs, states, constants):
         """The scorers' states after a step, and the sum of their scores, `(batch, beams)` or `None`."""

@@ -49,7 +49,10 @@ class Constraint:
         return None
 
     def start(self, request: Request) -> tuple[State, State]:
-        """The initial state, a nested dict of tensors `(rows, ...)`, and the constants."""
+        """The initial state, a nested dict of tensors `(rows, ...)`, and the constants.
+
+        Those are a nested dict of tensors `(rows, ...)`, or `(1, ...)` if all rows share them.
+        """
         return {}, {}
 
     def mask(self, hypotheses: Hypotheses, state: State, constants: State) -> Tensor | None:

@@ -1,7 +1,8 @@
-"""Runs a sampler over a model: start, then step. The loops are in `greedy.py` and `beam.py`."""
+"""Runs a sampler over a model. The steps of searches are in `greedy.py` and `beam.py`, their loop is in `rows.py`."""
 
 from kerasseq.search.base import Sampler
 from kerasseq.search.request import Request, repeat_rows
+from kerasseq.search.rows import Step
 from kerasseq.seq2seq import Seq2Seq
 from kerasseq.types import Context, Tensor
 
@@ -39,8 +40,4 @@ def decode(
     request = request._replace(
         source_mask=context["memory_mask"], source_token_ids=context.get("encoder_token_ids", request.source_token_ids)
     )
-
-    def step(token_ids, state):
-        return model.step(token_ids, state, constants)
-
-    return sampler(step, state, request, num_hypotheses)
+    return sampler(Step(model.step, constants), state, request, num_hypotheses)

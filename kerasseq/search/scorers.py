@@ -23,7 +23,10 @@ class Scorer:
     needs_attention = False
 
     def start(self, request: Request) -> tuple[State, State]:
-        """The initial state, a nested dict of tensors `(rows, ...)`, and the constants."""
+        """The initial state, a nested dict of tensors `(rows, ...)`, and the constants.
+
+        Those are a nested dict of tensors `(rows, ...)`, or `(1, ...)` if all rows share them.
+        """
         raise NotImplementedError
 
     def follow(self, outputs: dict[str, Tensor], state: State, constants: State) -> State:

@@ -55,7 +55,8 @@ class Trees:
         if prefix_ids is not None:
             request |= {"prefix_ids": prefix_ids, "constraints": (search.Prefix(),)}
         request = search.Request(batch_size=tf.shape(rows)[0], max_length=max_length, **request)
-        return sampler(self.step, state, request, num_hypotheses)
+        step = search.Step(lambda token_ids, state, constants: self.step(token_ids, state), {})
+        return sampler(step, state, request, num_hypotheses)
 
     def step(self, token_ids, state):
         self.steps.assign_add(1)
