@@ -56,8 +56,9 @@ class Decoder(keras.layers.Layer):
         Returns:
             the state before the first step, a nested dict of tensors, batch first: all that changes from step to step,
             of the same structure and dtypes as the state that `step` returns; and the constants, a nested dict of
-            tensors, batch first, computed once per source. Shapes are constant, except for an axis whose length is
-            statically unknown in the initial state, which may grow, as the keys of past steps do.
+            tensors, batch first, computed once per source; what all rows share is under the key `shared`. Shapes are
+            constant, except for an axis whose length is statically unknown in the initial state, which may grow, as the
+            keys of past steps do.
         """
         raise NotImplementedError
 

@@ -6,12 +6,13 @@ from keras import layers, ops
 from kerasseq.arguments import check_positive_integer, check_share
 from kerasseq.decoders.base import Decoder
 from kerasseq.decoders.bridge import Bridge
-from kerasseq.decoders.heads import token_embedding, vocabulary_head
+from kerasseq.decoders.heads import tied_logits, tied_projection, token_embedding, vocabulary_head
 from kerasseq.decoders.placements import Options, get_placement
 from kerasseq.layers.attention import make_attention
 from kerasseq.layers.cells import Cell
 from kerasseq.layers.pointer_generator import PointerGenerator
 from kerasseq.precision import default_dtype_policy
+from kerasseq.types import Context, State
 
 
 @keras.saving.register_keras_serializable(package="kerasseq")
@@ -141,6 +142,13 @@ class RecurrentDecoder(Decoder):
             self.pointer_generator.build(None, None, (batch, target, readout_dim + embedding_dim), None)
 
     def start(self, context):
+        states, constants = self.start_sequences(context)
+        if self.logits is None:
+            constants |= tied_projection(self.embedding)
+        return states, constants
+
+    def start_sequences(self, context: Context) -> tuple[State, State]:
+        """`start`, without what pays in single steps alone."""
         states = self.placement.initial_state(self.bridge(context["states"]), context["memory_mask"])
         constants = {}
         if self.attention is not None:
@@ -154,10 +162,7 @@ class RecurrentDecoder(Decoder):
         features, readout, weights, state = self.placement(embedded, state, constants, training=training)
         if self.to_embedding is not None:
             features = self.to_embedding(features)
-        if self.logits is not None:
-            logits = self.logits(features)
-        else:  # float32 under mixed precision too
-            logits = ops.cast(self.embedding(features, reverse=True), "float32")
+        logits = tied_logits(self.embedding, features, constants) if self.logits is None else self.logits(features)
         outputs = {"logits": logits}
         if self.num_heads:
             outputs |= {"attention": ops.mean(weights, axis=1), "attention_heads": weights}
@@ -171,7 +176,7 @@ class RecurrentDecoder(Decoder):
         return outputs, state
 
     def call(self, decoder_token_ids, context, training=False):
-        state, constants = self.start(context)
+        state, constants = self.start_sequences(context)
         outputs, _ = self.run(decoder_token_ids, state, constants, training=training)
         return outputs
 

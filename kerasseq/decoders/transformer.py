@@ -4,7 +4,7 @@ import keras
 from keras import layers, ops
 
 from kerasseq.decoders.base import Decoder
-from kerasseq.decoders.heads import token_embedding, vocabulary_head
+from kerasseq.decoders.heads import tied_logits, tied_projection, token_embedding, vocabulary_head
 from kerasseq.layers.attention.multi_head import transformer_sizes
 from kerasseq.layers.positional_encoding import PositionalEncoding
 from kerasseq.layers.transformer_decoder_layer import TransformerDecoderLayer
@@ -104,7 +104,10 @@ class TransformerDecoder(Decoder):
             "position": ops.zeros((batch_size,), dtype="int32"),
             "layers": [layer.initial_state(batch_size) for layer in self.stack],
         }
-        return state, self.constants(context)
+        constants = self.constants(context)
+        if self.logits is None:
+            constants |= tied_projection(self.embedding)
+        return state, constants
 
     def constants(self, context: Context) -> State:
         """The keys and values of the memory in each layer, and its mask."""
@@ -120,7 +123,7 @@ class TransformerDecoder(Decoder):
             sequences, weights, past = layer(sequences, projections, mask, past, training=training)
             states.append(past)
         features = self.norm(sequences)
-        logits = self.embedding(features, reverse=True) if self.logits is None else self.logits(features)
+        logits = tied_logits(self.embedding, features, constants) if self.logits is None else self.logits(features)
         outputs = {
             "logits": ops.cast(logits, "float32"),
             "attention": ops.mean(weights, axis=1),

@@ -1,9 +1,9 @@
 """Inputs and progress of a search."""
 
 import typing
+from collections.abc import Callable
 from typing import Any
 
-import keras
 from keras import ops
 
 from kerasseq.types import Tensor
@@ -76,4 +76,13 @@ def repeat_rows(nest: Any, times: int) -> Any:
     """Repeats each row of a nest of tensors: `(batch, ...)` -> `(batch * times, ...)`; `None` stays `None`."""
     if nest is None or times == 1:
         return nest
-    return keras.tree.map_structure(lambda tensor: ops.repeat(tensor, times, axis=0), nest)
+    return map_rows(lambda tensor: ops.repeat(tensor, times, axis=0), nest)
+
+
+def map_rows(function: Callable[[Tensor], Tensor], nest: Any) -> Any:
+    """Applies a function to the tensors of a nest, but for those under the key `shared`, which have no rows."""
+    if isinstance(nest, dict):
+        return {name: part if name == "shared" else map_rows(function, part) for name, part in nest.items()}
+    if isinstance(nest, (list, tuple)):
+        return type(nest)(map_rows(function, part) for part in nest)
+    return function(nest)

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from kerasseq.search.request import map_rows
 from kerasseq.types import State, Tensor
 
 # Sequences leave when one in so many is decided. Each time, the constants of the others are copied.
@@ -18,7 +19,7 @@ class Step(typing.NamedTuple):
 
     Attributes:
         function: `function(token_ids, state, constants)`, as `kerasseq.decoders.Decoder.step`.
-        constants: a nested dict of tensors `(rows, ...)`.
+        constants: a nested dict of tensors `(rows, ...)`; what all rows share is under the key `shared`.
     """
 
     function: Callable
@@ -46,7 +47,7 @@ def while_undecided(
         search: dict of `index`, int scalar, the number of steps; `undecided`, bool `(batch,)`; `rows`, a nest of
             tensors `(batch * rows_per_sequence, ...)`; and others, nests of tensors `(batch, ...)`.
         constants: dict of `step`, a `Step` or another function of token ids and state; and others, nests of tensors
-            `(batch * rows_per_sequence, ...)`, or `(1, ...)` if all rows share them.
+            `(batch * rows_per_sequence, ...)`; what all rows share is under the key `shared`.
         finish: function of `search` and `constants` that returns the results of all sequences, decided or not.
         rows_per_sequence: int.
     """
@@ -79,9 +80,7 @@ def with_leaving(advance, search, constants, finish, rows_per_sequence):
     def take(nest, sequences, size=1):
         if size > 1:
             sequences = tf.reshape(sequences[:, None] * size + tf.range(size), [-1])
-        return keras.tree.map_structure(
-            lambda tensor: tensor if tensor.shape[0] == 1 else tf.gather(tensor, sequences), nest
-        )
+        return map_rows(lambda tensor: tf.gather(tensor, sequences), nest)
 
     def turn(search, constants, places, results):
         search = ops.while_loop(crowded, lambda search: (advance(search, constants),), (search,))[0]
@@ -97,32 +96,30 @@ def with_leaving(advance, search, constants, finish, rows_per_sequence):
     # Results of no step, which all turns replace, have the shapes of the others.
     variables = (search, constants, tf.range(tf.size(search["undecided"])), finish(search, constants))
     variables = keras.tree.map_structure(tf.convert_to_tensor, variables)
+    shapes = keras.tree.map_structure(lambda tensor: tensor.shape, variables)
     *_, results = tf.while_loop(
         lambda search, constants, places, results: tf.size(places) > 0,
         turn,
         variables,
-        shape_invariants=keras.tree.map_structure(of_any_length, variables),
+        shape_invariants=map_rows(lambda shape: tf.TensorShape([None, *shape[1:]]) if shape.rank else shape, shapes),
     )
     return results
 
 
-def of_any_length(tensor):
-    """The shape of a tensor of other rows; what all rows share, and scalars, keep theirs."""
+def check_constants(constants, undecided, rows_per_sequence):
+    """Raises an error for constants without an axis of rows; where the graph does not know the rows, as it runs."""
     import tensorflow as tf
 
-    if not tensor.shape.rank or tensor.shape[0] == 1:
-        return tensor.shape
-    return tf.TensorShape([None, *tensor.shape[1:]])
+    rows = tf.size(undecided) * rows_per_sequence
 
+    def check(tensor):
+        message = (
+            "The constants of steps, constraints and scorers must be tensors (rows, ...). Received: a tensor of the "
+            f"shape {tuple(tensor.shape)}. Put what all rows share under the key 'shared'."
+        )
+        if not tensor.shape.rank:
+            raise ValueError(message)
+        if tensor.shape[0] is not None:
+            tf.debugging.assert_equal(tensor.shape[0], rows, message)
 
-def check_constants(constants, undecided, rows_per_sequence):
-    """Raises a `ValueError` for constants without an axis of rows."""
-    batch_size = undecided.shape[0]
-    rows = None if batch_size is None else batch_size * rows_per_sequence
-    for tensor in keras.tree.flatten(constants):
-        shape = tuple(tensor.shape)
-        if not shape or shape[0] not in (None, 1, rows):
-            raise ValueError(
-                "The constants of steps, constraints and scorers must be tensors (rows, ...), or (1, ...) if all rows "
-                f"share them. Received: a tensor of the shape {shape}. Give what all rows share a first axis of 1."
-            )
+    map_rows(check, constants)

@@ -25,7 +25,7 @@ class Scorer:
     def start(self, request: Request) -> tuple[State, State]:
         """The initial state, a nested dict of tensors `(rows, ...)`, and the constants.
 
-        Those are a nested dict of tensors `(rows, ...)`, or `(1, ...)` if all rows share them.
+        Those are a nested dict of tensors `(rows, ...)`; what all rows share is under the key `shared`.
         """
         raise NotImplementedError
 

@@ -65,7 +65,6 @@ class SourceWords(Constraint):
             by_word = count(words_of, suppressed, ops.shape(words_of)[1] + 1)
             usable = usable & (ops.take_along_axis(by_word, words_of, axis=1) == 0)
         constants = {
-            "folded": folded[None],
             "source": source,
             "starts": starts,
             "final": real & after(starts, last=True),  # where a word ends
@@ -73,12 +72,12 @@ class SourceWords(Constraint):
             "glued": starts & starts_word & ~spaced,
             "needed": to_word_end(words_of, real) + ops.cast(source_ids != end_id, "int32"),
             "usable": usable,
-            "may_end": ops.full((1, 1), end_id not in request.suppressed_ids, dtype="bool"),
+            "shared": {"folded": folded, "may_end": ops.array(end_id not in request.suppressed_ids)},
         }
         return {"positions": starts & usable}, constants
 
     def follow(self, token_ids, state, constants):
-        here = state["positions"] & (constants["source"] == ops.take(constants["folded"][0], token_ids)[:, None])
+        here = state["positions"] & (constants["source"] == ops.take(constants["shared"]["folded"], token_ids)[:, None])
         # A forced prefix may leave the source: any word may follow.
         lost = ~ops.any(here, axis=-1, keepdims=True)
         word = lost | ops.any(here & constants["final"], axis=-1, keepdims=True)
@@ -89,13 +88,13 @@ class SourceWords(Constraint):
         # Words that would not end within the limit are left out.
         left = hypotheses.longest - hypotheses.index
         positions = state["positions"] & (constants["needed"] <= left)
-        counts = count(constants["source"], positions, ops.shape(constants["folded"])[1])
-        return ops.take(counts, constants["folded"][0], axis=1) > 0
+        counts = count(constants["source"], positions, ops.shape(constants["shared"]["folded"])[0])
+        return ops.take(counts, constants["shared"]["folded"], axis=1) > 0
 
     def override(self, allowed, mask, hypotheses, constants):
         # Allows END early if nothing else is allowed, or if a prefix's word cannot be completed.
         stuck = ~ops.any(allowed, axis=-1, keepdims=True)
-        may_end = constants["may_end"] & (mask | ~ops.any(mask, axis=-1, keepdims=True))
+        may_end = constants["shared"]["may_end"] & (mask | ~ops.any(mask, axis=-1, keepdims=True))
         is_end = ops.arange(hypotheses.vocabulary_size, dtype="int32") == hypotheses.end_id
         return allowed | (stuck & may_end & is_end)
 
