@@ -22,6 +22,7 @@ from kerasseq.long_sources import LONG_SOURCES, decode_parts
 from kerasseq.padding import check_padding, warn_about_padding
 from kerasseq.preprocessing import Preprocessor
 from kerasseq.preprocessing.ids import string_tensor
+from kerasseq.preprocessing.pairs import LENGTH_OFFSET
 from kerasseq.preprocessing.vocabulary import END_ID, START_ID
 from kerasseq.processes import check_process
 from kerasseq.progress import progress_bar
@@ -42,7 +43,8 @@ class TextGenerator(keras.Model):
         preprocessor: the `kerasseq.preprocessing.Preprocessor` of the training data, such as `TextPreprocessor`.
         sampler: `"greedy"`, `"beam"`, a `kerasseq.search` object, or a `keras_hub.samplers` object for random sampling.
         max_length: int, the most tokens of an output, END included, or of each part's output where a long source is
-            split. Default: the preprocessor's `max_target_length`.
+            split. Default: the preprocessor's `max_target_length`. Another limit is relative to the source, the
+            `length_ratio` of a `TextPreprocessor`, unless `LengthLimits` of the sampler sets one.
         long_sources: how to treat sources that are longer than the model reads. `"split"`: a preprocessor that can, as
             `TextPreprocessor`, splits them into sentences, and the outputs are joined by spaces; the score is the sum
             of the parts' scores. `"sentences"`: the same for all sources of several sentences, long or not, which suits
@@ -230,6 +232,7 @@ class TextGenerator(keras.Model):
         classes = tuple(map(type, [sampler, *sampler.constraints, *sampler.scorers]))
         key = (
             classes, configuration, sampler.random_state, max_length, self.long_sources, details, prefixed,
+            self.preprocessor.length_ratio,
         )  # fmt: skip
         decode: Any = self.decode
         if details:
@@ -345,6 +348,9 @@ class TextGenerator(keras.Model):
     def _search(self, encoder_inputs, sampler, max_length, num_hypotheses, prefix_ids):
         """The context of the decoder, and the result of the search."""
         context = self.model.encode(encoder_inputs)
+        constraints = [] if prefix_ids is None else [search.Prefix()]
+        if self.preprocessor.length_ratio and not any(limits_length(constraint) for constraint in sampler.constraints):
+            constraints.append(search.LengthLimits(1, 0.0, self.preprocessor.length_ratio, LENGTH_OFFSET))
         compares_words = any(constraint.joint_vocabulary for constraint in sampler.constraints)
         request = search.Request(
             batch_size=tf.shape(context["memory_mask"])[0],
@@ -353,7 +359,7 @@ class TextGenerator(keras.Model):
             end_id=END_ID,
             max_source_length=self.preprocessor.max_source_length,
             word_pieces=self.preprocessor.word_pieces() if compares_words else None,
-            constraints=() if prefix_ids is None else (search.Prefix(),),
+            constraints=tuple(constraints),
             prefix_ids=prefix_ids,
         )
         return context, search.decode(self.model, context, sampler, request, num_hypotheses)
@@ -467,6 +473,11 @@ class TextGenerator(keras.Model):
                 "keras.models.load_model(path) and give it to TextGenerator with its preprocessor."
             )
         return generator
+
+
+def limits_length(constraint: search.Constraint) -> bool:
+    """Whether a constraint limits outputs relative to their sources."""
+    return isinstance(constraint, search.LengthLimits) and constraint.max_length_ratio is not None
 
 
 def in_batches(

@@ -37,6 +37,8 @@ class Preprocessor(keras.layers.Layer):
     vocabulary_names: ClassVar[tuple[str, ...]] = ("target",)
     # The maximum number of tokens of a source, END included; None if sources are not tokens.
     max_source_length: int | None = None
+    # A search stops at `length_ratio * source tokens + LENGTH_OFFSET` tokens; None for no limit of this kind.
+    length_ratio: float | None = None
 
     def __init__(self, vocabularies: Sequence[Any] = (), max_target_length: int = 128, **kwargs: Any) -> None:
         check_process()

@@ -19,6 +19,7 @@ from kerasseq.preprocessing.pairs import (
     check_weights,
     data_set_options,
     kept_pairs,
+    measured_length_ratio,
     of_kept,
     truncated,
 )
@@ -27,6 +28,8 @@ from kerasseq.preprocessing.tokenizers import Tokenizer, kinds_of_sides, train_t
 from kerasseq.types import Pair, Tensor
 
 logger = logging.getLogger(__name__)
+
+PAIRS_MEASURED = 10_000  # at most about so many, for the ratio of lengths
 
 
 @keras.saving.register_keras_serializable(package="kerasseq")
@@ -44,6 +47,9 @@ class TextPreprocessor(Preprocessor):
         max_source_length: int, the maximum number of tokens of a source, END included. `encode_source` truncates longer
             sources.
         max_target_length: int, the maximum number of tokens of a target, END included.
+        length_ratio: float above 0. Outputs of `TextGenerator` have at most `length_ratio * source + 10` tokens, END
+            included, for a source of so many; then a search need not follow a hypothesis that does not end up to the
+            limit for all outputs. `from_pairs` takes half as much again as its pairs need. Default: no such limit.
 
     Example:
 
@@ -67,12 +73,16 @@ class TextPreprocessor(Preprocessor):
         target_vocabulary: Any = None,
         max_source_length: int = 128,
         max_target_length: int = 128,
+        length_ratio: float | None = None,
         **kwargs: Any,
     ) -> None:
         check_length("max_source_length", max_source_length)
+        if length_ratio is not None and not check_number("length_ratio", length_ratio):
+            raise ValueError("length_ratio must be above 0, or None for no limit. Received: length_ratio=0.")
         vocabularies = [vocabulary for vocabulary in (source_vocabulary, target_vocabulary) if vocabulary is not None]
         super().__init__(vocabularies, max_target_length, **kwargs)
         self.max_source_length = max_source_length
+        self.length_ratio = length_ratio
         self._parts_graph_key: tuple | None = None
 
     @classmethod
@@ -116,7 +126,12 @@ class TextPreprocessor(Preprocessor):
         options = {"normalization": normalization, "protected_tokens": protected_tokens}
         source_vocabulary = train_tokenizer(source_tokens, shared, vocabulary_size, **options)
         target_vocabulary = None if joint else train_tokenizer(target_tokens, targets, vocabulary_size, **options)
-        return cls(source_vocabulary, target_vocabulary, max_source_length, max_target_length)
+        preprocessor = cls(source_vocabulary, target_vocabulary, max_source_length, max_target_length)
+        measured = slice(None, None, 1 + len(sources) // PAIRS_MEASURED)
+        source_ids = preprocessor.tokenize_all(sources[measured], "source")
+        target_ids = preprocessor.tokenize_all(targets[measured], "target")
+        preprocessor.length_ratio = measured_length_ratio(list(map(len, source_ids)), list(map(len, target_ids)))
+        return preprocessor
 
     # === Vocabularies ===
 
@@ -349,4 +364,5 @@ class TextPreprocessor(Preprocessor):
     # === Saving ===
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "max_source_length": self.max_source_length}
+        lengths = {"max_source_length": self.max_source_length, "length_ratio": self.length_ratio}
+        return {**super().get_config(), **lengths}

@@ -15,6 +15,8 @@ from kerasseq.search.scorers import Scorer
 from kerasseq.search.top_k import best_tokens, take_rows
 from kerasseq.types import Tensor
 
+STOPPING_RULES = ("exact", "best_length", "first")
+
 # The length penalty before the exponent: Wu et al. 2016, equation 14, and the length itself.
 NORMALIZATIONS = {"gnmt": lambda length: (5.0 + length) / 6.0, "length": lambda length: length}
 
@@ -33,7 +35,11 @@ class BeamSampler(Sampler):
 
     The search of a sequence stops when its best partial hypothesis can no longer enter the requested number of finished
     ones: log-probabilities only fall, the divisor only grows up to that of the longest output, and no scorer adds more
-    than 0. Stopping therefore never changes the result.
+    than 0. Stopping therefore never changes the result. Cheaper rules, which may miss a better hypothesis:
+
+    - `stop="best_length"`: the bound takes the divisor of the present length, as if the best partial hypothesis ended
+      now with probability 1.
+    - `stop="first"`: the requested number of hypotheses have ended, one of them as the most probable of its step.
 
     Args:
         beam_width: int, number of partial and of finished hypotheses for each sequence.
@@ -42,6 +48,7 @@ class BeamSampler(Sampler):
             mean log-probability of a token.
         constraints: as in `Sampler`.
         scorers: list of `kerasseq.search.Scorer`, such as `[Coverage(0.02)]`.
+        stop: `"exact"`, `"best_length"` or `"first"`.
 
     Call arguments and results are those of `kerasseq.search.Sampler`, with up to `beam_width` hypotheses. Partial
     hypotheses follow all finished ones where fewer have ended than are requested; where the constraints leave fewer,
@@ -64,13 +71,16 @@ class BeamSampler(Sampler):
         normalization: str = "gnmt",
         constraints: Sequence[Constraint] = (),
         scorers: Sequence[Scorer] = (),
+        stop: str = "exact",
     ):
         super().__init__(constraints)
         check_positive_integer("beam_width", beam_width)
         check_choice("normalization", normalization, NORMALIZATIONS)
+        check_choice("stop", stop, STOPPING_RULES)
         self.beam_width = self.rows_per_sequence = beam_width
         self.length_penalty = check_number("length_penalty", length_penalty)
         self.normalization = normalization
+        self.stop = stop
         check_entries("scorers", scorers, Scorer, "[Coverage(0.02)]")
         self.scorers = tuple(scorers)
 
@@ -135,6 +145,8 @@ class BeamSampler(Sampler):
             if added is not None:
                 added = ops.take_along_axis(added, best, axis=1)
                 after["alive_added"] = ops.where(active, added, beam["alive_added"])
+            if self.stop == "first":
+                after["ended_first"] = beam["ended_first"] | finishes[:, :1]
             chosen_rows = ops.arange(ops.shape(parents)[0], dtype="int32")[:, None] * beams
             chosen_rows = ops.reshape(chosen_rows + ops.take_along_axis(parents, best, axis=1), (-1,))
             states = {"state": outputs["state"], "constraints": rows["constraints"], "scorers": scorer_states}
@@ -146,10 +158,13 @@ class BeamSampler(Sampler):
             return after
 
         def undecided(beam, constants):
-            # The bound on future scores of the class docstring.
             alive = beam["alive_log_probabilities"][:, :1]
-            bound = alive / self.penalty(longest(constants))
-            open_ranks = bound > beam["finished_scores"][:, num_hypotheses - 1 : num_hypotheses]
+            least = beam["finished_scores"][:, num_hypotheses - 1 : num_hypotheses]
+            if self.stop == "first":
+                open_ranks = ~(beam["ended_first"] & (least > IMPOSSIBLE / 2))
+            else:  # the bound on future scores of the class docstring
+                length = longest(constants) if self.stop == "exact" else beam["index"] + 1
+                open_ranks = alive / self.penalty(length) > least
             return (open_ranks & (alive > IMPOSSIBLE / 2) & (beam["index"] < longest(constants)))[:, 0]
 
         def finish(beam, constants):
@@ -174,6 +189,8 @@ class BeamSampler(Sampler):
         }
         if self.scorers:
             beam["alive_added"] = ops.zeros((batch_size, beams), dtype="float32")  # (batch, beams)
+        if self.stop == "first":
+            beam["ended_first"] = ops.zeros((batch_size, 1), dtype="bool")  # (batch, 1)
         constants = {
             "step": step,
             "constrained": constrained.tensors,
@@ -211,5 +228,6 @@ class BeamSampler(Sampler):
             "beam_width": self.beam_width,
             "length_penalty": self.length_penalty,
             "normalization": self.normalization,
+            "stop": self.stop,
             **super().get_config(),
         }

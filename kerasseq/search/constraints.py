@@ -86,25 +86,39 @@ class Constraint:
 class LengthLimits(Constraint):
     """The fewest and the most tokens of an output.
 
-    Lengths count tokens, END included; the length of a source counts the real positions of the memory, which for text
-    are its tokens, END included.
+    Lengths count tokens, END included; the length of a source of tokens too, that of other sources counts the real
+    positions of the memory.
 
     Args:
         min_length: int, the fewest tokens.
         min_length_ratio: float of at least 0, the fewest tokens relative to the length of the source, rounded up.
         max_length_ratio: float above 0, the most tokens relative to the length of the source, rounded down, but at
             least 1, or as many as a prefix and END need, and at most the `max_length` of the call. It takes precedence
-            over a minimum. Default: none.
+            over a minimum. Default: the limit of the preprocessor in `TextGenerator`, else none.
+        max_length_offset: float of at least 0, added to it: the most tokens are `max_length_ratio * source +
+            max_length_offset`.
 
     Raises:
         ValueError: for a value outside these ranges.
     """
 
-    def __init__(self, min_length: int = 1, min_length_ratio: float = 0.0, max_length_ratio: float | None = None):
+    def __init__(
+        self,
+        min_length: int = 1,
+        min_length_ratio: float = 0.0,
+        max_length_ratio: float | None = None,
+        max_length_offset: float = 0,
+    ):
         check_positive_integer("min_length", min_length)
+        check_number("max_length_offset", max_length_offset)
         check_number("min_length_ratio", min_length_ratio)
         if max_length_ratio is not None and not check_number("max_length_ratio", max_length_ratio) > 0:
             raise ValueError(f"max_length_ratio must be above 0. Received: max_length_ratio={max_length_ratio!r}.")
+        if max_length_offset and max_length_ratio is None:
+            raise ValueError(
+                "max_length_offset is added to max_length_ratio * source, so it needs max_length_ratio. Received: "
+                f"max_length_offset={max_length_offset!r}. For a limit of all outputs, pass max_length to generate."
+            )
         if max_length_ratio is not None and min_length_ratio > max_length_ratio:
             raise ValueError(
                 "min_length_ratio must be at most max_length_ratio. Received: "
@@ -113,12 +127,13 @@ class LengthLimits(Constraint):
         self.min_length = min_length
         self.min_length_ratio = min_length_ratio
         self.max_length_ratio = max_length_ratio
+        self.max_length_offset = max_length_offset
 
     def longest(self, request):
         if self.max_length_ratio is None:
             return None
         # The small term absorbs rounding: in floating point, 0.65 * 180 is below 117.
-        return whole(ops.floor(self.max_length_ratio * source_length(request) + 1e-4))
+        return whole(ops.floor(self.max_length_ratio * source_length(request) + self.max_length_offset + 1e-4))
 
     def start(self, request):
         shortest = ops.full((request.batch_size, 1), self.min_length, dtype="int32")
@@ -139,6 +154,7 @@ class LengthLimits(Constraint):
             "min_length": self.min_length,
             "min_length_ratio": self.min_length_ratio,
             "max_length_ratio": self.max_length_ratio,
+            "max_length_offset": self.max_length_offset,
         }
 
 
@@ -227,7 +243,9 @@ class Prefix(Constraint):
 
 
 def source_length(request: Request) -> Tensor:
-    """The number of real positions of the memory, float32 `(rows, 1)`."""
+    """The number of tokens of the source, or of real positions of the memory, float32 `(rows, 1)`."""
+    if request.source_token_ids is not None:
+        return ops.sum(ops.cast(request.source_token_ids > 0, "float32"), axis=-1, keepdims=True)
     if request.source_mask is None:
         raise ValueError(
             "min_length_ratio and max_length_ratio need the source_mask of the request, bool (batch, source). "

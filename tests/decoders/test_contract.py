@@ -16,6 +16,7 @@ from kerasseq.encoders import EnsembleEncoder, RecurrentEncoder, TransformerEnco
 from kerasseq.layers.attention import SCORES
 from kerasseq.layers.cells import CELLS
 from kerasseq.losses import MaskedCrossentropy
+from kerasseq.search.request import map_rows
 from kerasseq.seq2seq import weights_by_name
 
 VOCABULARY = 9
@@ -300,10 +301,10 @@ def test_rows_do_not_depend_on_padding_or_on_other_rows(model, outputs):
 
 
 def test_rows_can_be_repeated_and_reordered(model, context, steps):
-    """As a search does: constants and state are batch first, whatever they hold."""
+    """As a search does: constants and state are batch first, whatever they hold, but for what rows share."""
     order = [2, 0, 0, 1, 2]
     state, constants = model.start(context)
-    state, constants = (keras.tree.map_structure(lambda t: tf.gather(t, order), nest) for nest in (state, constants))
+    state, constants = (map_rows(lambda t: tf.gather(t, order), nest) for nest in (state, constants))
     for index in range(2):
         step = model.step(TARGET[order, index], state, constants)
         state = step["state"]

@@ -176,7 +176,8 @@ class ByHand:
                 group.append(ids)
         return self.ranked(*([(ids, self.log_probability(ids)) for ids in group] for group in (finished, partial)))
 
-    def beam_search(self, beams):
+    def beam_search(self, beams, stop=None):
+        """`stop` is a function of the candidates of a step, the partial and the finished hypotheses."""
         alive, finished = [((), 0.0)], []
         for _ in range(self.longest):
             candidates = [
@@ -187,6 +188,8 @@ class ByHand:
             candidates.sort(key=lambda pair: -pair[1])
             finished += [(ids, score) for ids, score in candidates[:beams] if ids[-1] == self.end]
             alive = [(ids, score) for ids, score in candidates if ids[-1] != self.end][:beams]
+            if stop is not None and alive and stop(candidates, alive, finished):
+                break
         return self.ranked(finished, alive)[:beams]
 
 

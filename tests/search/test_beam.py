@@ -33,6 +33,45 @@ def test_narrow_beams_and_early_stopping(trees, check, exponent, beams):
         check(token_ids[row], scores[row], by_hand.beam_search(beams))
 
 
+@pytest.mark.parametrize("num_hypotheses", [1, 2])
+@pytest.mark.parametrize(("beams", "exponent"), [(2, 0.6), (3, 1), (5, 2)])
+@pytest.mark.parametrize("rule", ["best_length", "first"])
+def test_cheaper_rules(trees, check, rule, beams, exponent, num_hypotheses):
+    """The rules as they are defined, in plain Python."""
+    max_length = 6
+    some = trees(random_tables(60, max_length, seed=beams))
+    token_ids, scores = some.search(BeamSampler(beams, exponent, stop=rule), max_length, num_hypotheses=num_hypotheses)
+    for row in range(60):
+        by_hand = some.by_hand(row, max_length, length_penalty=exponent)
+        was_first = []
+
+        def stop(candidates, alive, finished, by_hand=by_hand, was_first=was_first):
+            was_first.append(candidates[0][0][-1] == END)
+            if len(finished) < num_hypotheses:
+                return False
+            if rule == "first":
+                return any(was_first)
+            prefix, log_probability = alive[0]
+            return by_hand.score((*prefix, END), log_probability) <= by_hand.ranked(finished, [])[num_hypotheses - 1][1]
+
+        check(token_ids[row], scores[row], by_hand.beam_search(beams, stop))
+
+
+def test_cheaper_rules_stop_before_a_better_hypothesis(trees):
+    """Outputs either end at once, or, less probably, go on with token 1 and hardly end: their mean grows."""
+    tables = np.zeros((1, 5, 4))
+    tables[0, 0] = np.log([0.1, 0.2, 0.15, 0.55])
+    tables[0, 1:] = np.log([0.005, 0.89, 0.005, 0.1])
+    some, best, steps = trees(tables), {}, {}
+    for rule in ("exact", "best_length", "first"):
+        some.steps.assign(0)
+        token_ids, scores = some.search(BeamSampler(3, 1.0, "length", stop=rule), max_length=30, num_hypotheses=1)
+        best[rule], steps[rule] = scores[0, 0], int(some.steps)
+    assert best["first"] == best["best_length"] == pytest.approx(np.log(0.55), abs=1e-5)
+    assert best["exact"] > -0.3
+    assert steps["first"] <= steps["best_length"] < 4 < steps["exact"]
+
+
 @pytest.mark.parametrize("exponent", [0, 1])
 def test_stops_early(trees, check, exponent):
     tables = random_tables(5, 3, seed=1)
