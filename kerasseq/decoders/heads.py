@@ -1,5 +1,8 @@
 """The embedding of target tokens, and the logits of the vocabulary."""
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 from keras import layers, ops
 
@@ -28,16 +31,42 @@ def vocabulary_head(vocabulary_size: int) -> layers.Layer:
     return layers.Dense(vocabulary_size, kernel_initializer="lecun_normal", dtype="float32", name="logits")
 
 
-def tied_projection(embedding: layers.Layer) -> State:
+def tied_projection(embedding: layers.Layer, batch_size: Tensor) -> State:
     """The matrix of tied logits, float32 `(features, vocabulary)`, as a constant of a decoder that all rows share.
 
-    Products of few rows with the embedding's matrix, which is the transpose, are up to eight times as slow on a CPU.
+    It is a copy of the embedding's matrix, transposed: on a CPU, products of few rows are up to eight times as fast
+    with it. For a single sequence the copy would take as long as its products, so then it is empty, `(features, 0)`.
     """
-    return {"shared": {"projection": ops.cast(ops.transpose(embedding.embeddings), "float32")}}
+
+    def copy():
+        return ops.cast(ops.transpose(embedding.embeddings), "float32")
+
+    def empty():
+        return ops.zeros((embedding.output_dim, 0), dtype="float32")
+
+    return {"shared": {"projection": either(batch_size > 1, copy, empty)}}
 
 
 def tied_logits(embedding: layers.Layer, features: Tensor, constants: State) -> Tensor:
-    """Logits, float32: by the `tied_projection` in a search, else by the embedding's matrix itself."""
-    if "shared" in constants:
-        return ops.matmul(ops.cast(features, "float32"), constants["shared"]["projection"])
-    return ops.cast(embedding(features, reverse=True), "float32")  # float32 under mixed precision too
+    """Logits, float32 `(batch, steps, vocabulary)`: by the `tied_projection` in a search, else by the matrix itself."""
+    if "shared" not in constants:
+        return ops.cast(embedding(features, reverse=True), "float32")  # float32 under mixed precision too
+    projection = constants["shared"]["projection"]
+    rows = ops.reshape(ops.cast(features, "float32"), (-1, embedding.output_dim))
+
+    def by_copy():
+        return ops.matmul(rows, projection)
+
+    def by_matrix():
+        matrix = ops.cast(embedding.embeddings, "float32")
+        return ops.transpose(ops.matmul(matrix, ops.transpose(rows)))
+
+    logits = either(ops.shape(projection)[1] > 0, by_copy, by_matrix)
+    return ops.reshape(logits, (*ops.shape(features)[:-1], embedding.input_dim))
+
+
+def either(condition: Any, yes: Callable[[], Tensor], no: Callable[[], Tensor]) -> Tensor:
+    """`ops.cond`, decided at once where the condition is known."""
+    if isinstance(condition, bool):
+        return yes() if condition else no()
+    return ops.cond(condition, yes, no)

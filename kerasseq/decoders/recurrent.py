@@ -144,7 +144,7 @@ class RecurrentDecoder(Decoder):
     def start(self, context):
         states, constants = self.start_sequences(context)
         if self.logits is None:
-            constants |= tied_projection(self.embedding)
+            constants |= tied_projection(self.embedding, ops.shape(context["memory_mask"])[0])
         return states, constants
 
     def start_sequences(self, context: Context) -> tuple[State, State]:

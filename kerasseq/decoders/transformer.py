@@ -106,7 +106,7 @@ class TransformerDecoder(Decoder):
         }
         constants = self.constants(context)
         if self.logits is None:
-            constants |= tied_projection(self.embedding)
+            constants |= tied_projection(self.embedding, batch_size)
         return state, constants
 
     def constants(self, context: Context) -> State:

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from kerasseq.layers.cells import get_cell
+from kerasseq.layers.cudnn import CudnnRecurrence, right_padded
 
 
 @keras.saving.register_keras_serializable(package="kerasseq")
@@ -12,7 +13,8 @@ class Recurrent(keras.layers.Layer):
 
     The inputs of all steps are projected in one matrix product before the loop. A sequence whose time dimension is
     statically 1, as in step-by-step decoding, runs the cell without a loop. Padded steps carry the state through
-    unchanged, so padding on either end has no effect on it.
+    unchanged, so padding on either end has no effect on it. On a GPU, LSTM and GRU train on cuDNN where Keras can: on
+    TensorFlow, and on JAX the LSTM without a mask.
 
     Args:
         units: int, size of each state.
@@ -55,6 +57,9 @@ class Recurrent(keras.layers.Layer):
 
     def build(self, sequences_shape):
         self.cell.build((sequences_shape[0], sequences_shape[-1]))
+        self._cudnn = None
+        if CudnnRecurrence.runs(self.cell, masked=False):
+            self._cudnn = CudnnRecurrence(self.cell, sequences_shape[-1])
 
     def call(self, sequences, initial_state=None, sequence_mask=None, training=None):
         state = self.cell.initial_state(ops.shape(sequences)[0]) if initial_state is None else initial_state
@@ -69,6 +74,21 @@ class Recurrent(keras.layers.Layer):
                 after = {name: ops.where(sequence_mask, after[name], state[name]) for name in after}
             return self.cell.outputs(after)[:, None], after
 
+        if training and self._cudnn is not None and CudnnRecurrence.runs(self.cell, sequence_mask is not None):
+            return self.run_on_cudnn(sequences, state, sequence_mask)
+        return self.run_loop(sequences, state, sequence_mask, training)
+
+    def run_on_cudnn(self, sequences, state, sequence_mask):
+        """The loop instead where a mask is not padded on the right."""
+        if sequence_mask is None:
+            return self._cudnn(sequences, None, state, self.reverse)
+        return ops.cond(
+            right_padded(sequence_mask),
+            lambda: self._cudnn(sequences, sequence_mask, state, self.reverse),
+            lambda: self.run_loop(sequences, state, sequence_mask, True),
+        )
+
+    def run_loop(self, sequences, state, sequence_mask, training):
         projected = ops.transpose(self.cell.project(sequences), (1, 0, 2))  # (time, batch, width)
         if sequence_mask is None:
             mask = ops.ones_like(projected[:, :, :1])

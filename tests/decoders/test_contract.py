@@ -251,8 +251,9 @@ def check_state(model, context):
     Only what a Transformer keeps of each past step grows, along axis 1.
     """
     state, constants = model.start(context)
-    for nest in (state, constants):
-        assert all(tensor.shape[0] == len(SOURCE) for tensor in keras.tree.flatten(nest))
+    rows = []
+    map_rows(lambda tensor: rows.append(tensor.shape[0]), [state, constants])
+    assert rows and set(rows) == {len(SOURCE)}
     after = model.step(TARGET[:, 0], state, constants)["state"]
     keras.tree.assert_same_structure(state, after)
     before, after = (keras.tree.flatten(keras.tree.map_structure(spec, nest)) for nest in (state, after))
