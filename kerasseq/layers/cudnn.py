@@ -87,7 +87,7 @@ class CudnnRecurrence:
         cell = self.cell
         if not cell.has_recurrent_bias:
             return [cell.kernel, cell.recurrent_kernel, cell.bias]
-        biases = [ops.convert_to_tensor(bias) for bias in (cell.bias, cell.recurrent_bias)]
+        biases = [ops.copy(bias) for bias in (cell.bias, cell.recurrent_bias)]
         return [cell.kernel, cell.recurrent_kernel, ops.stack(biases)]
 
 
