@@ -11,6 +11,7 @@ import os
 import pathlib
 import random
 import re
+import shutil
 import statistics
 import sys
 import time
@@ -154,6 +155,14 @@ def bucketed_batches(sources, targets, batch_size, seed=1):
         yield from batches
 
 
+def fresh_folder(arguments, name):
+    """An empty folder for what a toolkit writes while it runs."""
+    folder = arguments.folder / "runs" / f"{name}_{arguments.what}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
 def until_end(ids):
     """The ids before the first END."""
     return ids[: ids.index(END_ID)] if END_ID in ids else ids
@@ -222,6 +231,41 @@ def measure_search(arguments, sources, decode):
             outputs[index] = output
     result = search_result(arguments, sources, outputs, seconds)
     return {**result, "mean_log_probability": statistics.fmean(scores)}, outputs
+
+
+class TimedCalls:
+    """A function that keeps the seconds of each of its calls: the search of a toolkit, from ids to ids."""
+
+    def __init__(self, function):
+        self.function, self.seconds = function, []
+
+    def __call__(self, *arguments, **options):
+        begin = time.perf_counter()
+        result = self.function(*arguments, **options)
+        self.seconds.append(time.perf_counter() - begin)
+        return result
+
+
+def measure_toolkit(arguments, translate, search):
+    """As `measure_search`, for toolkits that read subwords and make their batches themselves.
+
+    Args:
+        arguments: those of `parse_arguments`.
+        translate: function of a list of lists of subwords that returns their outputs, lists of subwords without END.
+        search: the `TimedCalls` of the search within `translate`.
+
+    Returns:
+        the result, a dict, and the outputs in the order of the sources.
+    """
+    sources = test_sources(arguments, read_pieces(arguments, "test", LANGUAGES[0]))
+    (order,) = batches_by_length(sources, len(sources))
+    ordered = [sources[index] for index in order]
+    translate(ordered[: 5 if arguments.what == "latency" else arguments.settings.batch_size])
+    search.seconds.clear()
+    outputs = [None] * len(sources)
+    for index, output in zip(order, translate(ordered), strict=True):
+        outputs[index] = output
+    return search_result(arguments, sources, outputs, search.seconds), outputs
 
 
 def batches_by_length(sources, batch_size):

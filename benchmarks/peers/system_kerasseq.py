@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import shared
 import tensorflow as tf
+from keras_clock import TrainingClock
 
 import kerasseq
 from kerasseq.preprocessing.batching import pad
@@ -29,11 +30,11 @@ def build(settings, cell):
 
 
 def make_batches(arguments):
-    """Length buckets of all training pairs, shuffled."""
+    """Length buckets of the training pairs, shuffled, endless."""
     vocabulary = (arguments.folder / "data" / "subwords.model").read_bytes()
     preprocessor = kerasseq.preprocessing.TextPreprocessor(vocabulary)
     pairs = zip(*(shared.read_lines(arguments, f"train.{language}") for language in shared.LANGUAGES), strict=True)
-    return preprocessor.dataset(list(pairs), arguments.settings.batch_size, shuffle=True)
+    return preprocessor.dataset(list(pairs), arguments.settings.batch_size, shuffle=True).repeat()
 
 
 def train(model, arguments, steps, callbacks=()):
@@ -42,20 +43,9 @@ def train(model, arguments, steps, callbacks=()):
         keras.optimizers.Adam(settings.learning_rate, clipnorm=settings.gradient_norm),
         kerasseq.losses.MaskedCrossentropy(settings.label_smoothing),
     )
-    batches = make_batches(arguments).repeat()
-    return model.fit(batches, steps_per_epoch=steps, shuffle=False, verbose=0, callbacks=list(callbacks))
-
-
-class TrainingClock(keras.callbacks.Callback):
-    """Tells a `StepClock` of each batch, whose tokens were counted before."""
-
-    def __init__(self, clock, tokens):
-        super().__init__()
-        self.clock, self.tokens = clock, tokens
-
-    def on_train_batch_end(self, batch, logs=None):
-        float(logs["loss"])  # The step has ended.
-        self.clock.step(self.tokens[batch])
+    return model.fit(
+        make_batches(arguments), steps_per_epoch=steps, shuffle=False, verbose=0, callbacks=list(callbacks)
+    )
 
 
 def make_sampler(arguments):
@@ -115,10 +105,8 @@ def main():
         result = {"loss": train(model, arguments, settings.weight_steps).history["loss"][-1]}
         model.save_weights(weights)
     elif arguments.what == "train":
-        counted = make_batches(arguments).repeat().take(settings.all_steps)
-        tokens = [np.count_nonzero(labels) for _, labels in counted.as_numpy_iterator()]
         clock = shared.StepClock(settings)
-        train(model, arguments, settings.all_steps, [TrainingClock(clock, tokens)])
+        train(model, arguments, settings.all_steps, [TrainingClock(clock, make_batches(arguments))])
         result = clock.result()
     else:
         model.load_weights(weights)
