@@ -9,10 +9,7 @@ gets the same subwords, so speeds in tokens a second can be compared.
 import argparse
 import io
 
-import sentencepiece
 import shared
-
-import kerasseq
 
 
 def prepare(quick):
@@ -22,6 +19,10 @@ def prepare(quick):
     finished = folder / "vocabulary.txt"
     if finished.exists():
         return
+    import sentencepiece  # Deferred, as kerasseq: where all is there, this takes no time.
+
+    import kerasseq
+
     folder.mkdir(parents=True, exist_ok=True)
     splits = kerasseq.datasets.load_multi30k(*shared.LANGUAGES, tokenized=True)
     splits = dict(zip(("train", "validation", "test"), splits, strict=True))
@@ -43,6 +44,8 @@ def prepare(quick):
 
 def train_subwords(pairs, vocabulary_size):
     """A serialized SentencePiece model of both sides of pairs, with the special ids of kerasseq."""
+    import sentencepiece
+
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter([text for pair in pairs for text in pair]),
