@@ -5,7 +5,7 @@ import numpy as np
 
 
 class TrainingClock(keras.callbacks.Callback):
-    """Tells a `shared.StepClock` of every batch of `fit`.
+    """Tells a `comparison.StepClock` of every batch of `fit`.
 
     Args:
         clock: the `StepClock`.

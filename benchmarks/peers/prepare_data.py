@@ -9,13 +9,13 @@ gets the same subwords, so speeds in tokens a second can be compared.
 import argparse
 import io
 
-import shared
+import comparison
 
 
 def prepare(quick):
     """Writes texts, subwords and the vocabulary to the folder of data, unless they are there."""
-    settings = shared.QUICK if quick else shared.FULL
-    folder = shared.work_folder(quick) / "data"
+    settings = comparison.QUICK if quick else comparison.FULL
+    folder = comparison.work_folder(quick) / "data"
     finished = folder / "vocabulary.txt"
     if finished.exists():
         return
@@ -24,7 +24,7 @@ def prepare(quick):
     import kerasseq
 
     folder.mkdir(parents=True, exist_ok=True)
-    splits = kerasseq.datasets.load_multi30k(*shared.LANGUAGES, tokenized=True)
+    splits = kerasseq.datasets.load_multi30k(*comparison.LANGUAGES, tokenized=True)
     splits = dict(zip(("train", "validation", "test"), splits, strict=True))
     splits["train"] = splits["train"][: settings.train_pairs]
     model = train_subwords(splits["train"], settings.vocabulary_size)
@@ -32,13 +32,13 @@ def prepare(quick):
     processor = sentencepiece.SentencePieceProcessor(model_proto=model)
     vocabulary = [processor.id_to_piece(index) for index in range(processor.get_piece_size())]
     for split, pairs in splits.items():
-        for language, texts in zip(shared.LANGUAGES, zip(*pairs, strict=True), strict=True):
+        for language, texts in zip(comparison.LANGUAGES, zip(*pairs, strict=True), strict=True):
             # By ids: characters that are in no subword are <unk>, as in every system's vocabulary.
             pieces = [" ".join(vocabulary[index] for index in ids) for ids in processor.encode(list(texts))]
             write_lines(folder / f"{split}.{language}", texts)
             write_lines(folder / f"{split}.{language}.pieces", pieces)
     # For toolkits that add special tokens of their own.
-    write_lines(folder / "subwords.txt", vocabulary[shared.NUM_SPECIAL_TOKENS :])
+    write_lines(folder / "subwords.txt", vocabulary[comparison.NUM_SPECIAL_TOKENS :])
     write_lines(finished, vocabulary)
 
 
@@ -54,10 +54,10 @@ def train_subwords(pairs, vocabulary_size):
         vocab_size=vocabulary_size,
         character_coverage=1.0,
         normalization_rule_name="identity",
-        pad_id=shared.PADDING_ID,
-        unk_id=shared.UNKNOWN_ID,
-        bos_id=shared.START_ID,
-        eos_id=shared.END_ID,
+        pad_id=comparison.PADDING_ID,
+        unk_id=comparison.UNKNOWN_ID,
+        bos_id=comparison.START_ID,
+        eos_id=comparison.END_ID,
         num_threads=1,
         minloglevel=2,
     )

@@ -29,7 +29,7 @@ import subprocess
 import sys
 import typing
 
-import shared
+import comparison
 
 HERE = pathlib.Path(__file__).resolve().parent
 RESULTS = HERE.parent / "results" / "peers.json"
@@ -82,7 +82,7 @@ def interpreter(name):
     """The Python of a system's environment, which is made if it is missing."""
     if not SYSTEMS[name].own_environment:
         return sys.executable
-    folder = shared.FOLDER / "environments" / name
+    folder = comparison.FOLDER / "environments" / name
     python = folder / "bin" / "python"
     if not python.exists():
         print(f"Making the environment of {SYSTEMS[name].title} in {folder}", flush=True)
@@ -114,7 +114,7 @@ def base_interpreter(name):
 
 def environment(name):
     """The environment variables of a system's processes."""
-    variables = {**os.environ, "OMP_NUM_THREADS": str(shared.THREADS), "CUDA_VISIBLE_DEVICES": ""}
+    variables = {**os.environ, "OMP_NUM_THREADS": str(comparison.THREADS), "CUDA_VISIBLE_DEVICES": ""}
     variables |= {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
     if SYSTEMS[name].own_environment:
         variables.pop("PYTHONPATH", None)  # of packages for another Python
@@ -144,7 +144,7 @@ def measure(name, what, variant, quick):
 
 def train_weights(names, quick):
     """Trains the brief weights that are missing; returns the names of the systems that have some."""
-    folder = shared.work_folder(quick) / "weights"
+    folder = comparison.work_folder(quick) / "weights"
     return [
         name
         for name in names
@@ -251,10 +251,10 @@ def main():
     rounds = arguments.rounds or (1 if arguments.quick else 3)
 
     subprocess.run([sys.executable, HERE / "prepare_data.py", *["--quick"] * arguments.quick], check=True)
-    settings = dataclasses.asdict(shared.QUICK if arguments.quick else shared.FULL)
+    settings = dataclasses.asdict(comparison.QUICK if arguments.quick else comparison.FULL)
     content = {
         "environment": {
-            "cpus": len(os.sched_getaffinity(0)), "threads": shared.THREADS, "python": platform.python_version(),
+            "cpus": len(os.sched_getaffinity(0)), "threads": comparison.THREADS, "python": platform.python_version(),
         },
         "settings": {"quick": arguments.quick, "rounds": rounds, **settings},
     }  # fmt: skip

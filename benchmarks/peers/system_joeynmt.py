@@ -8,8 +8,8 @@ even so, in training, too.
 
 import shutil
 
+import comparison
 import joeynmt
-import shared
 import torch
 from joeynmt import prediction, training
 from joeynmt.config import parse_global_args
@@ -17,13 +17,13 @@ from joeynmt.config import parse_global_args
 
 def make_config(arguments, folder, updates=1, weights=None):
     """The configuration of a run."""
-    settings, source, target = arguments.settings, *shared.LANGUAGES
+    settings, source, target = arguments.settings, *comparison.LANGUAGES
     data, dropout = arguments.folder / "data", settings.dropout
     # JoeyNMT finds files by the language at their end.
     paths = {}
     for name, split in (("train", "train"), ("dev", "validation"), ("test", "test")):
         paths[name] = str(folder / split)
-        for language in shared.LANGUAGES:
+        for language in comparison.LANGUAGES:
             shutil.copy(data / f"{split}.{language}.pieces", folder / f"{split}.{language}")
 
     def side(language):
@@ -74,7 +74,7 @@ def make_config(arguments, folder, updates=1, weights=None):
 
 def train(arguments, updates, clock=None):
     """Trains for some updates; returns the file of weights and the number of parameters."""
-    folder = shared.fresh_folder(arguments, "joeynmt")
+    folder = comparison.fresh_folder(arguments, "joeynmt")
     (folder / "model").mkdir()
     managers = []
 
@@ -98,40 +98,40 @@ def train(arguments, updates, clock=None):
 
 
 def main():
-    arguments = shared.parse_arguments(__doc__)
+    arguments = comparison.parse_arguments(__doc__)
     settings = arguments.settings
-    torch.set_num_threads(shared.THREADS)
-    weights = shared.weights_path(arguments, "joeynmt.pt")
+    torch.set_num_threads(comparison.THREADS)
+    weights = comparison.weights_path(arguments, "joeynmt.pt")
     outputs = None
     if arguments.what == "weights":
         trained, parameters = train(arguments, settings.weight_steps)
         trained.replace(weights)
         result = {}
     elif arguments.what == "train":
-        clock = shared.StepClock(settings)
+        clock = comparison.StepClock(settings)
         _, parameters = train(arguments, settings.all_steps + 1, clock)
         result = clock.result()
     else:
-        folder = shared.fresh_folder(arguments, "joeynmt")
+        folder = comparison.fresh_folder(arguments, "joeynmt")
         (folder / "model").mkdir()
         run = parse_global_args(make_config(arguments, folder, weights=weights), rank=0, mode="test")
         model, _, _, test = prediction.prepare(run, rank=0, mode="test")
         parameters = sum(parameter.numel() for parameter in model.parameters())
-        search = prediction.search = shared.TimedCalls(prediction.search)
+        search = prediction.search = comparison.TimedCalls(prediction.search)
         test.has_trg = False
 
         def decode(sources):
             texts = [" ".join(source) for source in sources]
-            test.data = {shared.LANGUAGES[0]: texts, shared.LANGUAGES[1]: []}
+            test.data = {comparison.LANGUAGES[0]: texts, comparison.LANGUAGES[1]: []}
             test.reset_indices()
             *_, outputs, _, _ = prediction.predict(
                 model, test, device=run.device, n_gpu=0, args=run.test, autocast=run.autocast
             )
             return [[piece for piece in output if piece != "</s>"] for output in outputs]
 
-        result, outputs = shared.measure_toolkit(arguments, decode, search)
+        result, outputs = comparison.measure_toolkit(arguments, decode, search)
     versions = {"JoeyNMT": joeynmt.__version__, "torch": torch.__version__}
-    shared.print_result("joeynmt", arguments, versions, parameters, result, outputs)
+    comparison.print_result("joeynmt", arguments, versions, parameters, result, outputs)
 
 
 if __name__ == "__main__":

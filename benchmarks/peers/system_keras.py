@@ -6,9 +6,9 @@ beam in NumPy.
     python benchmarks/peers/system_keras.py train
 """
 
+import comparison
 import keras
 import numpy as np
-import shared
 import tensorflow as tf
 from keras import layers, ops
 from keras_clock import TrainingClock
@@ -41,7 +41,7 @@ def build(settings):
     def decode(target, source, memory, keys, hidden, cell):
         embedded = layers.Dropout(dropout)(embedding(target))
         outputs, hidden, cell = decoder(embedded, initial_state=[hidden, cell])
-        context = attention([outputs, memory, keys], mask=[None, ops.not_equal(source, shared.PADDING_ID)])
+        context = attention([outputs, memory, keys], mask=[None, ops.not_equal(source, comparison.PADDING_ID)])
         attentional = combine(layers.Concatenate()([context, outputs]))
         return [logits(layers.Dropout(dropout)(attentional)), hidden, cell]
 
@@ -59,7 +59,7 @@ def smoothed_crossentropy(label_smoothing):
         at_labels = ops.take_along_axis(log_probabilities, ops.cast(labels, "int32")[:, :, None], axis=-1)[:, :, 0]
         everywhere = ops.mean(log_probabilities, axis=-1)
         losses = -(1 - label_smoothing) * at_labels - label_smoothing * everywhere
-        real = ops.cast(ops.not_equal(labels, shared.PADDING_ID), losses.dtype)
+        real = ops.cast(ops.not_equal(labels, comparison.PADDING_ID), losses.dtype)
         return ops.sum(losses * real) / ops.sum(real)
 
     return loss
@@ -67,9 +67,9 @@ def smoothed_crossentropy(label_smoothing):
 
 def make_batches(arguments):
     """Shuffled training pairs in length buckets, endless."""
-    sources, targets = (shared.read_ids(arguments, "train", language) for language in shared.LANGUAGES)
+    sources, targets = (comparison.read_ids(arguments, "train", language) for language in comparison.LANGUAGES)
     pairs = [
-        ([*source, shared.END_ID], [shared.START_ID, *target, shared.END_ID])
+        ([*source, comparison.END_ID], [comparison.START_ID, *target, comparison.END_ID])
         for source, target in zip(sources, targets, strict=True)
         if max(len(source), len(target)) < BUCKETS[-1]
     ]
@@ -116,7 +116,7 @@ class Decoding:
         self.next_tokens = next_tokens
 
     def start(self, sources):
-        source = keras.utils.pad_sequences([[*source, shared.END_ID] for source in sources], padding="post")
+        source = keras.utils.pad_sequences([[*source, comparison.END_ID] for source in sources], padding="post")
         source = tf.constant(source, tf.int32)
         memory, keys, *state = self.encode(source)
         return [source, memory, keys], state
@@ -124,25 +124,25 @@ class Decoding:
     def greedy(self, sources):
         """Outputs, and the mean log-probabilities of their tokens."""
         constants, state = self.start(sources)
-        token_ids = np.full(len(sources), shared.START_ID)
+        token_ids = np.full(len(sources), comparison.START_ID)
         ended = np.zeros(len(sources), bool)
         scores, lengths, steps = np.zeros(len(sources)), np.zeros(len(sources)), []
         for _ in range(self.settings.max_length):
             values, indices, *state = self.next_tokens(tf.constant(token_ids[:, None], tf.int32), *constants, *state)
             scores += np.where(ended, 0.0, values[:, 0])
             lengths += ~ended
-            token_ids = np.where(ended, shared.END_ID, indices[:, 0])
-            ended |= token_ids == shared.END_ID
+            token_ids = np.where(ended, comparison.END_ID, indices[:, 0])
+            ended |= token_ids == comparison.END_ID
             steps.append(token_ids)
             if ended.all():
                 break
-        return [shared.until_end(output) for output in np.stack(steps, axis=1).tolist()], scores / lengths
+        return [comparison.until_end(output) for output in np.stack(steps, axis=1).tolist()], scores / lengths
 
     def beam(self, sources):
         """As `greedy`; hypotheses are compared by mean log-probability, and a source ends with its whole beam."""
         batch, width = len(sources), self.settings.beam_width
         constants, state = ([tf.repeat(tensor, width, axis=0) for tensor in tensors] for tensors in self.start(sources))
-        token_ids = np.full((batch, width), shared.START_ID)
+        token_ids = np.full((batch, width), comparison.START_ID)
         scores = np.full((batch, width), -np.inf)
         scores[:, 0] = 0.0  # All hypotheses are the same at first.
         lengths, ended = np.zeros((batch, width)), np.zeros((batch, width), bool)
@@ -155,7 +155,7 @@ class Decoding:
             # A hypothesis that has ended goes on as itself alone.
             itself = np.where(np.arange(width) == 0, 0.0, -np.inf)
             values = np.where(ended[:, :, None], itself, values)
-            indices = np.where(ended[:, :, None], shared.END_ID, indices)
+            indices = np.where(ended[:, :, None], comparison.END_ID, indices)
             candidates = (scores[:, :, None] + values).reshape(batch, -1)
             candidate_lengths = np.repeat(lengths + ~ended, width, axis=1)
             chosen = np.argsort(-candidates / candidate_lengths, axis=1)[:, :width]  # (batch, width)
@@ -166,7 +166,7 @@ class Decoding:
                     np.repeat(np.arange(width), width)[None].repeat(batch, axis=0),
                 )
             )  # fmt: skip
-            ended = np.take_along_axis(ended, parents, axis=1) | (token_ids == shared.END_ID)
+            ended = np.take_along_axis(ended, parents, axis=1) | (token_ids == comparison.END_ID)
             outputs = np.take_along_axis(outputs, parents[:, :, None], axis=1)
             outputs = np.concatenate([outputs, token_ids[:, :, None]], axis=2)
             rows = (np.arange(batch)[:, None] * width + parents).ravel()
@@ -175,33 +175,33 @@ class Decoding:
                 break
         means = scores / lengths
         best = outputs[np.arange(batch), means.argmax(axis=1)]
-        return [shared.until_end(output) for output in best.tolist()], means.max(axis=1)
+        return [comparison.until_end(output) for output in best.tolist()], means.max(axis=1)
 
 
 def main():
-    arguments = shared.parse_arguments(__doc__)
+    arguments = comparison.parse_arguments(__doc__)
     settings = arguments.settings
-    tf.config.threading.set_intra_op_parallelism_threads(shared.THREADS)
-    tf.config.threading.set_inter_op_parallelism_threads(shared.THREADS)
+    tf.config.threading.set_intra_op_parallelism_threads(comparison.THREADS)
+    tf.config.threading.set_inter_op_parallelism_threads(comparison.THREADS)
     keras.utils.set_random_seed(1)
     model, encoder, step = build(settings)
-    weights = shared.weights_path(arguments, "keras.weights.h5")
+    weights = comparison.weights_path(arguments, "keras.weights.h5")
     outputs = None
     if arguments.what == "weights":
         result = {"loss": train(model, arguments, settings.weight_steps).history["loss"][-1]}
         model.save_weights(weights)
     elif arguments.what == "train":
-        clock = shared.StepClock(settings)
+        clock = comparison.StepClock(settings)
         train(model, arguments, settings.all_steps, [TrainingClock(clock, make_batches(arguments))])
         result = clock.result()
     else:
         model.load_weights(weights)
         decoding = Decoding(encoder, step, settings)
-        sources = shared.read_ids(arguments, "test", shared.LANGUAGES[0])
+        sources = comparison.read_ids(arguments, "test", comparison.LANGUAGES[0])
         decode = decoding.beam if arguments.what == "beam" else decoding.greedy
-        result, outputs = shared.measure_search(arguments, sources, decode)
+        result, outputs = comparison.measure_search(arguments, sources, decode)
     versions = {"keras": keras.__version__, "tensorflow": tf.__version__}
-    shared.print_result("keras", arguments, versions, model.count_params(), result, outputs)
+    comparison.print_result("keras", arguments, versions, model.count_params(), result, outputs)
 
 
 if __name__ == "__main__":

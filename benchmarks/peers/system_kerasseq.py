@@ -4,9 +4,9 @@ python benchmarks/peers/system_kerasseq.py weights
 python benchmarks/peers/system_kerasseq.py beam
 """
 
+import comparison
 import keras
 import numpy as np
-import shared
 import tensorflow as tf
 from keras_clock import TrainingClock
 
@@ -33,7 +33,9 @@ def make_batches(arguments):
     """Length buckets of the training pairs, shuffled, endless."""
     vocabulary = (arguments.folder / "data" / "subwords.model").read_bytes()
     preprocessor = kerasseq.preprocessing.TextPreprocessor(vocabulary)
-    pairs = zip(*(shared.read_lines(arguments, f"train.{language}") for language in shared.LANGUAGES), strict=True)
+    pairs = zip(
+        *(comparison.read_lines(arguments, f"train.{language}") for language in comparison.LANGUAGES), strict=True
+    )
     return preprocessor.dataset(list(pairs), arguments.settings.batch_size, shuffle=True).repeat()
 
 
@@ -71,50 +73,50 @@ def make_decoder(model, sampler, settings):
         request = kerasseq.search.Request(
             batch_size=tf.shape(encoder_token_ids)[0],
             max_length=settings.max_length,
-            start_id=shared.START_ID,
-            end_id=shared.END_ID,
+            start_id=comparison.START_ID,
+            end_id=comparison.END_ID,
         )
         outputs = kerasseq.search.decode(model, context, sampler, request, num_hypotheses=1)
         return outputs["token_ids"][:, 0], outputs["scores"][:, 0]
 
     def decode(sources):
-        token_ids, scores = search(pad([[*source, shared.END_ID] for source in sources]))
+        token_ids, scores = search(pad([[*source, comparison.END_ID] for source in sources]))
         token_ids, scores = token_ids.numpy(), scores.numpy()
         if isinstance(sampler, kerasseq.search.GreedySampler):
             scores = scores / np.count_nonzero(token_ids, axis=1)
-        return [shared.until_end(row[row != 0].tolist()) for row in token_ids], scores
+        return [comparison.until_end(row[row != 0].tolist()) for row in token_ids], scores
 
     return decode
 
 
 def main():
-    arguments = shared.parse_arguments(
+    arguments = comparison.parse_arguments(
         __doc__,
         CELLS,
         stop={"help": "when beam search stops, see kerasseq.search.BeamSampler. Default: the library's"},
         max_length_ratio={"type": float, "help": "the most tokens of an output, relative to the source. Default: any"},
     )
     settings = arguments.settings
-    tf.config.threading.set_intra_op_parallelism_threads(shared.THREADS)
-    tf.config.threading.set_inter_op_parallelism_threads(shared.THREADS)
+    tf.config.threading.set_intra_op_parallelism_threads(comparison.THREADS)
+    tf.config.threading.set_inter_op_parallelism_threads(comparison.THREADS)
     keras.utils.set_random_seed(1)
     model = build(settings, arguments.variant)
-    weights = shared.weights_path(arguments, f"kerasseq_{arguments.variant}.weights.h5")
+    weights = comparison.weights_path(arguments, f"kerasseq_{arguments.variant}.weights.h5")
     outputs = None
     if arguments.what == "weights":
         result = {"loss": train(model, arguments, settings.weight_steps).history["loss"][-1]}
         model.save_weights(weights)
     elif arguments.what == "train":
-        clock = shared.StepClock(settings)
+        clock = comparison.StepClock(settings)
         train(model, arguments, settings.all_steps, [TrainingClock(clock, make_batches(arguments))])
         result = clock.result()
     else:
         model.load_weights(weights)
         decode = make_decoder(model, make_sampler(arguments), settings)
-        sources = shared.read_ids(arguments, "test", shared.LANGUAGES[0])
-        result, outputs = shared.measure_search(arguments, sources, decode)
+        sources = comparison.read_ids(arguments, "test", comparison.LANGUAGES[0])
+        result, outputs = comparison.measure_search(arguments, sources, decode)
     versions = {"kerasseq": kerasseq.__version__, "keras": keras.__version__, "tensorflow": tf.__version__}
-    shared.print_result("kerasseq", arguments, versions, model.count_params(), result, outputs)
+    comparison.print_result("kerasseq", arguments, versions, model.count_params(), result, outputs)
 
 
 if __name__ == "__main__":

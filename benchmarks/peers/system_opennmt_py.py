@@ -11,7 +11,7 @@ import sys
 import types
 import warnings
 
-import shared
+import comparison
 import torch
 
 # Imported by transforms that this does not use.
@@ -32,16 +32,16 @@ def training_options(arguments, folder, steps):
     """The configuration of a training run."""
     settings = arguments.settings
     vocabulary = folder / "vocabulary.txt"
-    pieces = shared.read_lines(arguments, "subwords.txt")
+    pieces = comparison.read_lines(arguments, "subwords.txt")
     vocabulary.write_text("".join(f"{piece}\t1\n" for piece in pieces), encoding="utf-8")
-    source, target = (str(arguments.folder / "data" / f"train.{language}.pieces") for language in shared.LANGUAGES)
+    source, target = (str(arguments.folder / "data" / f"train.{language}.pieces") for language in comparison.LANGUAGES)
     return {
         # === Data ===
         "data": {"train": {"path_src": source, "path_tgt": target, "transforms": []}},
         "save_data": str(folder), "src_vocab": str(vocabulary), "tgt_vocab": str(vocabulary),
         "src_vocab_size": settings.vocabulary_size, "tgt_vocab_size": settings.vocabulary_size,
         "batch_size": settings.batch_size, "batch_type": "sents", "num_workers": 0,
-        "bucket_size": shared.BATCHES_PER_POOL * settings.batch_size,
+        "bucket_size": comparison.BATCHES_PER_POOL * settings.batch_size,
         # === Model ===
         "encoder_type": "brnn", "decoder_type": "rnn", "rnn_type": "LSTM", "layers": 1,
         "hidden_size": settings.decoder_units, "word_vec_size": settings.embedding_dim,
@@ -56,7 +56,7 @@ def training_options(arguments, folder, steps):
 
 def train(arguments, steps, clock=None):
     """Trains for some steps; returns the file of weights and the number of parameters."""
-    folder = shared.fresh_folder(arguments, "opennmt_py")
+    folder = comparison.fresh_folder(arguments, "opennmt_py")
     config = folder / "config.yaml"
     config.write_text(json.dumps(training_options(arguments, folder, steps)))  # JSON is YAML.
     parameters = []
@@ -100,31 +100,31 @@ def make_translator(arguments, weights):
 
 
 def main():
-    arguments = shared.parse_arguments(__doc__)
+    arguments = comparison.parse_arguments(__doc__)
     settings = arguments.settings
-    torch.set_num_threads(shared.THREADS)
-    weights = shared.weights_path(arguments, "opennmt_py.pt")
+    torch.set_num_threads(comparison.THREADS)
+    weights = comparison.weights_path(arguments, "opennmt_py.pt")
     outputs = None
     if arguments.what == "weights":
         trained, parameters = train(arguments, settings.weight_steps)
         trained.replace(weights)
         result = {}
     elif arguments.what == "train":
-        clock = shared.StepClock(settings)
+        clock = comparison.StepClock(settings)
         _, parameters = train(arguments, settings.all_steps, clock)
         result = clock.result()
     else:
         engine = make_translator(arguments, weights)
         parameters = sum(parameter.numel() for parameter in engine.translator.model.parameters())
-        search = engine.translator.translate_batch = shared.TimedCalls(engine.translator.translate_batch)
+        search = engine.translator.translate_batch = comparison.TimedCalls(engine.translator.translate_batch)
 
         def decode(sources):
             _, outputs = engine.infer_list([" ".join(source) for source in sources])
             return [best[0].split() for best in outputs]
 
-        result, outputs = shared.measure_toolkit(arguments, decode, search)
+        result, outputs = comparison.measure_toolkit(arguments, decode, search)
     versions = {"OpenNMT-py": onmt.__version__, "torch": torch.__version__}
-    shared.print_result("opennmt_py", arguments, versions, parameters, result, outputs)
+    comparison.print_result("opennmt_py", arguments, versions, parameters, result, outputs)
 
 
 if __name__ == "__main__":

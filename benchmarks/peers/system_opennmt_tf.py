@@ -5,8 +5,8 @@ Its decoder always feeds the attention back, so the model is a little larger, an
     python benchmarks/peers/system_opennmt_tf.py train
 """
 
+import comparison
 import opennmt
-import shared
 import tensorflow as tf
 import tensorflow_addons as tfa
 from opennmt import training
@@ -45,9 +45,9 @@ def make_runner(arguments, folder, steps=None):
     """The runner of training and inference in a folder."""
     settings = arguments.settings
     vocabulary = folder / "vocabulary.txt"
-    pieces = ["<blank>", "<s>", "</s>", *shared.read_lines(arguments, "subwords.txt")]
+    pieces = ["<blank>", "<s>", "</s>", *comparison.read_lines(arguments, "subwords.txt")]
     vocabulary.write_text("".join(f"{piece}\n" for piece in pieces), encoding="utf-8")
-    source, target = (str(arguments.folder / "data" / f"train.{language}.pieces") for language in shared.LANGUAGES)
+    source, target = (str(arguments.folder / "data" / f"train.{language}.pieces") for language in comparison.LANGUAGES)
     beam = arguments.what == "beam"
     config = {
         "model_dir": str(folder),
@@ -117,7 +117,7 @@ def make_decoder(arguments, runner, folder):
 
     signature = make_dataset([["a"]]).element_spec
     infer = tf.function(model.infer, input_signature=[signature])
-    search = shared.TimedCalls(lambda batch: tf.nest.map_structure(lambda tensor: tensor.numpy(), infer(batch)))
+    search = comparison.TimedCalls(lambda batch: tf.nest.map_structure(lambda tensor: tensor.numpy(), infer(batch)))
 
     def decode(sources):
         outputs = []
@@ -130,27 +130,27 @@ def make_decoder(arguments, runner, folder):
 
 
 def main():
-    arguments = shared.parse_arguments(__doc__)
+    arguments = comparison.parse_arguments(__doc__)
     settings = arguments.settings
-    tf.config.threading.set_intra_op_parallelism_threads(shared.THREADS)
-    tf.config.threading.set_inter_op_parallelism_threads(shared.THREADS)
-    weights = shared.weights_path(arguments, "opennmt_tf")
+    tf.config.threading.set_intra_op_parallelism_threads(comparison.THREADS)
+    tf.config.threading.set_inter_op_parallelism_threads(comparison.THREADS)
+    weights = comparison.weights_path(arguments, "opennmt_tf")
     outputs = None
     if arguments.what == "weights":
-        folder = shared.fresh_folder(arguments, "opennmt_tf")
+        folder = comparison.fresh_folder(arguments, "opennmt_tf")
         parameters = train(arguments, make_runner(arguments, folder, settings.weight_steps))
         folder.rename(weights)
         result = {}
     elif arguments.what == "train":
-        folder, clock = shared.fresh_folder(arguments, "opennmt_tf"), shared.StepClock(settings)
+        folder, clock = comparison.fresh_folder(arguments, "opennmt_tf"), comparison.StepClock(settings)
         parameters = train(arguments, make_runner(arguments, folder, settings.all_steps), clock)
         result = clock.result()
     else:
         decode, search, model = make_decoder(arguments, make_runner(arguments, weights), weights)
-        result, outputs = shared.measure_toolkit(arguments, decode, search)
+        result, outputs = comparison.measure_toolkit(arguments, decode, search)
         parameters = model.count_params()
     versions = {"OpenNMT-tf": opennmt.__version__, "tensorflow": tf.__version__, "tensorflow-addons": tfa.__version__}
-    shared.print_result("opennmt_tf", arguments, versions, parameters, result, outputs)
+    comparison.print_result("opennmt_tf", arguments, versions, parameters, result, outputs)
 
 
 if __name__ == "__main__":
