@@ -15,7 +15,7 @@ import kerasseq
 
 def fit(
     folder, build, make_data, epochs, peak_learning_rate, seed, data_settings, warmup=0.05, label_smoothing=0.1,
-    r_drop=None, ema_momentum=None, callbacks=(),
+    r_drop=None, ema_momentum=None, callbacks=(), load_only=False,
 ):  # fmt: skip
     """Fits by Adam, its rate warmed up and brought down along a cosine, or loads what an earlier call has fitted.
 
@@ -34,9 +34,13 @@ def fit(
         r_drop: float, the weight of `RDropCrossentropy`; the data must have two copies of each pair. Default: without.
         ema_momentum: float, of an average of the weights over time, which the model has in the end. Default: none.
         callbacks: list of `keras.callbacks.Callback`, which see the averages.
+        load_only: bool, whether nothing is fitted.
 
     Returns:
         the model, and the minutes that it took one core, float: as many median epochs.
+
+    Raises:
+        FileNotFoundError: with `load_only`, if there is no fitted model.
     """
     keras.utils.set_random_seed(seed)
     model = build()
@@ -51,6 +55,8 @@ def fit(
     finished, log = folder / "finished.keras", folder / "epochs.csv"
     if finished.exists():
         return keras.models.load_model(finished), minutes(log, epochs)
+    if load_only:
+        raise FileNotFoundError(f"No fitted model: {finished} does not exist.")
     folder.mkdir(parents=True, exist_ok=True)
     shuffle = kerasseq.preprocessing.EpochShuffle(seed)
     batches, validation = make_data(shuffle)

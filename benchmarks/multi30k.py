@@ -7,6 +7,7 @@ that the README quotes. The search is chosen on validation; the test is scored o
     python benchmarks/multi30k.py --pair en-fr
     python benchmarks/multi30k.py --diversify         # the training texts in models' words, too
     python benchmarks/multi30k.py --changes           # of the ladder's top, on validation alone
+    python benchmarks/multi30k.py --score SOURCE REFERENCE     # other files, by the model that is fitted already
 """
 
 import copy
@@ -53,6 +54,15 @@ CHANGES = {
 }
 BEAM_WIDTH = 12
 LENGTH_PENALTIES = (0.6, 1.0, 1.4, 1.8)
+# One is chosen on validation; of equal ones, the first.
+SEARCHES = {
+    **{
+        f"beam {BEAM_WIDTH}, length penalty {penalty}": kerasseq.search.BeamSampler(BEAM_WIDTH, penalty)
+        for penalty in LENGTH_PENALTIES
+    },
+    "beam 5": "beam",
+    "greedy": "greedy",
+}
 
 
 def changed(recipe, changes):
@@ -69,7 +79,7 @@ RECIPE = changed(BASE, TUNED)
 DIVERSIFIED = changed(RECIPE, {"fitting": {"epochs": 11}})
 
 
-def train_model(work, recipe, train, validation):
+def train_model(work, recipe, train, validation, load_only=False):
     """Fits by a recipe, or loads what an earlier call has fitted: a `TextGenerator`, and its minutes."""
     preprocessor = kerasseq.preprocessing.TextPreprocessor.from_pairs(
         train, vocabulary_size=recipe["vocabulary_size"], max_source_length=80, max_target_length=80,
@@ -88,7 +98,7 @@ def train_model(work, recipe, train, validation):
     watch = kerasseq.callbacks.GenerationScores(preprocessor, validation, max_length=80, samples=2)
     model, minutes = fit(
         work, build, make_data, seed=SEED, data_settings=[sizes, data, digest(train)], callbacks=[watch],
-        **recipe["fitting"],
+        load_only=load_only, **recipe["fitting"],
     )  # fmt: skip
     return kerasseq.TextGenerator(model, preprocessor, max_length=80), minutes
 
@@ -98,16 +108,18 @@ def digest(pairs):
     return hashlib.sha256(json.dumps(pairs).encode()).hexdigest()
 
 
-def translated(work, recipe, train, validation):
+def translated(work, recipe, train, validation, load_only=False):
     """The training sources in the words of the recipe's model, and the minutes that it took, its training included.
 
     They are kept in a file: a training on them that is resumed needs the same again, its vocabulary above all.
     """
-    generator, minutes = train_model(work, recipe, train, validation)
+    generator, minutes = train_model(work, recipe, train, validation, load_only)
     path, sources = work / "translated.json", [source for source, _ in train]
     made_by = {"recipe": recipe, "pairs": digest(train)}
     kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     if kept.get("made_by") != made_by:
+        if load_only:
+            raise FileNotFoundError(f"No translations of the training texts in {path}.")
         begin = time.perf_counter()
         outputs = generator.generate(sources, "beam")
         kept = {"made_by": made_by, "minutes": (time.perf_counter() - begin) / 60, "outputs": outputs}
@@ -117,7 +129,7 @@ def translated(work, recipe, train, validation):
     return kept["outputs"], minutes + kept["minutes"]
 
 
-def diversified(works, recipe, train, validation):
+def diversified(works, recipe, train, validation, load_only=False):
     """The training pairs and those with one side in the words of a model, each once; and the minutes that this took.
 
     Nguyen et al. 2020, "Data Diversification: A Simple Strategy For Neural Machine Translation", with one round and
@@ -128,13 +140,15 @@ def diversified(works, recipe, train, validation):
         recipe: dict, of both models.
         train: list of (source, target).
         validation: the same.
+        load_only: bool, whether nothing is fitted or translated; a `FileNotFoundError` says what is missing.
     """
 
     def reversed_pairs(pairs):
         return [(target, source) for source, target in pairs]
 
-    targets, minutes = translated(works[0], recipe, train, validation)
-    sources, more_minutes = translated(works[1], recipe, reversed_pairs(train), reversed_pairs(validation))
+    targets, minutes = translated(works[0], recipe, train, validation, load_only)
+    back = reversed_pairs(train), reversed_pairs(validation)
+    sources, more_minutes = translated(works[1], recipe, *back, load_only)
     pairs = [(source, output) for (source, _), output in zip(train, targets, strict=True)]
     pairs += [(output, target) for output, (_, target) in zip(sources, train, strict=True)]
     return list(dict.fromkeys([*train, *pairs])), minutes + more_minutes
@@ -192,15 +206,11 @@ def tune(arguments, name, work, data, recipe, minutes_before=0.0, baseline=None)
     result["minutes"] = round(result["minutes"] + minutes_before, 1)
     if baseline is not None:
         result["p"] = p_value(outputs, baseline, [target for _, target in validation])
-    samplers = {
-        f"beam {BEAM_WIDTH}, length penalty {penalty}": kerasseq.search.BeamSampler(BEAM_WIDTH, penalty)
-        for penalty in LENGTH_PENALTIES
-    }
-    for search, sampler in samplers.items():
-        _, result["validation"][search] = scores(generator, validation, sampler)
-    samplers |= {"beam 5": "beam", "greedy": "greedy"}
-    best = max(samplers, key=lambda search: result["validation"][search]["bleu"]["score"])
-    result["test"] = {"search": best, **scores(generator, test, samplers[best])[1]}
+    for search, sampler in SEARCHES.items():
+        if search not in result["validation"]:
+            _, result["validation"][search] = scores(generator, validation, sampler)
+    best = max(SEARCHES, key=lambda search: result["validation"][search]["bleu"]["score"])
+    result["test"] = {"search": best, **scores(generator, test, SEARCHES[best])[1]}
     sources = {source for source, _ in train}
     targets = {target for _, target in train}
     result["overlap"] = {
@@ -213,6 +223,38 @@ def tune(arguments, name, work, data, recipe, minutes_before=0.0, baseline=None)
     timing.report(arguments, settings, {name: result}, [name, "BLEU", "chrF"], rows)
 
 
+def read_pairs(source_path, reference_path):
+    """Pairs of two files of as many lines."""
+    sides = [path.read_text(encoding="utf-8").removesuffix("\n").split("\n") for path in (source_path, reference_path)]
+    if len(sides[0]) != len(sides[1]):
+        raise SystemExit(
+            f"The files of --score must have as many lines. Received: {source_path} with {len(sides[0]):,}, "
+            f"{reference_path} with {len(sides[1]):,}."
+        )
+    return list(zip(*sides, strict=True))
+
+
+def chosen_search(name, recipe, generator, validation):
+    """The search that was, or else is now, chosen on validation."""
+    path = timing.RESULTS / f"multi30k_{name}.json"
+    published = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if published.get("settings", {}).get("recipe") == recipe:
+        return published["results"][name]["test"]["search"]
+    return max(SEARCHES, key=lambda search: scores(generator, validation, SEARCHES[search])[1]["bleu"]["score"])
+
+
+def score(arguments, name, pairs, work, data, recipe):
+    """Scores pairs by the model that is fitted already."""
+    train, validation, _ = data
+    generator, _ = train_model(work, recipe, train, validation, load_only=True)
+    search = chosen_search(name, recipe, generator, validation)
+    _, result = scores(generator, pairs, SEARCHES[search])
+    settings = {"pair": arguments.pair, "recipe": recipe, "files": [str(path) for path in arguments.score]}
+    results = {name: {"pairs": len(pairs), "search": search, **result}}
+    row = [f"{len(pairs):,} pairs: {search}", result["bleu"]["score"], result["chrf"]["score"]]
+    timing.report(arguments, settings, results, [name, "BLEU", "chrF"], [row])
+
+
 def main():
     options = {
         "pair": {"choices": PAIRS, "default": PAIRS[0], "help": "source and target language"},
@@ -222,11 +264,20 @@ def main():
             "help": "what each of these is worth; the results of all alone are written",
         },
         "diversify": {"action": "store_true", "help": "learn from translations by models of both directions, too"},
+        "score": {
+            "nargs": 2,
+            "type": pathlib.Path,
+            "metavar": ("SOURCE", "REFERENCE"),
+            "help": "fit nothing, and score the model on these files, a sentence a line, lowercased and tokenised",
+        },
     }
     arguments = timing.parse_arguments(__file__, __doc__, **options)
     ablation = arguments.changes is not None
     if ablation and arguments.diversify:
         raise SystemExit("--changes and --diversify are two experiments: give one of them.")
+    if ablation and arguments.score:
+        raise SystemExit("--score is for the tuned model, or with --diversify for that one. Leave out --changes.")
+    pairs = read_pairs(*arguments.score) if arguments.score else None
     source, target = arguments.pair.split("-")
     work, back = (
         pathlib.Path("runs") / f"multi30k_{pair}{'_quick' * arguments.quick}"
@@ -235,16 +286,26 @@ def main():
     data = kerasseq.datasets.load_multi30k(source, target, tokenized=True)
     recipes = {"base": BASE, "tuned": RECIPE, "diversified": DIVERSIFIED}
     if arguments.quick:
-        data = [side[:200] for side in data]
+        data = [side[:size] for side, size in zip(data, (200, 20, 20), strict=True)]
         tiny = {"vocabulary_size": 500, "fitting": {"epochs": 1}}
         recipes = {name: changed(recipe, tiny) for name, recipe in recipes.items()}
     name = arguments.pair + "_changes" * ablation + "_diversified" * arguments.diversify
     some = arguments.changes and arguments.changes != list(CHANGES)
-    if some and arguments.output == timing.RESULTS / "multi30k.json":
-        arguments.output = None  # Results of all changes are not replaced by those of some.
-    if arguments.output:
+    if (some or pairs) and arguments.output == timing.RESULTS / "multi30k.json":
+        arguments.output = None  # Results of all changes are not replaced by those of some, nor those of the test.
+    if arguments.output and not pairs:
         arguments.output = arguments.output.with_stem(f"{arguments.output.stem}_{name}")
-    if ablation:
+    if pairs:
+        try:
+            if arguments.diversify:
+                train, validation, test = data
+                more, _ = diversified([work, back], recipes["tuned"], train, validation, load_only=True)
+                score(arguments, name, pairs, work / "diversified", [more, validation, test], recipes["diversified"])
+            else:
+                score(arguments, name, pairs, work, data, recipes["tuned"])
+        except FileNotFoundError as error:
+            raise SystemExit(f"{error} Run the same command without --score first.") from error
+    elif ablation:
         arguments.changes = arguments.changes or list(CHANGES)
         ablate(arguments, work, data, recipes["base"])
     elif arguments.diversify:

@@ -24,12 +24,15 @@ ZAHLEN = ("eins", "zwei", "drei", "vier")
 
 @pytest.fixture
 def load_benchmark(monkeypatch):
-    """A function of a name that loads a script of benchmarks/."""
+    """A function of a name, such as "multi30k" or "peers/run", that loads a script of benchmarks/."""
     from helpers import load_script  # Deferred: it brings Keras.
 
-    monkeypatch.syspath_prepend(BENCHMARKS)
+    def load(name):
+        path = BENCHMARKS / f"{name}.py"
+        monkeypatch.syspath_prepend(path.parent)
+        return load_script(path)
 
-    return lambda name: load_script(BENCHMARKS / f"{name}.py")
+    return load
 
 
 @pytest.fixture(scope="session")

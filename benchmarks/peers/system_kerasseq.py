@@ -1,0 +1,123 @@
+"""kerasseq: encoder and decoder of the sizes of all systems, its own batches, `fit`, and search in one graph.
+
+python benchmarks/peers/system_kerasseq.py weights
+python benchmarks/peers/system_kerasseq.py beam
+"""
+
+import comparison
+import keras
+import numpy as np
+import tensorflow as tf
+from keras_clock import TrainingClock
+
+import kerasseq
+from kerasseq.preprocessing.batching import pad
+
+CELLS = ("lstm", "gru", "ssru")
+
+
+def build(settings, cell):
+    """The model, with its attention after the recurrence."""
+    vocabulary_size, embedding_dim = settings.vocabulary_size, settings.embedding_dim
+    options = {"cell": cell, "dropout": settings.dropout}
+    encoder = kerasseq.encoders.RecurrentEncoder(
+        vocabulary_size, embedding_dim, settings.encoder_units, bidirectional=True, **options
+    )
+    decoder = kerasseq.decoders.RecurrentDecoder(
+        vocabulary_size, embedding_dim, settings.decoder_units, attention="luong", placement="after", **options
+    )
+    return kerasseq.Seq2Seq(encoder, decoder)
+
+
+def make_batches(arguments):
+    """Length buckets of the training pairs, shuffled, endless."""
+    vocabulary = (arguments.folder / "data" / "subwords.model").read_bytes()
+    preprocessor = kerasseq.preprocessing.TextPreprocessor(vocabulary)
+    pairs = zip(
+        *(comparison.read_lines(arguments, f"train.{language}") for language in comparison.LANGUAGES), strict=True
+    )
+    return preprocessor.dataset(list(pairs), arguments.settings.batch_size, shuffle=True).repeat()
+
+
+def train(model, arguments, steps, callbacks=()):
+    settings = arguments.settings
+    model.compile(
+        keras.optimizers.Adam(settings.learning_rate, clipnorm=settings.gradient_norm),
+        kerasseq.losses.MaskedCrossentropy(settings.label_smoothing),
+    )
+    return model.fit(
+        make_batches(arguments), steps_per_epoch=steps, shuffle=False, verbose=0, callbacks=list(callbacks)
+    )
+
+
+def make_sampler(arguments):
+    """The search of all systems, or that of the options."""
+    constraints = []
+    if arguments.max_length_ratio is not None:
+        constraints.append(kerasseq.search.LengthLimits(max_length_ratio=arguments.max_length_ratio))
+    if arguments.what != "beam":
+        return kerasseq.search.GreedySampler(constraints)
+    options = {} if arguments.stop is None else {"stop": arguments.stop}
+    # Hypotheses are compared by the mean log-probability of their tokens.
+    return kerasseq.search.BeamSampler(
+        arguments.settings.beam_width, length_penalty=1.0, normalization="length", constraints=constraints, **options
+    )
+
+
+def make_decoder(model, sampler, settings):
+    """A function of sources, lists of ids, that returns outputs and their mean log-probabilities."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)])
+    def search(encoder_token_ids):
+        context = model.encode({"encoder_token_ids": encoder_token_ids})
+        request = kerasseq.search.Request(
+            batch_size=tf.shape(encoder_token_ids)[0],
+            max_length=settings.max_length,
+            start_id=comparison.START_ID,
+            end_id=comparison.END_ID,
+        )
+        outputs = kerasseq.search.decode(model, context, sampler, request, num_hypotheses=1)
+        return outputs["token_ids"][:, 0], outputs["scores"][:, 0]
+
+    def decode(sources):
+        token_ids, scores = search(pad([[*source, comparison.END_ID] for source in sources]))
+        token_ids, scores = token_ids.numpy(), scores.numpy()
+        if isinstance(sampler, kerasseq.search.GreedySampler):
+            scores = scores / np.count_nonzero(token_ids, axis=1)
+        return [comparison.until_end(row[row != 0].tolist()) for row in token_ids], scores
+
+    return decode
+
+
+def main():
+    arguments = comparison.parse_arguments(
+        __doc__,
+        CELLS,
+        stop={"help": "when beam search stops, see kerasseq.search.BeamSampler. Default: the library's"},
+        max_length_ratio={"type": float, "help": "the most tokens of an output, relative to the source. Default: any"},
+    )
+    settings = arguments.settings
+    tf.config.threading.set_intra_op_parallelism_threads(comparison.THREADS)
+    tf.config.threading.set_inter_op_parallelism_threads(comparison.THREADS)
+    keras.utils.set_random_seed(1)
+    model = build(settings, arguments.variant)
+    weights = comparison.weights_path(arguments, f"kerasseq_{arguments.variant}.weights.h5")
+    outputs = None
+    if arguments.what == "weights":
+        result = {"loss": train(model, arguments, settings.weight_steps).history["loss"][-1]}
+        model.save_weights(weights)
+    elif arguments.what == "train":
+        clock = comparison.StepClock(settings)
+        train(model, arguments, settings.all_steps, [TrainingClock(clock, make_batches(arguments))])
+        result = clock.result()
+    else:
+        model.load_weights(weights)
+        decode = make_decoder(model, make_sampler(arguments), settings)
+        sources = comparison.read_ids(arguments, "test", comparison.LANGUAGES[0])
+        result, outputs = comparison.measure_search(arguments, sources, decode)
+    versions = {"kerasseq": kerasseq.__version__, "keras": keras.__version__, "tensorflow": tf.__version__}
+    comparison.print_result("kerasseq", arguments, versions, model.count_params(), result, outputs)
+
+
+if __name__ == "__main__":
+    main()
