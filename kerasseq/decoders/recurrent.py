@@ -12,6 +12,7 @@ from kerasseq.layers.attention import make_attention
 from kerasseq.layers.cells import Cell
 from kerasseq.layers.pointer_generator import PointerGenerator
 from kerasseq.precision import default_dtype_policy
+from kerasseq.projection import project
 
 
 @keras.saving.register_keras_serializable(package="kerasseq")
@@ -154,10 +155,7 @@ class RecurrentDecoder(Decoder):
         features, readout, weights, state = self.placement(embedded, state, constants, training=training)
         if self.to_embedding is not None:
             features = self.to_embedding(features)
-        if self.logits is not None:
-            logits = self.logits(features)
-        else:  # float32 under mixed precision too
-            logits = ops.cast(self.embedding(features, reverse=True), "float32")
+        logits = project(features, self.logits, self.embedding)
         outputs = {"logits": logits}
         if self.num_heads:
             outputs |= {"attention": ops.mean(weights, axis=1), "attention_heads": weights}

@@ -9,6 +9,7 @@ from kerasseq.layers.attention.multi_head import transformer_sizes
 from kerasseq.layers.positional_encoding import PositionalEncoding
 from kerasseq.layers.transformer_decoder_layer import TransformerDecoderLayer
 from kerasseq.precision import default_dtype_policy
+from kerasseq.projection import project
 from kerasseq.types import Context, State
 
 
@@ -119,10 +120,8 @@ class TransformerDecoder(Decoder):
         for layer, past, projections in zip(self.stack, state["layers"], constants["layers"], strict=True):
             sequences, weights, past = layer(sequences, projections, mask, past, training=training)
             states.append(past)
-        features = self.norm(sequences)
-        logits = self.embedding(features, reverse=True) if self.logits is None else self.logits(features)
         outputs = {
-            "logits": ops.cast(logits, "float32"),
+            "logits": project(self.norm(sequences), self.logits, self.embedding),
             "attention": ops.mean(weights, axis=1),
             "attention_heads": weights,
         }
