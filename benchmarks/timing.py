@@ -12,9 +12,11 @@ import statistics
 import time
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 import kerasseq
+from kerasseq.preprocessing.python_dataset import python_dataset
 
 RESULTS = pathlib.Path(__file__).parent / "results"
 
@@ -100,7 +102,8 @@ def load_tokenized(quick, vocabulary_size):
 def make_dataset(batches, length=None):
     """A data set of batches `(inputs, labels)` of int32 arrays, of `length` tokens or of any length in the graph."""
     signature = keras.tree.map_structure(lambda _: tf.TensorSpec([None, length], tf.int32), batches[0])
-    dataset = tf.data.Dataset.from_generator(lambda: iter(batches), output_signature=signature)
+    numbers = [np.array([number]) for number in range(len(batches))]
+    dataset = python_dataset(lambda: (numbers, (0, 0)), lambda rows, _: batches[rows[0]], signature)
     options = tf.data.Options()
     options.autotune.enabled = False  # Else the end of a pass may wait for the tuner's thread.
     return dataset.apply(tf.data.experimental.assert_cardinality(len(batches))).prefetch(2).with_options(options)

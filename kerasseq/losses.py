@@ -7,6 +7,8 @@ import keras
 from keras import ops
 
 from kerasseq.arguments import check_number, check_share
+from kerasseq.projected_crossentropy import projected_crossentropy
+from kerasseq.projection import projection_of
 from kerasseq.replicas import global_mean, real_tokens, scaled
 from kerasseq.types import Tensor
 
@@ -53,8 +55,13 @@ class MaskedCrossentropy(keras.losses.Loss):
     def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
         check_shapes(y_true, y_pred, sample_weight)
-        losses = self.call(y_true, y_pred) * token_weights(y_true, sample_weight)
-        return scaled(global_mean(ops.sum(losses), real_tokens(y_true)))
+        weights = token_weights(y_true, sample_weight)
+        projection = projection_of(y_pred) if type(self) is MaskedCrossentropy else None
+        if projection is None:
+            total = ops.sum(self.call(y_true, y_pred) * weights)
+        else:
+            total, projection.results = projected_crossentropy(projection, y_true, weights, self.label_smoothing)
+        return scaled(global_mean(total, real_tokens(y_true)))
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """The loss of each token, `(batch, target)`, including padding."""

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from kerasseq.losses import token_weights
+from kerasseq.projection import TokenResults, projection_of
 from kerasseq.types import Tensor
 
 
@@ -18,12 +19,22 @@ class TokenMean(keras.metrics.Metric):
     def update_state(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> None:
         """Adds a batch: ids `(batch, target)`, logits `(batch, target, vocabulary)`, optional weights."""
         weights = ops.cast(token_weights(y_true, sample_weight), self.dtype)
-        values = ops.cast(self.values(y_true, ops.cast(y_pred, "float32")), self.dtype)  # (batch, target)
+        projection = projection_of(y_pred)
+        results = None if projection is None else projection.results
+        if results is None or results.targets is not y_true:
+            values = self.values(y_true, ops.cast(y_pred, "float32"))  # (batch, target)
+        else:
+            values = self.known_values(results)
+        values = ops.cast(values, self.dtype)
         self.total.assign_add(ops.sum(values * weights))
         self.count.assign_add(ops.sum(weights))
 
     def values(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """The value of each token, `(batch, target)`. Padding is masked by the caller."""
+        raise NotImplementedError
+
+    def known_values(self, results: TokenResults) -> Tensor:
+        """The same from the results of a loss, without logits."""
         raise NotImplementedError
 
     def result(self) -> Tensor:
@@ -49,6 +60,9 @@ class TokenAccuracy(TokenMean):
     def values(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         return ops.equal(ops.cast(y_true, "int32"), ops.cast(ops.argmax(y_pred, axis=-1), "int32"))
 
+    def known_values(self, results: TokenResults) -> Tensor:
+        return ops.equal(ops.cast(results.targets, "int32"), results.top_ids)
+
 
 @keras.saving.register_keras_serializable(package="kerasseq")
 class Perplexity(TokenMean):
@@ -68,6 +82,9 @@ class Perplexity(TokenMean):
 
     def values(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         return ops.sparse_categorical_crossentropy(y_true, y_pred, from_logits=True)
+
+    def known_values(self, results: TokenResults) -> Tensor:
+        return -results.log_probabilities
 
     def result(self) -> Tensor:
         return ops.exp(super().result())

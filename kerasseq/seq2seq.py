@@ -9,6 +9,7 @@ from kerasseq.encoders.base import Encoder, check_loadable
 from kerasseq.layers.inner_layers import freeze_weights, frozen_weights, serialized
 from kerasseq.layers.losses import AuxiliaryLoss
 from kerasseq.precision import default_dtype_policy
+from kerasseq.projection import remembered_projections
 from kerasseq.replicas import global_counts
 from kerasseq.types import Context, State, Tensor
 
@@ -37,6 +38,10 @@ class Seq2Seq(keras.Model):
         vocabulary_digest: str, which vocabularies the model was trained with, or `None`. `fit` takes it from a data set
             of a preprocessor, and `kerasseq.TextGenerator.load` from its files; other vocabularies are refused. Set it
             to `None` to train the model with other ones.
+        loss_in_blocks: bool, whether `fit` computes `MaskedCrossentropy` and its gradients from the features before the
+            logits, some tokens at a time, so that the logits of a batch are never all there. On TensorFlow without XLA
+            or eager execution; wherever else a loss or a metric reads the logits, they are computed as ever. Set it
+            before the first training step. Default: `True`.
 
     Raises:
         ValueError: if a part is no encoder, decoder or loss, or a loss needs a tensor that the parts do not provide.
@@ -76,6 +81,7 @@ class Seq2Seq(keras.Model):
         self.decoder = decoder
         self.auxiliary_losses = list(losses)
         self.vocabulary_digest: str | None = None
+        self.loss_in_blocks = True
 
     # === Step by step ===
 
@@ -169,7 +175,9 @@ class Seq2Seq(keras.Model):
 
     def train_step(self, *arguments):
         """A training step of one replica, which knows the number of tokens of the global batch; `fit` calls this."""
-        with global_counts(arguments[-1]):
+        # In a graph that the framework prunes; XLA fuses operations itself, and needs shapes that blocks do not have.
+        is_graph = keras.backend.backend() == "tensorflow" and not self.run_eagerly and not self.jit_compile
+        with global_counts(arguments[-1]), remembered_projections(self.loss_in_blocks and is_graph):
             return super().train_step(*arguments)
 
     def test_step(self, *arguments):

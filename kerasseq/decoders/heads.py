@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import layers, ops
 
+from kerasseq.projection import project
 from kerasseq.types import State, Tensor
 
 
@@ -47,10 +48,14 @@ def tied_projection(embedding: layers.Layer, batch_size: Tensor) -> State:
     return {"shared": {"projection": either(batch_size > 1, copy, empty)}}
 
 
-def tied_logits(embedding: layers.Layer, features: Tensor, constants: State) -> Tensor:
-    """Logits, float32 `(batch, steps, vocabulary)`: by the `tied_projection` in a search, else by the matrix itself."""
-    if "shared" not in constants:
-        return ops.cast(embedding(features, reverse=True), "float32")  # float32 under mixed precision too
+def logits_of(features: Tensor, head: layers.Layer | None, embedding: layers.Layer, constants: State) -> Tensor:
+    """Logits, float32 `(batch, steps, vocabulary)`: by a `vocabulary_head`, or tied to the embedding if it is `None`.
+
+    In a search, whose constants hold the `tied_projection`, those of a single row are a product with the matrix itself,
+    from the left.
+    """
+    if head is not None or "shared" not in constants:
+        return project(features, head, embedding)
     projection = constants["shared"]["projection"]
     rows = ops.reshape(ops.cast(features, "float32"), (-1, embedding.output_dim))
 

@@ -6,7 +6,7 @@ from keras import layers, ops
 from kerasseq.arguments import check_positive_integer, check_share
 from kerasseq.decoders.base import Decoder
 from kerasseq.decoders.bridge import Bridge
-from kerasseq.decoders.heads import tied_logits, tied_projection, token_embedding, vocabulary_head
+from kerasseq.decoders.heads import logits_of, tied_projection, token_embedding, vocabulary_head
 from kerasseq.decoders.placements import Options, get_placement
 from kerasseq.layers.attention import make_attention
 from kerasseq.layers.cells import Cell
@@ -162,7 +162,7 @@ class RecurrentDecoder(Decoder):
         features, readout, weights, state = self.placement(embedded, state, constants, training=training)
         if self.to_embedding is not None:
             features = self.to_embedding(features)
-        logits = tied_logits(self.embedding, features, constants) if self.logits is None else self.logits(features)
+        logits = logits_of(features, self.logits, self.embedding, constants)
         outputs = {"logits": logits}
         if self.num_heads:
             outputs |= {"attention": ops.mean(weights, axis=1), "attention_heads": weights}

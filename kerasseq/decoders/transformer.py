@@ -4,7 +4,7 @@ import keras
 from keras import layers, ops
 
 from kerasseq.decoders.base import Decoder
-from kerasseq.decoders.heads import tied_logits, tied_projection, token_embedding, vocabulary_head
+from kerasseq.decoders.heads import logits_of, tied_projection, token_embedding, vocabulary_head
 from kerasseq.layers.attention.multi_head import transformer_sizes
 from kerasseq.layers.positional_encoding import PositionalEncoding
 from kerasseq.layers.transformer_decoder_layer import TransformerDecoderLayer
@@ -122,10 +122,8 @@ class TransformerDecoder(Decoder):
         for layer, past, projections in zip(self.stack, state["layers"], constants["layers"], strict=True):
             sequences, weights, past = layer(sequences, projections, mask, past, training=training)
             states.append(past)
-        features = self.norm(sequences)
-        logits = tied_logits(self.embedding, features, constants) if self.logits is None else self.logits(features)
         outputs = {
-            "logits": ops.cast(logits, "float32"),
+            "logits": logits_of(self.norm(sequences), self.logits, self.embedding, constants),
             "attention": ops.mean(weights, axis=1),
             "attention_heads": weights,
         }

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerasseq.preprocessing.ids import shift_right
+from kerasseq.preprocessing.python_dataset import python_dataset
 
 logger = logging.getLogger(__name__)
 
@@ -119,18 +120,20 @@ def batched(
             return bucketed_batches(lengths, batch_size, seed, epoch)
         return np.split(np.arange(len(lengths)), range(batch_size, len(lengths), batch_size))
 
-    def batches():
+    def begin_pass():
         number = passes.next_epoch()
-        for rows in rows_of_batches(passes.seed, number):
-            inputs, labels = make_batch(rows, (passes.seed, number))
-            batch = {**inputs, "decoder_token_ids": shift_right(labels)}, labels
-            if weights is not None:  # A pair may have several rows.
-                batch = *batch, np.repeat(weights[rows], len(labels) // len(rows))
-            yield batch
+        return rows_of_batches(passes.seed, number), (passes.seed, number)
+
+    def make_whole_batch(rows, seed_and_number):
+        inputs, labels = make_batch(rows, seed_and_number)
+        batch = {**inputs, "decoder_token_ids": shift_right(labels)}, labels
+        if weights is not None:  # A pair may have several rows.
+            batch = *batch, np.repeat(weights[rows], len(labels) // len(rows))
+        return batch
 
     ids = tf.TensorSpec([None, None], tf.int32)
     types = {**signature, "decoder_token_ids": ids}, ids, tf.TensorSpec([None], tf.float32)
-    dataset = tf.data.Dataset.from_generator(batches, output_signature=types[: 2 if weights is None else 3])
+    dataset = python_dataset(begin_pass, make_whole_batch, types[: 2 if weights is None else 3])
     options = tf.data.Options()
     # Nothing needs tuning, and the end of a pass may wait for the tuner's thread, which sleeps longer and longer.
     options.autotune.enabled = False
