@@ -17,7 +17,8 @@ PACKAGE = pathlib.Path(kerasseq.__file__).parent
 
 # From the bottom to the top: each part imports only from parts listed above it here, and from itself.
 PARTS = [
-    "types", "arguments", "precision", "replicas", "processes", "progress", "layers", "losses", "metrics",
+    "types", "arguments", "precision", "replicas", "projection", "processes", "progress",
+    "layers", "projected_crossentropy", "losses", "metrics",
     "preprocessing",
     "datasets", "backbones", "encoders", "decoders", "seq2seq", "models", "pretraining", "search", "compatibility",
     "padding", "evaluation", "export", "generation", "long_sources", "forced_decoding", "graphs", "generator",
@@ -25,7 +26,7 @@ PARTS = [
 ]  # fmt: skip
 
 # Stricter than the order.
-LEAVES = {"types", "arguments", "precision", "replicas", "processes"}
+LEAVES = {"types", "arguments", "precision", "replicas", "projection", "processes"}
 ALLOWED = {
     **{part: {*PARTS[:index], part} for index, part in enumerate(PARTS)},
     "layers": {*LEAVES, "layers"},
