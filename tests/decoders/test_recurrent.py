@@ -167,7 +167,7 @@ def test_states_of_cells_feeding_and_alignment(case):
     }
     np.testing.assert_array_equal(state["attentional"], np.zeros((2, EMBEDDING)))
     np.testing.assert_array_equal(state["attention"]["alignment"], [[1, 0, 0, 0]] * 2)
-    assert set(constants) == {"keys", "values", "memory_mask"}
+    assert set(constants) == {"keys", "values", "memory_mask", "shared"}
 
 
 @pytest.mark.parametrize(
