@@ -17,7 +17,8 @@ PACKAGE = pathlib.Path(kerasseq.__file__).parent
 
 # From the bottom to the top: each part imports only from parts listed above it here, and from itself.
 PARTS = [
-    "types", "arguments", "precision", "replicas", "projection", "processes", "progress",
+    "types", "arguments", "precision", "replicas", "devices", "changing_sizes", "projection", "processes",
+    "progress",
     "layers", "projected_crossentropy", "losses", "metrics",
     "preprocessing",
     "datasets", "backbones", "encoders", "decoders", "seq2seq", "models", "pretraining", "search", "compatibility",
@@ -26,7 +27,7 @@ PARTS = [
 ]  # fmt: skip
 
 # Stricter than the order.
-LEAVES = {"types", "arguments", "precision", "replicas", "projection", "processes"}
+LEAVES = {"types", "arguments", "precision", "replicas", "devices", "changing_sizes", "projection", "processes"}
 ALLOWED = {
     **{part: {*PARTS[:index], part} for index, part in enumerate(PARTS)},
     "layers": {*LEAVES, "layers"},

@@ -5,24 +5,11 @@ from typing import Any
 import keras
 from keras import ops
 
+from kerasseq.devices import reaches_cudnn
 from kerasseq.layers.cells import Cell
 from kerasseq.layers.cells.gru import GRUCell
 from kerasseq.layers.cells.lstm import LSTMCell
 from kerasseq.types import State, Tensor
-
-
-def gpu_available() -> bool:
-    """Whether the backend sees a GPU on which Keras reaches cuDNN."""
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        import tensorflow as tf  # Deferred: other backends do without it.
-
-        return bool(tf.config.list_logical_devices("GPU"))
-    if backend == "jax":
-        import jax
-
-        return jax.default_backend() == "gpu"
-    return False
 
 
 def right_padded(mask: Tensor) -> Tensor:
@@ -51,7 +38,7 @@ class CudnnRecurrence:
     @staticmethod
     def runs(cell: Cell, masked: bool) -> bool:
         """Whether a cell runs on cuDNN here. On JAX, Keras has the LSTM without masks."""
-        if type(cell) not in KERAS_LAYERS or not gpu_available():
+        if type(cell) not in KERAS_LAYERS or not reaches_cudnn():
             return False
         return keras.backend.backend() == "tensorflow" or (type(cell) is LSTMCell and not masked)
 
@@ -64,10 +51,9 @@ class CudnnRecurrence:
             state: dict of float `(batch, units)`.
             reverse: bool, whether to run from the last real step to the first.
         """
-        order = None
+        order = reversing(mask, ops.shape(sequences)[:2])[:, :, None]
         if reverse:
-            order = reversing(mask, ops.shape(sequences)[:2])
-            sequences = ops.take_along_axis(sequences, order[:, :, None], axis=1)
+            sequences = ops.take_along_axis(sequences, order, axis=1)
         names = self.cell.state_names
         (outputs, *finals), _ = self.layer.stateless_call(
             self.weights(), self.layer.non_trainable_variables, sequences,
@@ -75,7 +61,7 @@ class CudnnRecurrence:
         )  # fmt: skip
         final_state = dict(zip(names, finals, strict=True))
         if reverse:
-            outputs = ops.take_along_axis(outputs, order[:, :, None], axis=1)
+            outputs = ops.take_along_axis(outputs, order, axis=1)
         if mask is not None:
             # cuDNN returns zeros for padded steps. A recurrence that carries its state through repeats the last output.
             carried = state if reverse else final_state

@@ -75,20 +75,20 @@ class Recurrent(keras.layers.Layer):
             return self.cell.outputs(after)[:, None], after
 
         if training and self._cudnn is not None and CudnnRecurrence.runs(self.cell, sequence_mask is not None):
-            return self.run_on_cudnn(sequences, state, sequence_mask)
-        return self.run_loop(sequences, state, sequence_mask, training)
+            return self._run_on_cudnn(sequences, state, sequence_mask)
+        return self._run_loop(sequences, state, sequence_mask, training)
 
-    def run_on_cudnn(self, sequences, state, sequence_mask):
+    def _run_on_cudnn(self, sequences, state, sequence_mask):
         """The loop instead where a mask is not padded on the right."""
         if sequence_mask is None:
             return self._cudnn(sequences, None, state, self.reverse)
         return ops.cond(
             right_padded(sequence_mask),
             lambda: self._cudnn(sequences, sequence_mask, state, self.reverse),
-            lambda: self.run_loop(sequences, state, sequence_mask, True),
+            lambda: self._run_loop(sequences, state, sequence_mask, True),
         )
 
-    def run_loop(self, sequences, state, sequence_mask, training):
+    def _run_loop(self, sequences, state, sequence_mask, training):
         projected = ops.transpose(self.cell.project(sequences), (1, 0, 2))  # (time, batch, width)
         if sequence_mask is None:
             mask = ops.ones_like(projected[:, :, :1])

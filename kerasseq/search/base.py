@@ -54,7 +54,7 @@ class Sampler:
         self.constraints = check_constraints(constraints)
 
     def __call__(
-        self, step: Callable, state: State, request: Request, num_hypotheses: int | None = None
+        self, step: Callable[..., Any], state: State, request: Request, num_hypotheses: int | None = None
     ) -> dict[str, Tensor]:
         raise NotImplementedError
 

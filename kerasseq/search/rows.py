@@ -1,12 +1,13 @@
 """The loop of a search, in which sequences leave the batch once they are decided."""
 
-import typing
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 import keras
 from keras import ops
 
+from kerasseq.changing_sizes import Shape, assert_equal, while_loop
 from kerasseq.search.request import map_rows
 from kerasseq.types import State, Tensor
 
@@ -14,7 +15,8 @@ from kerasseq.types import State, Tensor
 LEAVE_AT = 8
 
 
-class Step(typing.NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Step:
     """A step of a decoder that tells its constants apart, so that sequences may leave the batch in a search.
 
     Attributes:
@@ -69,57 +71,49 @@ def while_undecided(
 
 def with_leaving(advance, search, constants, finish, rows_per_sequence):
     """`while_undecided` in an outer loop, with fewer sequences in each turn. All constants are tensors."""
-    import tensorflow as tf  # Deferred: other backends do without it.
-
-    check_constants(constants, search["undecided"], rows_per_sequence)
 
     def crowded(search):
-        undecided = search["undecided"]
-        return tf.math.count_nonzero(undecided, dtype="int32") * LEAVE_AT > tf.size(undecided) * (LEAVE_AT - 1)
+        undecided = ops.cast(search["undecided"], "int32")
+        return ops.sum(undecided) * LEAVE_AT > ops.size(undecided) * (LEAVE_AT - 1)
 
     def take(nest, sequences, size=1):
         if size > 1:
-            sequences = tf.reshape(sequences[:, None] * size + tf.range(size), [-1])
-        return map_rows(lambda tensor: tf.gather(tensor, sequences), nest)
+            sequences = ops.reshape(sequences[:, None] * size + ops.arange(size, dtype="int32"), (-1,))
+        return map_rows(lambda tensor: ops.take(tensor, sequences, axis=0), nest)
 
     def turn(search, constants, places, results):
         search = ops.while_loop(crowded, lambda search: (advance(search, constants),), (search,))[0]
         found = finish(search, constants)
-        results = {name: tf.tensor_scatter_nd_update(results[name], places[:, None], found[name]) for name in results}
-        left = tf.cast(tf.where(search["undecided"])[:, 0], "int32")
+        results = {name: ops.scatter_update(results[name], places[:, None], found[name]) for name in results}
+        left = ops.cast(ops.nonzero(search["undecided"])[0], "int32")
         search = {
             name: value if name == "index" else take(value, left, rows_per_sequence if name == "rows" else 1)
             for name, value in search.items()
         }
-        return search, take(constants, left, rows_per_sequence), tf.gather(places, left), results
+        return search, take(constants, left, rows_per_sequence), ops.take(places, left, axis=0), results
 
+    batch_size = ops.size(search["undecided"])
+    check_constants(constants, batch_size * rows_per_sequence)
     # Results of no step, which all turns replace, have the shapes of the others.
-    variables = (search, constants, tf.range(tf.size(search["undecided"])), finish(search, constants))
-    variables = keras.tree.map_structure(tf.convert_to_tensor, variables)
-    shapes = keras.tree.map_structure(lambda tensor: tensor.shape, variables)
-    *_, results = tf.while_loop(
-        lambda search, constants, places, results: tf.size(places) > 0,
-        turn,
-        variables,
-        shape_invariants=map_rows(lambda shape: tf.TensorShape([None, *shape[1:]]) if shape.rank else shape, shapes),
-    )
-    return results
+    variables = (search, constants, ops.arange(batch_size, dtype="int32"), finish(search, constants))
+    variables = keras.tree.map_structure(ops.convert_to_tensor, variables)
+    shapes = keras.tree.map_structure(lambda tensor: Shape(tensor.shape), variables)
+    shapes = map_rows(lambda shape: Shape([None, *shape.sizes[1:]]) if shape.sizes else shape, shapes)
+    return while_loop(lambda search, constants, places, results: ops.size(places) > 0, turn, variables, shapes)[-1]
 
 
-def check_constants(constants, undecided, rows_per_sequence):
+def check_constants(constants, rows):
     """Raises an error for constants without an axis of rows; where the graph does not know the rows, as it runs."""
-    import tensorflow as tf
-
-    rows = tf.size(undecided) * rows_per_sequence
 
     def check(tensor):
+        shape = tuple(tensor.shape)
         message = (
             "The constants of steps, constraints and scorers must be tensors (rows, ...). Received: a tensor of the "
-            f"shape {tuple(tensor.shape)}. Put what all rows share under the key 'shared'."
+            f"shape {shape}. Put what all rows share under the key 'shared'."
         )
-        if not tensor.shape.rank:
+        if not shape:
             raise ValueError(message)
-        if tensor.shape[0] is not None:
-            tf.debugging.assert_equal(tensor.shape[0], rows, message)
+        if shape[0] is not None:
+            assert_equal(shape[0], rows, message)
 
     map_rows(check, constants)

@@ -1,0 +1,17 @@
+"""What the backend computes on."""
+
+import keras
+
+
+def reaches_cudnn() -> bool:
+    """Whether the backend sees a GPU on which the recurrent layers of Keras run on cuDNN, on TensorFlow or JAX."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf  # Deferred: other backends do without it.
+
+        return bool(tf.config.list_logical_devices("GPU"))
+    if backend == "jax":
+        import jax  # Deferred: other backends do without it.
+
+        return jax.default_backend() == "gpu"
+    return False
