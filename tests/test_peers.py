@@ -54,7 +54,7 @@ def test_searches_of_kerasseq(load_benchmark, settings, search):
     system = load_benchmark("peers/system_kerasseq")
     model = system.build(settings, "lstm")
     random_weights(model)
-    arguments = argparse.Namespace(what=search, settings=settings, stop=None, max_length_ratio=None)
+    arguments = argparse.Namespace(what=search, settings=settings, stop=None, max_length_ratio=10.0)
     outputs, scores = system.make_decoder(model, system.make_sampler(arguments), settings)(SOURCES)
 
     def logits(source, target):

@@ -19,6 +19,7 @@ under the folder that KERASSEQ_PEERS_DIR names (default: ~/.cache/kerasseq-peers
 
 import argparse
 import dataclasses
+import itertools
 import json
 import os
 import pathlib
@@ -46,6 +47,7 @@ class System(typing.NamedTuple):
         variants: tuple of str, of training; the first is decoded, too.
         python: str, the version of its interpreter. Default: any.
         own_environment: bool, whether it needs another environment than kerasseq.
+        stops: tuple of str, stopping rules of beam search beside its own.
     """
 
     title: str
@@ -53,10 +55,13 @@ class System(typing.NamedTuple):
     variants: tuple[str, ...] = ("",)
     python: str | None = None
     own_environment: bool = True
+    stops: tuple[str, ...] = ()
 
 
 SYSTEMS = {
-    "kerasseq": System("kerasseq", "kerasseq_lstm.weights.h5", ("lstm", "gru", "ssru"), own_environment=False),
+    "kerasseq": System(
+        "kerasseq", "kerasseq_lstm.weights.h5", ("lstm", "gru", "ssru"), own_environment=False, stops=("first",)
+    ),
     "pytorch": System("PyTorch, as in tutorials", "pytorch.pt"),
     "opennmt_py": System("OpenNMT-py", "opennmt_py.pt"),
     "opennmt_tf": System("OpenNMT-tf, input feeding", "opennmt_tf", python="3.10"),
@@ -124,11 +129,11 @@ def environment(name):
 # === Measuring ===
 
 
-def measure(name, what, variant, quick):
+def measure(name, what, variant, quick, stop=""):
     """The result that a system's script prints, or `None` where it fails, whose reason is printed."""
     command = [interpreter(name), HERE / f"system_{name}.py", what]
-    command += ["--variant", variant] * bool(variant) + ["--quick"] * quick
-    print(name, variant, what, end=" ", flush=True)
+    command += ["--variant", variant] * bool(variant) + ["--stop", stop] * bool(stop) + ["--quick"] * quick
+    print(name, variant, what, stop, end=" ", flush=True)
     try:
         process = subprocess.run(command, env=environment(name), capture_output=True, text=True, timeout=LIMIT)
     except subprocess.TimeoutExpired:
@@ -160,7 +165,7 @@ def run_rounds(names, whats, rounds, quick, report):
         whats: list of str, what is measured.
         rounds: int.
         quick: bool.
-        report: function of a dict of lists of results by (system, variant), called after every round.
+        report: function of a dict of lists of results by (system, variant, stopping rule), called after every round.
 
     Returns:
         the number of failures.
@@ -171,14 +176,15 @@ def run_rounds(names, whats, rounds, quick, report):
     for index in range(rounds):
         for what in whats:
             turns = [
-                (name, variant)
+                (name, variant, stop)
                 for name in (names if what == "train" else decoded)
                 for variant in (SYSTEMS[name].variants if what == "train" else SYSTEMS[name].variants[:1])
+                for stop in ("", *(SYSTEMS[name].stops if what == "beam" else ()))
             ]
-            for name, variant in turns if index % 2 == 0 else reversed(turns):
-                result = measure(name, what, variant, quick)
+            for name, variant, stop in turns if index % 2 == 0 else reversed(turns):
+                result = measure(name, what, variant, quick, stop)
                 failures += result is None
-                measured.setdefault((name, variant), []).extend([] if result is None else [result])
+                measured.setdefault((name, variant, stop), []).extend([] if result is None else [result])
         report(measured)
     return failures
 
@@ -190,11 +196,11 @@ def summarize(measured):
     """Medians, extremes and all rounds of what was measured, by system."""
     results = {}
     for name, system in SYSTEMS.items():
-        for variant in system.variants:
-            rounds = measured.get((name, variant))
+        for variant, stop in itertools.product(system.variants, ("", *system.stops)):
+            rounds = measured.get((name, variant, stop))
             if not rounds:
                 continue
-            title = system.title + f", {variant.upper()}" * bool(variant)
+            title = system.title + f", {variant.upper()}" * bool(variant) + f', stop="{stop}"' * bool(stop)
             results[title] = {key: rounds[0][key] for key in ("versions", "parameters")}
             for what in WHAT:
                 of_what = [result for result in rounds if result["what"] == what]

@@ -12,6 +12,7 @@ from keras_clock import TrainingClock
 
 import kerasseq
 from kerasseq.preprocessing.batching import pad
+from kerasseq.preprocessing.pairs import LENGTH_OFFSET, measured_length_ratio
 
 CELLS = ("lstm", "gru", "ssru")
 
@@ -51,10 +52,13 @@ def train(model, arguments, steps, callbacks=()):
 
 
 def make_sampler(arguments):
-    """The search of all systems, or that of the options."""
-    constraints = []
-    if arguments.max_length_ratio is not None:
-        constraints.append(kerasseq.search.LengthLimits(max_length_ratio=arguments.max_length_ratio))
+    """The search of all systems, or that of the options, with the limit of `TextGenerator`: relative to the source."""
+    limits = {"max_length_ratio": arguments.max_length_ratio}
+    if arguments.max_length_ratio is None:
+        sides = (comparison.read_ids(arguments, "train", language) for language in comparison.LANGUAGES)
+        lengths = ([len(ids) + 1 for ids in side] for side in sides)  # END included
+        limits = {"max_length_ratio": measured_length_ratio(*lengths), "max_length_offset": LENGTH_OFFSET}
+    constraints = [kerasseq.search.LengthLimits(**limits)]
     if arguments.what != "beam":
         return kerasseq.search.GreedySampler(constraints)
     options = {} if arguments.stop is None else {"stop": arguments.stop}
