@@ -208,6 +208,8 @@ def main():
                 print(backend, what, name, policy, result, flush=True)
                 if "tokens_per_second" in result:
                     rows.append([backend, name, policy, f"{result['tokens_per_second']:,.0f}"])
+        if process.returncode:
+            results[backend] = {"failed": "see the messages above"}
     timing.report(arguments, dataclasses.asdict(settings), results, ["backend", "model", "policy", "tokens/s"], rows)
 
 
