@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import layers, ops
 
+from kerasseq.layers.single_step import along_time
 from kerasseq.projection import project
 from kerasseq.types import State, Tensor
 
@@ -55,7 +56,7 @@ def logits_of(features: Tensor, head: layers.Layer | None, embedding: layers.Lay
     from the left.
     """
     if head is not None or "shared" not in constants:
-        return project(features, head, embedding)
+        return along_time(lambda features: project(features, head, embedding), features)
     projection = constants["shared"]["projection"]
     rows = ops.reshape(ops.cast(features, "float32"), (-1, embedding.output_dim))
 

@@ -13,9 +13,13 @@ def best_tokens(logits: Tensor, count: int, masked: Tensor | None = None) -> tup
     Tokens are chosen by the `masked` logits, very low for those that are not allowed; the log-probabilities are still
     those of `logits (rows, vocabulary)`.
     """
+    unmasked = masked is None or masked is logits
     logits = ops.cast(logits, "float32")
-    values, token_ids = top_k(logits if masked is None else masked, count)
-    return values - ops.logsumexp(logits, axis=-1, keepdims=True), token_ids
+    values, token_ids = top_k(logits if unmasked else masked, count)
+    # The largest logit is known without another pass over all of them.
+    largest = values[:, :1] if unmasked else ops.max(logits, axis=-1, keepdims=True)
+    total = ops.sum(ops.exp(logits - largest), axis=-1, keepdims=True)
+    return values - largest - ops.log(total), token_ids
 
 
 def top_k(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
