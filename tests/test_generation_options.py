@@ -208,3 +208,49 @@ def test_prefixes_of_unknown_characters():
         ValueError, match="must consist of tokens of the target vocabulary.*at index 1: 'aQ', with char"
     ):
         generator.generate(["a", "b"], prefixes=["a", "aQ"])
+
+
+# === Limits relative to the source ===
+
+
+@pytest.fixture(scope="module")
+def endless():
+    """A generator whose model never ends, and sources of 2 and 5 tokens, END included."""
+    pairs = [("a b c d", "x"), ("a", "x y z")] * 20
+    preprocessor = kerasseq.preprocessing.TextPreprocessor.from_pairs(pairs, tokens="words")
+    sizes = preprocessor.source_vocabulary_size, preprocessor.target_vocabulary_size
+    model = kerasseq.models.AttentionSeq2Seq(*sizes, embedding_dim=4, units=8)
+    model.decoder.logits.bias.assign(np.where(np.arange(sizes[1]) == END, -1e9, 0.0))
+    return TextGenerator(model, preprocessor, "greedy", max_length=30), ["a", "a b c d"]
+
+
+def lengths(generator, sources, *arguments):
+    return [len(generation.target_tokens) for generation in generator.generate(sources, *arguments, details=True)]
+
+
+def test_outputs_are_limited_relative_to_their_sources(endless, monkeypatch, tmp_path):
+    generator, sources = endless
+    preprocessor = generator.preprocessor
+    assert preprocessor.length_ratio == 1.0
+    assert lengths(generator, sources) == [12, 15]  # 1.0 * 2 + 10, 1.0 * 5 + 10
+    assert lengths(generator, sources, BeamSampler(2)) == [12, 15]
+    assert lengths(generator, sources, GreedySampler([LengthLimits(max_length_ratio=2.0)])) == [4, 10]
+    assert lengths(generator, sources, None, 13) == [12, 13]
+    limits = LengthLimits(max_length_ratio=2.0, max_length_offset=3)
+    assert lengths(generator, sources, GreedySampler([limits])) == [7, 13]
+    # What else limits lengths leaves the ratio.
+    assert lengths(generator, sources, GreedySampler([LengthLimits(min_length=2)])) == [12, 15]
+    monkeypatch.setattr(preprocessor, "length_ratio", 2.0)
+    assert lengths(generator, sources) == [14, 20]
+    generator.save(tmp_path / "endless.keras")
+    assert lengths(TextGenerator.load(tmp_path / "endless.keras"), sources) == [14, 20]
+    monkeypatch.setattr(preprocessor, "length_ratio", None)
+    assert lengths(generator, sources) == [30, 30]
+
+
+def test_offsets_need_a_ratio():
+    with pytest.raises(ValueError, match="max_length_offset is added to max_length_ratio"):
+        LengthLimits(max_length_offset=3)
+    with pytest.raises(ValueError, match="max_length_offset must be a number of at least 0"):
+        LengthLimits(max_length_ratio=1.0, max_length_offset=-1)
+    assert LengthLimits.from_config(LengthLimits(1, 0.0, 2.0, 3).get_config()).max_length_offset == 3

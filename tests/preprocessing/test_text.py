@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from kerasseq.losses import MaskedCrossentropy
 from kerasseq.preprocessing import EpochShuffle, TextPreprocessor, train_vocabulary
+from kerasseq.preprocessing.pairs import measured_length_ratio
 
 END = 3
 SOURCES = [
@@ -378,3 +379,18 @@ def test_from_pairs(word_pairs, rows):
     texts = ["zwei one"]
     assert rows(joint.encode_source(texts)["encoder_token_ids"]) == rows(joint.encode_target(texts)[1])
     assert rows(separate.encode_source(texts)["encoder_token_ids"]) != rows(separate.encode_target(texts)[1])
+
+
+def test_the_ratio_of_lengths_is_generous():
+    """Half as much again as 99.9 % of the pairs need beyond 10 tokens, rounded up to a tenth, and at least 1."""
+    assert measured_length_ratio([10, 20, 5], [30, 20, 14]) == pytest.approx(3.0)  # (30 - 10) / 10 * 1.5
+    assert measured_length_ratio([10, 20], [10, 12]) == 1.0
+    # One pair in ten thousand does not count.
+    assert measured_length_ratio([4] * 10_000, [16] * 9_999 + [90]) == pytest.approx(2.3)  # 6 / 4 * 1.5 = 2.25
+
+
+def test_a_ratio_is_above_0():
+    with pytest.raises(ValueError, match="length_ratio must be above 0, or None"):
+        TextPreprocessor(length_ratio=0.0)
+    with pytest.raises(ValueError, match="length_ratio must be a number of at least 0"):
+        TextPreprocessor(length_ratio=-1.0)
