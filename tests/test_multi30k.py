@@ -37,6 +37,7 @@ def files(tmp_path):
 
 
 # Keras's CSVLogger leaves its file open.
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Exception ignored in.*epochs.csv:pytest.PytestUnraisableExceptionWarning")
 def test_other_files_are_scored_as_the_test(run, files, tmp_path):
     arguments = ["--score", *map(str, files)]
