@@ -83,7 +83,7 @@ def test_table(load_benchmark):
         }
         for speed in (1_000.0, 1_300.0, 1_100.0)
     ]  # fmt: skip
-    results = run.summarize({("kerasseq", "lstm"): rounds, ("pytorch", ""): []})
+    results = run.summarize({("kerasseq", "lstm", ""): rounds, ("pytorch", "", ""): []})
     assert list(results) == ["kerasseq, LSTM"]
     assert results["kerasseq, LSTM"]["train"]["tokens_per_second"]["median"] == 1_100
     *_, row = run.markdown({"results": results}).split("\n")

@@ -49,13 +49,19 @@ def tied_projection(embedding: layers.Layer, batch_size: Tensor) -> State:
     return {"shared": {"projection": either(batch_size > 1, copy, empty)}}
 
 
+def without_projection(constants: State) -> State:
+    """The constants without the `tied_projection`, which whole sequences do not need; a graph then never makes it."""
+    shared = {name: value for name, value in constants.get("shared", {}).items() if name != "projection"}
+    return {**constants, "shared": shared}
+
+
 def logits_of(features: Tensor, head: layers.Layer | None, embedding: layers.Layer, constants: State) -> Tensor:
     """Logits, float32 `(batch, steps, vocabulary)`: by a `vocabulary_head`, or tied to the embedding if it is `None`.
 
     In a search, whose constants hold the `tied_projection`, those of a single row are a product with the matrix itself,
     from the left.
     """
-    if head is not None or "shared" not in constants:
+    if head is not None or "projection" not in constants.get("shared", {}):
         return along_time(lambda features: project(features, head, embedding), features)
     projection = constants["shared"]["projection"]
     rows = ops.reshape(ops.cast(features, "float32"), (-1, embedding.output_dim))

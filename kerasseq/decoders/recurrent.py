@@ -6,13 +6,12 @@ from keras import layers, ops
 from kerasseq.arguments import check_positive_integer, check_share
 from kerasseq.decoders.base import Decoder
 from kerasseq.decoders.bridge import Bridge
-from kerasseq.decoders.heads import logits_of, tied_projection, token_embedding, vocabulary_head
+from kerasseq.decoders.heads import logits_of, tied_projection, token_embedding, vocabulary_head, without_projection
 from kerasseq.decoders.placements import Options, get_placement
 from kerasseq.layers.attention import make_attention
 from kerasseq.layers.cells import Cell
 from kerasseq.layers.pointer_generator import PointerGenerator
 from kerasseq.precision import default_dtype_policy
-from kerasseq.types import Context, State
 
 
 @keras.saving.register_keras_serializable(package="kerasseq")
@@ -142,19 +141,14 @@ class RecurrentDecoder(Decoder):
             self.pointer_generator.build(None, None, (batch, target, readout_dim + embedding_dim), None)
 
     def start(self, context):
-        states, constants = self.start_sequences(context)
-        if self.logits is None:
-            constants |= tied_projection(self.embedding, ops.shape(context["memory_mask"])[0])
-        return states, constants
-
-    def start_sequences(self, context: Context) -> tuple[State, State]:
-        """`start`, without what pays in single steps alone."""
         states = self.placement.initial_state(self.bridge(context["states"]), context["memory_mask"])
         constants = {}
         if self.attention is not None:
             constants = {**self.attention.prepare(context["memory"]), "memory_mask": context["memory_mask"]}
         if self.copies:
             constants["source_token_ids"] = context["encoder_token_ids"]
+        if self.logits is None:
+            constants |= tied_projection(self.embedding, ops.shape(context["memory_mask"])[0])
         return states, constants
 
     def run(self, token_ids, state, constants, training=False):
@@ -176,8 +170,8 @@ class RecurrentDecoder(Decoder):
         return outputs, state
 
     def call(self, decoder_token_ids, context, training=False):
-        state, constants = self.start_sequences(context)
-        outputs, _ = self.run(decoder_token_ids, state, constants, training=training)
+        state, constants = self.start(context)
+        outputs, _ = self.run(decoder_token_ids, state, without_projection(constants), training=training)
         return outputs
 
     def get_config(self):

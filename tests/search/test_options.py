@@ -168,7 +168,8 @@ def test_serialization_of_all_options(some, name):
 
 def test_empty_lists_are_left_out_of_a_configuration():
     assert GreedySampler().get_config() == {}
-    assert BeamSampler().get_config() == {"beam_width": 5, "length_penalty": 1.0, "normalization": "gnmt"}
+    options = {"beam_width": 5, "length_penalty": 1.0, "normalization": "gnmt", "stop": "exact"}
+    assert BeamSampler().get_config() == options
 
 
 def test_constraints_that_cannot_apply_change_nothing(some):
