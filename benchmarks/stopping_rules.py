@@ -1,8 +1,8 @@
 """When a beam search stops: time, scores and BLEU of the released translator by stopping rule and length limit.
 
 The first 1,000 distinct sentences of the validation split in the order of their hashes, 32 a request, beam 5, raw
-strings in, texts out. The rules run in one process, turn by turn. Scores are those of the search, mean over sentences;
-BLEU is against the first reference.
+strings in, texts out. The rules run in one process, turn by turn. The mean score is that of the search; BLEU is
+against the first reference.
 
     python benchmarks/stopping_rules.py
 """
@@ -11,11 +11,13 @@ import hashlib
 import pathlib
 import statistics
 
+import tensorflow as tf
 import timing
 
 import kerasseq
 from kerasseq.preprocessing.pairs import measured_length_ratio
 from kerasseq.search import BeamSampler
+from kerasseq.search.beam import STOPPING_RULES
 
 TRANSLATOR = pathlib.Path(__file__).parent.parent / "saved_models" / "translation_en_fr"
 BASELINE = "exact, no limit"
@@ -48,19 +50,26 @@ def main():
     ]
     ratio = measured_length_ratio(*lengths)
     own = translator.sampler
+    samplers = {
+        stop: BeamSampler(own.beam_width, own.length_penalty, own.normalization, stop=stop) for stop in STOPPING_RULES
+    }
 
-    def generate(rule, details=False):
+    def generate(rule):
         stop, limited = RULES[rule]
         preprocessor.length_ratio = ratio if limited else None
-        sampler = BeamSampler(own.beam_width, own.length_penalty, own.normalization, stop=stop)
-        return translator.generate(sources, sampler, batch_size=32, details=details)
+        return translator.generate(sources, samplers[stop], batch_size=32)
+
+    def scores(rule):
+        """Those of the search: the same graph as that of `generate`."""
+        decode = translator.compiled_decode(samplers[RULES[rule][0]], translator.max_length)
+        batches = (tf.constant(sources[start : start + 32]) for start in range(0, len(sources), 32))
+        return [float(score) for batch in batches for score in decode(batch)["score"][:, 0]]
 
     results, rows, outputs = {}, [], {}
     for rule in RULES:
-        generations = generate(rule, details=True)
-        outputs[rule] = [generation.text for generation in generations]
+        outputs[rule] = generate(rule)
         results[rule] = {
-            "mean_score": statistics.mean(generation.score for generation in generations),
+            "mean_score": statistics.mean(scores(rule)),
             "bleu": kerasseq.evaluation.bleu(outputs[rule], list(references)),
             "different_texts": sum(one != other for one, other in zip(outputs[rule], outputs[BASELINE], strict=True)),
         }

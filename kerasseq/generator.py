@@ -349,8 +349,7 @@ class TextGenerator(keras.Model):
         """The context of the decoder, and the result of the search."""
         context = self.model.encode(encoder_inputs)
         constraints = [] if prefix_ids is None else [search.Prefix()]
-        if self.preprocessor.length_ratio and not any(limits_length(constraint) for constraint in sampler.constraints):
-            constraints.append(search.LengthLimits(1, 0.0, self.preprocessor.length_ratio, LENGTH_OFFSET))
+        constraints += self._default_limits(sampler)
         compares_words = any(constraint.joint_vocabulary for constraint in sampler.constraints)
         request = search.Request(
             batch_size=tf.shape(context["memory_mask"])[0],
@@ -363,6 +362,19 @@ class TextGenerator(keras.Model):
             prefix_ids=prefix_ids,
         )
         return context, search.decode(self.model, context, sampler, request, num_hypotheses)
+
+    def _default_limits(self, sampler):
+        """The limit relative to the source, unless the sampler sets one: a list, empty or of one constraint.
+
+        It leaves room for the sampler's minimum, since nobody has asked for it.
+        """
+        ratio, offset = self.preprocessor.length_ratio, LENGTH_OFFSET
+        own = [constraint for constraint in sampler.constraints if isinstance(constraint, search.LengthLimits)]
+        if ratio is None or any(limits.max_length_ratio is not None for limits in own):
+            return []
+        for limits in own:
+            ratio, offset = max(ratio, limits.min_length_ratio), max(offset, limits.min_length)
+        return [search.LengthLimits(max_length_ratio=ratio, max_length_offset=offset)]
 
     def _hypotheses(self, outputs):
         """The texts of a search and their scores, `(batch, hypotheses)`.
@@ -473,11 +485,6 @@ class TextGenerator(keras.Model):
                 "keras.models.load_model(path) and give it to TextGenerator with its preprocessor."
             )
         return generator
-
-
-def limits_length(constraint: search.Constraint) -> bool:
-    """Whether a constraint limits outputs relative to their sources."""
-    return isinstance(constraint, search.LengthLimits) and constraint.max_length_ratio is not None
 
 
 def in_batches(

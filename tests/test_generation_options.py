@@ -240,6 +240,9 @@ def test_outputs_are_limited_relative_to_their_sources(endless, monkeypatch, tmp
     assert lengths(generator, sources, GreedySampler([limits])) == [7, 13]
     # What else limits lengths leaves the ratio.
     assert lengths(generator, sources, GreedySampler([LengthLimits(min_length=2)])) == [12, 15]
+    # A minimum lifts the limit, which nobody has asked for.
+    assert lengths(generator, sources, GreedySampler([LengthLimits(min_length=14)])) == [16, 19]
+    assert lengths(generator, sources, GreedySampler([LengthLimits(min_length_ratio=3.0)])) == [16, 25]
     monkeypatch.setattr(preprocessor, "length_ratio", 2.0)
     assert lengths(generator, sources) == [14, 20]
     generator.save(tmp_path / "endless.keras")

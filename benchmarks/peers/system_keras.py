@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras import layers, ops
-from keras_clock import TrainingClock
+from on_keras import measure, start
 
 BUCKETS = (8, 12, 16, 20, 24, 32, 48)
 
@@ -181,25 +181,14 @@ class Decoding:
 def main():
     arguments = comparison.parse_arguments(__doc__)
     settings = arguments.settings
-    tf.config.threading.set_intra_op_parallelism_threads(comparison.THREADS)
-    tf.config.threading.set_inter_op_parallelism_threads(comparison.THREADS)
-    keras.utils.set_random_seed(1)
+    start()
     model, encoder, step = build(settings)
-    weights = comparison.weights_path(arguments, "keras.weights.h5")
-    outputs = None
-    if arguments.what == "weights":
-        result = {"loss": train(model, arguments, settings.weight_steps).history["loss"][-1]}
-        model.save_weights(weights)
-    elif arguments.what == "train":
-        clock = comparison.StepClock(settings)
-        train(model, arguments, settings.all_steps, [TrainingClock(clock, make_batches(arguments))])
-        result = clock.result()
-    else:
-        model.load_weights(weights)
+
+    def make_decode():
         decoding = Decoding(encoder, step, settings)
-        sources = comparison.read_ids(arguments, "test", comparison.LANGUAGES[0])
-        decode = decoding.beam if arguments.what == "beam" else decoding.greedy
-        result, outputs = comparison.measure_search(arguments, sources, decode)
+        return decoding.beam if arguments.what == "beam" else decoding.greedy
+
+    result, outputs = measure(arguments, model, "keras.weights.h5", train, make_batches, make_decode)
     versions = {"keras": keras.__version__, "tensorflow": tf.__version__}
     comparison.print_result("keras", arguments, versions, model.count_params(), result, outputs)
 

@@ -8,7 +8,7 @@ import comparison
 import keras
 import numpy as np
 import tensorflow as tf
-from keras_clock import TrainingClock
+from on_keras import measure, start
 
 import kerasseq
 from kerasseq.preprocessing.batching import pad
@@ -98,27 +98,20 @@ def main():
         __doc__,
         CELLS,
         stop={"help": "when beam search stops, see kerasseq.search.BeamSampler. Default: the library's"},
-        max_length_ratio={"type": float, "help": "the most tokens of an output, relative to the source. Default: any"},
+        max_length_ratio={
+            "type": float,
+            "help": "the most tokens of an output, relative to the source. Default: as TextGenerator",
+        },
     )
     settings = arguments.settings
-    tf.config.threading.set_intra_op_parallelism_threads(comparison.THREADS)
-    tf.config.threading.set_inter_op_parallelism_threads(comparison.THREADS)
-    keras.utils.set_random_seed(1)
+    start()
     model = build(settings, arguments.variant)
-    weights = comparison.weights_path(arguments, f"kerasseq_{arguments.variant}.weights.h5")
-    outputs = None
-    if arguments.what == "weights":
-        result = {"loss": train(model, arguments, settings.weight_steps).history["loss"][-1]}
-        model.save_weights(weights)
-    elif arguments.what == "train":
-        clock = comparison.StepClock(settings)
-        train(model, arguments, settings.all_steps, [TrainingClock(clock, make_batches(arguments))])
-        result = clock.result()
-    else:
-        model.load_weights(weights)
-        decode = make_decoder(model, make_sampler(arguments), settings)
-        sources = comparison.read_ids(arguments, "test", comparison.LANGUAGES[0])
-        result, outputs = comparison.measure_search(arguments, sources, decode)
+
+    def make_decode():
+        return make_decoder(model, make_sampler(arguments), settings)
+
+    weights = f"kerasseq_{arguments.variant}.weights.h5"
+    result, outputs = measure(arguments, model, weights, train, make_batches, make_decode)
     versions = {"kerasseq": kerasseq.__version__, "keras": keras.__version__, "tensorflow": tf.__version__}
     comparison.print_result("kerasseq", arguments, versions, model.count_params(), result, outputs)
 

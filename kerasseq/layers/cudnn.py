@@ -51,8 +51,8 @@ class CudnnRecurrence:
             state: dict of float `(batch, units)`.
             reverse: bool, whether to run from the last real step to the first.
         """
-        order = reversing(mask, ops.shape(sequences)[:2])[:, :, None]
         if reverse:
+            order = reversing(mask, ops.shape(sequences)[:2])[:, :, None]
             sequences = ops.take_along_axis(sequences, order, axis=1)
         names = self.cell.state_names
         (outputs, *finals), _ = self.layer.stateless_call(

@@ -54,18 +54,16 @@ def while_undecided(
         rows_per_sequence: int.
     """
 
-    def running(search):
-        return ops.any(search["undecided"])
-
-    step = constants.pop("step")
+    step = constants["step"]
     if keras.backend.backend() == "tensorflow" and isinstance(step, Step):
 
         def advance_rows(search, constants):
             return advance(search, {**constants, "step": Step(step.function, constants["step"])})
 
         return with_leaving(advance_rows, search, {**constants, "step": step.constants}, finish, rows_per_sequence)
-    constants = {**constants, "step": step}
-    search = ops.while_loop(running, lambda search: (advance(search, constants),), (search,))[0]
+    search = ops.while_loop(
+        lambda search: ops.any(search["undecided"]), lambda search: (advance(search, constants),), (search,)
+    )[0]
     return finish(search, constants)
 
 
