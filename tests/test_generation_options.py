@@ -220,7 +220,8 @@ def endless():
     preprocessor = kerasseq.preprocessing.TextPreprocessor.from_pairs(pairs, tokens="words")
     sizes = preprocessor.source_vocabulary_size, preprocessor.target_vocabulary_size
     model = kerasseq.models.AttentionSeq2Seq(*sizes, embedding_dim=4, units=8)
-    model.decoder.logits.bias.assign(np.where(np.arange(sizes[1]) == END, -1e9, 0.0))
+    # Neither END nor PAD, START and UNKNOWN, which are no part of a text.
+    model.decoder.logits.bias.assign(np.where(np.arange(sizes[1]) <= END, -1e9, 0.0))
     return TextGenerator(model, preprocessor, "greedy", max_length=30), ["a", "a b c d"]
 
 
