@@ -45,18 +45,28 @@ def alternate(sides, rounds):
     return seconds
 
 
-def peak_memory(run, *arguments):
-    """The peak resident memory in MB of a fresh process that calls `run(*arguments)`."""
+def in_fresh_process(function, *arguments):
+    """What `function(*arguments)` returns in a process of its own, which imports the script and ends afterwards."""
     spawn = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(max_workers=1, mp_context=spawn) as pool:
-        return pool.submit(own_peak_memory, run, *arguments).result()
+        return pool.submit(function, *arguments).result()
+
+
+def peak_memory(run, *arguments):
+    """The peak resident memory in MB of a fresh process that calls `run(*arguments)`."""
+    return in_fresh_process(own_peak_memory, run, *arguments)
 
 
 def own_peak_memory(run, *arguments):
     run(*arguments)
+    return process_memory("VmHWM")
+
+
+def process_memory(field):
+    """Memory of this process in MB, by its name in /proc: `"VmRSS"`, resident now, or `"VmHWM"`, the most so far."""
     # Not `ru_maxrss`, which begins with the memory of the parent process.
     with open("/proc/self/status", encoding="ascii") as file:
-        return int(re.search(r"VmHWM:\s*(\d+) kB", file.read())[1]) // 1024
+        return int(re.search(rf"{field}:\s*(\d+) kB", file.read())[1]) // 1024
 
 
 def summary(values):
