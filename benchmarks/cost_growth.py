@@ -10,9 +10,9 @@ attention whose loss is computed in blocks, which is the default, or from all lo
 
 Both measure target tokens a second, for three steps of `fit` with Adam, and for three batches of greedy search, encoder
 included. Ids are random, without padding, so all tokens are real. All sides run in one process, turn by turn; the
-first, untimed turn traces and compiles. Peak memory is the most resident memory of a fresh process for each model, of a
-vocabulary, for training or decoding alone: one step or batch of each length, short to long. The imports alone are a
-line of their own.
+first, untimed turn traces and compiles. Peak memory is the most resident memory of a fresh process for each model and
+vocabulary, for training or decoding alone: one batch of each length, short to long. A process that has seen the shorter
+ones has a few percent more than one that begins with the long one. The imports alone are a line of their own.
 
 `batches`: resident memory of a process in the course of 1,000 batches of `fit`, and of another in the course of 1,000
 calls of `generate`. Random texts of 1 to 60 words; for `fit` an endless, shuffled data set of the preprocessor.
@@ -25,6 +25,7 @@ calls of `generate`. Random texts of 1 to 60 words; for `fit` an endless, shuffl
 import argparse
 import dataclasses
 import functools
+import io
 import itertools
 import json
 import sys
@@ -35,6 +36,7 @@ import tensorflow as tf
 import timing
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+from PIL import Image
 
 import kerasseq
 from kerasseq import search
@@ -44,9 +46,9 @@ TARGET_LENGTH = 20
 
 # What is built, and whether its loss is computed in blocks.
 SIDES = {
-    "attention, luong": (AttentionSeq2Seq, {"attention": "luong"}, True),
-    "attention, concat": (AttentionSeq2Seq, {"attention": "concat"}, True),
-    "attention, luong, SSRU": (AttentionSeq2Seq, {"attention": "luong", "cell": "ssru"}, True),
+    "Luong attention, GRU": (AttentionSeq2Seq, {"attention": "luong"}, True),
+    "additive attention, GRU": (AttentionSeq2Seq, {"attention": "concat"}, True),
+    "Luong attention, SSRU": (AttentionSeq2Seq, {"attention": "luong", "cell": "ssru"}, True),
     "pointer-generator, coverage": (PointerGeneratorSeq2Seq, {"attention": "coverage"}, True),
     "pointer-generator, location": (PointerGeneratorSeq2Seq, {"attention": "location"}, True),
     "loss in blocks": (AttentionSeq2Seq, {"attention": "luong"}, True),
@@ -74,10 +76,10 @@ class Growth:
 
 def growth(name, quick):
     if name == "lengths":
-        vocabulary_size = 100 if quick else 8_000
+        vocabulary_size, sides = (100, LENGTH_SIDES[2:4]) if quick else (8_000, LENGTH_SIDES)
         return Growth(
             axis="source length, tokens", values=(8, 16) if quick else (50, 100, 200, 400, 800, 1_600),
-            training=LENGTH_SIDES, decoding=LENGTH_SIDES, sizes=lambda length: (length, vocabulary_size),
+            training=sides, decoding=sides, sizes=lambda length: (length, vocabulary_size),
             batch_size=16, title=f"vocabulary of {vocabulary_size:,}",
         )  # fmt: skip
     return Growth(
@@ -230,9 +232,8 @@ def memory_over_batches(what, counts, batch_size, longest, vocabulary_size, size
         generator = kerasseq.TextGenerator(model, preprocessor, "greedy", max_length=TARGET_LENGTH)
         random = np.random.default_rng(2)
         for count in range(1, max(counts) + 1):
-            # Of neighbours in length, as in length buckets, so that batches differ.
-            longest_words = random.integers(1, longest, endpoint=True)
-            generator.generate([" ".join(text.split()[:longest_words]) for text in random.choice(texts, batch_size)])
+            cut = random.integers(1, longest, endpoint=True)  # So that batches differ in length.
+            generator.generate([" ".join(text.split()[:cut]) for text in random.choice(texts, batch_size)])
             note(count)
     return [memory[count] for count in counts]
 
@@ -259,7 +260,7 @@ def plot_growth(content):
     """Four panels: speed above memory, training beside decoding."""
     results, settings = content["results"], content["settings"]
     imports = results["imports alone"]["peak_memory_mb"]
-    figure = Figure(figsize=(11.5, 7), layout="constrained")
+    figure = Figure(figsize=(11.5, 7.5), layout="constrained")
     axes = figure.subplots(2, 2, sharex=True)
     for (what, title), (speeds, memory) in zip(
         {"training": "Training", "decoding": "Greedy decoding"}.items(), axes.T, strict=True
@@ -270,20 +271,20 @@ def plot_growth(content):
             for side, cells in results[what].items():
                 numbers = [cell[key]["median"] if axis is speeds else cell[key] for cell in cells.values()]
                 (line,) = axis.plot(values, numbers, "o-", markersize=4)
-                ends[side] = numbers[-1], line.get_color()
+                ends[side] = values[-1], numbers[-1], line.get_color()
             if axis is memory:
                 axis.axhline(imports, color="grey", linestyle=":")
-                ends["imports alone"] = imports, "grey"
+                ends["imports alone"] = values[-1], imports, "grey"
             finish_axis(axis, values, log_y=axis is speeds)
             label_ends(axis, ends)
-        speeds.set_title(f"{title}: speed")
-        memory.set_title(f"{title}: peak memory of the process")
+        speeds.set_title(f"{title}: speed", loc="left")
+        memory.set_title(f"{title}: peak memory of the process", loc="left")
         memory.set_xlabel(settings["axis"])
-    axes[0, 0].set_ylabel("target tokens a second")
-    axes[1, 0].set_ylabel("resident memory, MB")
+        speeds.set_ylabel("target tokens a second")
+        memory.set_ylabel("resident memory, MB")
     figure.suptitle(
-        f"{settings['title']}, {settings['target_length']} target tokens, batches of {settings['batch_size']}, "
-        f"{settings['units']} units, {content['environment']['cpus']} CPU cores"
+        f"Cost by {settings['axis'].split(',')[0]} ({settings['title']}, {settings['target_length']} target tokens, batches of {settings['batch_size']}, "
+        f"{settings['units']} units, {content['environment']['cpus']} CPU cores)"
     )
     return figure
 
@@ -293,12 +294,13 @@ def plot_batches(content):
     figure = Figure(figsize=(8, 4.2), layout="constrained")
     axis = figure.subplots()
     ends = {}
-    for (what, memory), name in zip(content["results"].items(), ("fit", "generate"), strict=True):
-        (line,) = axis.plot([int(count) for count in memory], memory.values(), "o-", markersize=4)
-        ends[f"{name}: {memory['10']:,} MB after 10,\n{list(memory.values())[-1]:,} MB at the end"] = (
-            list(memory.values())[-1], line.get_color(),
-        )  # fmt: skip
-    finish_axis(axis, [1, 10, 100, int(list(memory)[-1])], log_y=False)
+    for name, memory in zip(("fit", "generate"), content["results"].values(), strict=True):
+        counts = [int(count) for count in memory]
+        numbers = list(memory.values())
+        (line,) = axis.plot(counts, numbers, "o-", markersize=4)
+        label = f"{name}: {memory['10']:,} MB after 10,\n{numbers[-1]:,} MB after {counts[-1]:,}"
+        ends[label] = counts[-1], numbers[-1], line.get_color()
+    finish_axis(axis, [1, 10, 100, counts[-1]], log_y=False)
     label_ends(axis, ends, gap=0.13)
     axis.set_xlabel("batches since the start of the process")
     axis.set_ylabel("resident memory, MB")
@@ -321,7 +323,7 @@ def finish_axis(axis, ticks, log_y):
         axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.yaxis.set_minor_locator(NullLocator())
     else:
-        axis.set_ylim(0, axis.get_ylim()[1])
+        axis.set_ylim(0, 1.1 * axis.get_ylim()[1])
     axis.yaxis.set_major_formatter(thousands)
     axis.tick_params(labelbottom=True)
     axis.grid(alpha=0.3)
@@ -329,23 +331,34 @@ def finish_axis(axis, ticks, log_y):
 
 
 def label_ends(axis, ends, gap=0.075):
-    """Writes names to the right of the lines, none over another.
+    """Writes names to the right of the lines, none over another, and ties each to the end of its line.
 
     Args:
-        ends: dict by name of the last value of a line and its colour.
+        ends: dict by name of x and y of the end of a line, and its colour.
         gap: float, the least distance of two names, as a share of the axis.
     """
     to_share = axis.transScale + axis.transLimits
-    heights = {name: to_share.transform((axis.get_xlim()[1], value))[1] for name, (value, _) in ends.items()}
-    names = sorted(ends, key=heights.get)
-    # Up from the lowest, then all down by half of what the last was moved.
-    placed = [heights[names[0]]]
-    for name in names[1:]:
-        placed.append(max(heights[name], placed[-1] + gap))
+    heights = {name: to_share.transform(end[:2])[1] for name, end in ends.items()}
+    names = sorted(heights, key=heights.get)
+    # Each far enough from the one below, and each far enough from the one above: the mean is both.
+    up = itertools.accumulate(map(heights.get, names), lambda below, height: max(below + gap, height))
+    down = list(itertools.accumulate(map(heights.get, names[::-1]), lambda above, height: min(above - gap, height)))
+    placed = [(low + high) / 2 for low, high in zip(down[::-1], up, strict=True)]
+    excess = max(0.0, placed[-1] - 0.97)
     for name, height in zip(names, placed, strict=True):
-        axis.text(
-            1.02, height, name, color=ends[name][1], fontsize=9, verticalalignment="center", transform=axis.transAxes
-        )
+        x, y, color = ends[name]
+        axis.annotate(
+            name, (x, y), (1.06, height - excess), textcoords="axes fraction", color=color, fontsize=9, va="center",
+            arrowprops={"arrowstyle": "-", "color": color, "linewidth": 0.6, "shrinkA": 1, "shrinkB": 3},
+        )  # fmt: skip
+
+
+def save(figure, path):
+    """Writes a PNG file of few colours, which is small."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=90)
+    Image.open(file).convert("RGB").quantize(48).save(path, optimize=True)
+    print("Wrote", path)
 
 
 # === Experiments ===
@@ -374,9 +387,7 @@ def main():
         if not arguments.plots:
             measure(name, argparse.Namespace(**{**vars(arguments), "output": path}))
         if path:
-            figure = plot(json.loads(path.read_text(encoding="utf-8")))
-            figure.savefig(path.with_suffix(".png"), dpi=90)
-            print("Wrote", path.with_suffix(".png"))
+            save(plot(json.loads(path.read_text(encoding="utf-8"))), path.with_suffix(".png"))
 
 
 if __name__ == "__main__":
