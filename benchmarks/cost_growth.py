@@ -282,9 +282,10 @@ def plot_growth(content):
         memory.set_xlabel(settings["axis"])
         speeds.set_ylabel("target tokens a second")
         memory.set_ylabel("resident memory, MB")
+    varied, _ = settings["axis"].split(",")
     figure.suptitle(
-        f"Cost by {settings['axis'].split(',')[0]} ({settings['title']}, {settings['target_length']} target tokens, batches of {settings['batch_size']}, "
-        f"{settings['units']} units, {content['environment']['cpus']} CPU cores)"
+        f"Cost by {varied} ({settings['title']}, {settings['target_length']} target tokens, batches of "
+        f"{settings['batch_size']}, {settings['units']} units, {content['environment']['cpus']} CPU cores)"
     )
     return figure
 

@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -37,6 +38,7 @@ def test_all_training_tokens_are_real(cost_growth, side):
     assert any((old != new).any() for old, new in zip(before, model.get_weights(), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, sides", [("lengths", (2, 2)), ("vocabularies", (2, 1))])
 def test_quick_settings(cost_growth, monkeypatch, tmp_path, name, sides):
     # In this process, which saves the time of imports; memory is then that of all tests so far.
@@ -71,7 +73,7 @@ def test_names_beside_lines_do_not_overlap(cost_growth, ends):
     cost_growth.finish_axis(axis, [1, 10], log_y=True)
     cost_growth.label_ends(axis, {f"side {index}": (10, end, "C0") for index, end in enumerate(ends)})
     figure.draw_without_rendering()
-    boxes = [text.get_window_extent() for text in axis.texts]
+    boxes = [Text.get_window_extent(text) for text in axis.texts]  # Without the lines to the ends.
     assert len(boxes) == len(ends)
     for one, other in itertools.combinations(boxes, 2):
         assert one.y1 <= other.y0 or other.y1 <= one.y0
@@ -92,8 +94,15 @@ def test_memory_is_that_of_the_process(load_benchmark):
 @pytest.mark.notebooks
 def test_memory_is_flat_in_the_number_of_batches(tmp_path):
     output = tmp_path / "out.json"
-    script = ROOT / "benchmarks" / "cost_growth.py"
-    command = [sys.executable, script, "--quick", "--experiments", "batches", "--output", output]
+    command = [
+        sys.executable,
+        ROOT / "benchmarks" / "cost_growth.py",
+        "--quick",
+        "--experiments",
+        "batches",
+        "--output",
+        output,
+    ]
     path = os.pathsep.join(filter(None, [str(ROOT), *sys.path]))
     subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": path})
     results = json.loads((tmp_path / "out_batches.json").read_text(encoding="utf-8"))["results"]
