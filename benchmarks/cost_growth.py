@@ -8,7 +8,7 @@ of them beside it.
 `vocabularies`: 1,000 to 64,000 tokens on both sides, sources of 20 tokens, batches of 64. Sides: GRUs with Luong's
 attention whose loss is computed in blocks, which is the default, or from all logits at once.
 
-Both measure target tokens a second, for three steps of `fit` with Adam, and for three batches of greedy search, encoder
+Both measure target tokens a second, for two steps of `fit` with Adam, and for two batches of greedy search, encoder
 included. Ids are random, without padding, so all tokens are real. All sides run in one process, turn by turn; the
 first, untimed turn traces and compiles. Peak memory is the most resident memory of a fresh process for each model and
 vocabulary, for training or decoding alone: one batch of each length, short to long. A process that has seen the shorter
@@ -16,6 +16,7 @@ ones has a few percent more than one that begins with the long one. The imports 
 
 `batches`: resident memory of a process in the course of 1,000 batches of `fit`, and of another in the course of 1,000
 calls of `generate`. Random texts of 1 to 60 words; for `fit` an endless, shuffled data set of the preprocessor.
+It grows until the longest batches have been seen, and must not grow from then on.
 
     python benchmarks/cost_growth.py
     python benchmarks/cost_growth.py --experiments batches
@@ -149,7 +150,7 @@ def peaks(what, name, batch_size, lengths, vocabulary_size, size):
 
 def measure_growth(name, arguments):
     quick = arguments.quick
-    size, rounds, steps = (16, 1, 1) if quick else (128, 3, 3)
+    size, rounds, steps = (16, 1, 1) if quick else (128, 3, 2)
     experiment = growth(name, quick)
     names = [("training", side) for side in experiment.training] + [("decoding", side) for side in experiment.decoding]
     make = functools.cache(make_side)
@@ -299,7 +300,7 @@ def plot_batches(content):
         counts = [int(count) for count in memory]
         numbers = list(memory.values())
         (line,) = axis.plot(counts, numbers, "o-", markersize=4)
-        label = f"{name}: {memory['10']:,} MB after 10,\n{numbers[-1]:,} MB after {counts[-1]:,}"
+        label = f"{name}: {memory['100']:,} MB after 100,\n{numbers[-1]:,} MB after {counts[-1]:,}"
         ends[label] = counts[-1], numbers[-1], line.get_color()
     finish_axis(axis, [1, 10, 100, counts[-1]], log_y=False)
     label_ends(axis, ends, gap=0.13)
