@@ -16,7 +16,7 @@ ones has a few percent more than one that begins with the long one. The imports 
 
 `batches`: resident memory of a process in the course of 1,000 batches of `fit`, and of another in the course of 1,000
 calls of `generate`. Random texts of 1 to 60 words; for `fit` an endless, shuffled data set of the preprocessor.
-It grows until the longest batches have been seen, and must not grow from then on.
+Memory rises over the first hundred batches, and should be flat from then on.
 
     python benchmarks/cost_growth.py
     python benchmarks/cost_growth.py --experiments batches
