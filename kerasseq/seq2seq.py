@@ -152,7 +152,7 @@ class Seq2Seq(keras.Model):
             )
         check_data(self, x)
         digest = getattr(x, "vocabulary_digest", self.vocabulary_digest)
-        if getattr(kwargs.get("validation_data"), "vocabulary_digest", digest) != digest:
+        if digest is not None and getattr(kwargs.get("validation_data"), "vocabulary_digest", digest) != digest:
             raise ValueError(
                 "validation_data has other vocabularies than the model or its training data. Make both data sets with "
                 "one preprocessor."

@@ -59,6 +59,10 @@ def test_fitted_models(model, own, other, tmp_path):
         with pytest.raises(ValueError, match="validation_data has other vocabularies than the model or its training"):
             fresh.fit(own.dataset(PAIRS, 2), validation_data=other.dataset(PAIRS, 2), verbose=0)
     assert fresh.vocabulary_digest is None
+    # What `repeat` makes of a data set has vocabularies that nobody knows.
+    batches, validation = own.dataset(PAIRS, 2).repeat(), own.dataset(PAIRS, 2)
+    fresh.fit(batches, validation_data=validation, steps_per_epoch=1, verbose=0, shuffle=False)
+    assert fresh.vocabulary_digest is None
     with pytest.raises(ValueError, match=REFUSED):
         loaded.evaluate(other.dataset(PAIRS, 2), verbose=0)
     loaded.vocabulary_digest = None

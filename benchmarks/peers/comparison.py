@@ -42,14 +42,17 @@ class Settings:
     learning_rate: float = 1e-3
     gradient_norm: float = 1.0
     label_smoothing: float = 0.1
+    decay: float = 0.85  # of the learning rate after each epoch, where a toolkit learns by the recipe of `learning.py`
     # === Search ===
     beam_width: int = 5
     max_length: int = 50
     # === Amounts ===
     train_pairs: int | None = None  # all
+    validation_pairs: int | None = None
     warm_up_steps: int = 20
     timed_steps: int = 100
     weight_steps: int = 350
+    epochs: int = 10
     test_sentences: int = 1_000
     latency_sentences: int = 100
 
@@ -60,8 +63,8 @@ class Settings:
 
 FULL = Settings()
 QUICK = Settings(
-    vocabulary_size=500, embedding_dim=16, encoder_units=16, decoder_units=32, train_pairs=1_000, warm_up_steps=2,
-    timed_steps=3, weight_steps=5, test_sentences=100, latency_sentences=3, max_length=10,
+    vocabulary_size=500, embedding_dim=16, encoder_units=16, decoder_units=32, train_pairs=1_000, validation_pairs=20,
+    warm_up_steps=2, timed_steps=3, weight_steps=5, epochs=2, test_sentences=100, latency_sentences=3, max_length=10,
 )  # fmt: skip
 
 
@@ -87,8 +90,8 @@ def parse_arguments(description, variants=("",), **options):
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "what",
-        choices=["weights", "train", "greedy", "beam", "latency"],
-        help="weights: train briefly and keep the weights, which greedy, beam and latency need",
+        choices=["weights", "train", "greedy", "beam", "latency", "learn"],
+        help="weights: train briefly and keep the weights, which greedy, beam and latency need; learn: see learning.py",
     )
     parser.add_argument("--variant", choices=variants, default=variants[0])
     parser.add_argument("--quick", action="store_true", help="tiny settings, numbers without meaning")
@@ -306,6 +309,79 @@ def peak_memory():
         return int(re.search(r"VmHWM:\s*(\d+) kB", file.read())[1]) // 1024
 
 
+# === Learning ===
+
+
+class LearningClock:
+    """Keeps the processor seconds of training when each epoch ends.
+
+    They are counted from the beginning: reading the data, building the model and tracing are a part of training.
+
+    Args:
+        arguments: those of `parse_arguments`.
+    """
+
+    def __init__(self, arguments):
+        self.steps_per_epoch = steps_per_epoch(arguments)
+        self.steps, self.seconds, self.excluded, self.begin = 0, [], 0.0, time.process_time()
+
+    def step(self, target_tokens=None):
+        """Counts a step that has ended."""
+        self.steps += 1
+        if self.steps % self.steps_per_epoch == 0:
+            self.end_epoch()
+
+    def end_epoch(self):
+        self.seconds.append(time.process_time() - self.begin - self.excluded)
+        print(f"epoch {len(self.seconds)}: {self.seconds[-1] / 60:.1f} minutes", file=sys.stderr, flush=True)
+
+    def uncounted(self, function):
+        """A function that does the same and whose time does not count, such as saving."""
+
+        def run(*arguments, **options):
+            begin = time.process_time()
+            try:
+                return function(*arguments, **options)
+            finally:
+                self.excluded += time.process_time() - begin
+
+        return run
+
+
+def steps_per_epoch(arguments):
+    return -(-len(read_lines(arguments, f"train.{LANGUAGES[0]}")) // arguments.settings.batch_size)
+
+
+def measure_learning(arguments, name, train, translate):
+    """Trains, unless an earlier call has, then scores each epoch: its minutes and its BLEU on validation.
+
+    Args:
+        arguments: those of `parse_arguments`.
+        name: str, of the folder of the weights.
+        train: function of an empty folder and a `LearningClock` that trains and keeps the weights of each epoch there.
+        translate: function of the folder and the number of an epoch, from 1 on, that returns the translations, texts,
+            of the validation sources by beam search.
+
+    Returns:
+        the result, a dict of lists.
+    """
+    folder = arguments.folder / "learning" / name
+    finished = folder / "seconds.json"
+    if not finished.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        clock = LearningClock(arguments)
+        train(folder, clock)
+        finished.write_text(json.dumps(clock.seconds), encoding="utf-8")
+    seconds = json.loads(finished.read_text(encoding="utf-8"))
+    references = read_lines(arguments, f"validation.{LANGUAGES[1]}")
+    scores = []
+    for epoch in range(1, len(seconds) + 1):
+        scores.append(score(translate(folder, epoch), references))
+        print(f"epoch {epoch}: {scores[-1]:.2f} BLEU", file=sys.stderr, flush=True)
+    return {"minutes": [round(value / 60, 2) for value in seconds], "bleu": [round(value, 2) for value in scores]}
+
+
 # === Reporting ===
 
 
@@ -332,13 +408,22 @@ def print_result(system, arguments, versions, parameters, result, outputs=None):
 
 
 def bleu(arguments, outputs, path):
-    """BLEU over the tokens of the data, of outputs that are also written to a file."""
-    import sacrebleu  # Deferred: training does without.
-
-    vocabulary = read_lines(arguments, "vocabulary.txt")
-    pieces = [[vocabulary[piece] if isinstance(piece, int) else piece for piece in output] for output in outputs]
-    texts = ["".join(output).replace(WORD_START, " ").strip() for output in pieces]
+    """BLEU of test outputs that are also written to a file."""
+    texts = texts_of(arguments, outputs)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(texts) + "\n", encoding="utf-8")
-    references = read_lines(arguments, f"test.{LANGUAGES[1]}")[: len(texts)]
+    return score(texts, read_lines(arguments, f"test.{LANGUAGES[1]}")[: len(texts)])
+
+
+def texts_of(arguments, outputs):
+    """The texts of lists of subwords or ids."""
+    vocabulary = read_lines(arguments, "vocabulary.txt")
+    pieces = [[vocabulary[piece] if isinstance(piece, int) else piece for piece in output] for output in outputs]
+    return ["".join(output).replace(WORD_START, " ").strip() for output in pieces]
+
+
+def score(texts, references):
+    """BLEU over the tokens of the data."""
+    import sacrebleu  # Deferred: training does without.
+
     return sacrebleu.corpus_bleu(texts, [references], tokenize="none", force=True).score

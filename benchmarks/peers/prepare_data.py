@@ -27,6 +27,7 @@ def prepare(quick):
     splits = kerasseq.datasets.load_multi30k(*comparison.LANGUAGES, tokenized=True)
     splits = dict(zip(("train", "validation", "test"), splits, strict=True))
     splits["train"] = splits["train"][: settings.train_pairs]
+    splits["validation"] = splits["validation"][: settings.validation_pairs]
     model = train_subwords(splits["train"], settings.vocabulary_size)
     (folder / "subwords.model").write_bytes(model)
     processor = sentencepiece.SentencePieceProcessor(model_proto=model)

@@ -4,6 +4,10 @@ python benchmarks/peers/system_kerasseq.py weights
 python benchmarks/peers/system_kerasseq.py beam
 """
 
+import functools
+import pathlib
+import sys
+
 import comparison
 import keras
 import numpy as np
@@ -14,7 +18,28 @@ import kerasseq
 from kerasseq.preprocessing.batching import pad
 from kerasseq.preprocessing.pairs import LENGTH_OFFSET, measured_length_ratio
 
+sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent))
+from fitting import fit  # noqa: E402
+
 CELLS = ("lstm", "gru", "ssru")
+# What learns by a recipe of kerasseq: the builder, the number of epochs, the peak of the learning rate.
+RECIPES = {
+    **{
+        cell: (
+            functools.partial(
+                kerasseq.models.AttentionSeq2Seq, cell=cell, attention="multi_head", units=256, embedding_dim=256,
+                dropout=0.2, tie_embeddings=True,
+            ), epochs, 2e-3,
+        )
+        for cell, epochs in (("gru", 8), ("ssru", 10))
+    },
+    "transformer": (
+        functools.partial(
+            kerasseq.models.TransformerSeq2Seq, units=256, num_layers=2, feedforward_dim=512, dropout=0.2,
+            tie_embeddings=True,
+        ), 12, 1e-3,
+    ),
+}  # fmt: skip
 
 
 def build(settings, cell):
@@ -49,6 +74,54 @@ def train(model, arguments, steps, callbacks=()):
     return model.fit(
         make_batches(arguments), steps_per_epoch=steps, shuffle=False, verbose=0, callbacks=list(callbacks)
     )
+
+
+class EpochWeights(keras.callbacks.Callback):
+    """Ends the epochs of a `comparison.LearningClock`, and keeps the weights of each."""
+
+    def __init__(self, folder, clock):
+        super().__init__()
+        self.folder, self.clock = folder, clock
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.clock.end_epoch()
+        self.clock.uncounted(self.model.save_weights)(self.folder / f"{epoch + 1}.weights.h5")
+
+
+def learn(arguments):
+    """Learns by a recipe of kerasseq: its minutes and BLEU, see `comparison.measure_learning`; and the parameters."""
+    build_model, epochs, peak_learning_rate = RECIPES[arguments.variant]
+    vocabulary = (arguments.folder / "data" / "subwords.model").read_bytes()
+    preprocessor = kerasseq.preprocessing.TextPreprocessor(vocabulary, max_source_length=80, max_target_length=80)
+    train_pairs, validation_pairs = (
+        list(zip(*(comparison.read_lines(arguments, f"{split}.{side}") for side in comparison.LANGUAGES), strict=True))
+        for split in ("train", "validation")
+    )
+    sizes = preprocessor.source_vocabulary_size, preprocessor.target_vocabulary_size
+    batch_size = arguments.settings.batch_size
+
+    def make_data(shuffle):
+        batches = preprocessor.dataset(train_pairs, batch_size, shuffle=shuffle)
+        return batches, preprocessor.dataset(validation_pairs, batch_size)
+
+    def train_epochs(folder, clock):
+        fit(
+            folder / "fit", lambda: build_model(*sizes), make_data,
+            arguments.settings.epochs if arguments.quick else epochs, peak_learning_rate, seed=1, data_settings=None,
+            label_smoothing=arguments.settings.label_smoothing, ema_momentum=0.998,
+            callbacks=[EpochWeights(folder, clock)],
+        )  # fmt: skip
+
+    model = build_model(*sizes)
+    generator = kerasseq.TextGenerator(model, preprocessor, max_length=80)
+    sampler = kerasseq.search.BeamSampler(arguments.settings.beam_width, length_penalty=1.0)
+
+    def translate_validation(folder, epoch):
+        model.load_weights(folder / f"{epoch}.weights.h5")
+        return generator.generate([source for source, _ in validation_pairs], sampler)
+
+    name = f"kerasseq_{arguments.variant}"
+    return comparison.measure_learning(arguments, name, train_epochs, translate_validation), model.count_params()
 
 
 def make_sampler(arguments):
@@ -96,7 +169,7 @@ def make_decoder(model, sampler, settings):
 def main():
     arguments = comparison.parse_arguments(
         __doc__,
-        CELLS,
+        (*CELLS, "transformer"),
         stop={"help": "when beam search stops, see kerasseq.search.BeamSampler. Default: the library's"},
         max_length_ratio={
             "type": float,
@@ -105,6 +178,10 @@ def main():
     )
     settings = arguments.settings
     start()
+    versions = {"kerasseq": kerasseq.__version__, "keras": keras.__version__, "tensorflow": tf.__version__}
+    if arguments.what == "learn":
+        comparison.print_result("kerasseq", arguments, versions, *reversed(learn(arguments)))
+        return
     model = build(settings, arguments.variant)
 
     def make_decode():
@@ -112,7 +189,6 @@ def main():
 
     weights = f"kerasseq_{arguments.variant}.weights.h5"
     result, outputs = measure(arguments, model, weights, train, make_batches, make_decode)
-    versions = {"kerasseq": kerasseq.__version__, "keras": keras.__version__, "tensorflow": tf.__version__}
     comparison.print_result("kerasseq", arguments, versions, model.count_params(), result, outputs)
 
 

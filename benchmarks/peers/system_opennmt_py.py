@@ -5,6 +5,7 @@ Input feeding, its default, is off: attention follows the recurrence, as in the 
     python benchmarks/peers/system_opennmt_py.py train
 """
 
+import functools
 import importlib.util
 import json
 import sys
@@ -54,11 +55,10 @@ def training_options(arguments, folder, steps):
     }  # fmt: skip
 
 
-def train(arguments, steps, clock=None):
+def train(arguments, folder, steps, clock=None, **options):
     """Trains for some steps; returns the file of weights and the number of parameters."""
-    folder = comparison.fresh_folder(arguments, "opennmt_py")
     config = folder / "config.yaml"
-    config.write_text(json.dumps(training_options(arguments, folder, steps)))  # JSON is YAML.
+    config.write_text(json.dumps(training_options(arguments, folder, steps) | options))  # JSON is YAML.
     parameters = []
     build_trainer, accumulate = train_single.build_trainer, trainer.Trainer._gradient_accumulation
 
@@ -79,13 +79,38 @@ def train(arguments, steps, clock=None):
     return folder / f"model_step_{steps}.pt", parameters[0]
 
 
+def learn(arguments):
+    """Learns with the model of the comparison, and its rate, which falls after each epoch.
+
+    Returns minutes and BLEU, see `comparison.measure_learning`, and the number of parameters.
+    """
+    steps = comparison.steps_per_epoch(arguments)
+    sources = [" ".join(pieces) for pieces in comparison.read_pieces(arguments, "validation", comparison.LANGUAGES[0])]
+
+    def train_epochs(folder, clock):
+        every = {"start_decay_steps": steps, "decay_steps": steps, "save_checkpoint_steps": steps}
+        decay = {"learning_rate_decay": arguments.settings.decay, "keep_checkpoint": -1}
+        train(arguments, folder, steps * arguments.settings.epochs, clock, **every, **decay)
+
+    def translate_validation(folder, epoch):
+        engine = make_translator(arguments, folder / f"model_step_{epoch * steps}.pt")
+        parameters.append(count_parameters(engine))
+        _, outputs = engine.infer_list(sources)
+        return comparison.texts_of(arguments, [best[0].split() for best in outputs])
+
+    parameters = []
+    result = comparison.measure_learning(arguments, "opennmt_py", train_epochs, translate_validation)
+    return result, parameters[0]
+
+
 def make_translator(arguments, weights):
     """The inference engine of `onmt_translate`, with hypotheses compared by mean log-probability."""
     settings, latency = arguments.settings, arguments.what == "latency"
+    beam_width = settings.beam_width if arguments.what in ("beam", "learn") else 1
     options = translate._get_parser().parse_args(
         [
             "-model", str(weights), "-src", "", "-gpu", "-1", "-batch_type", "sents",
-            "-beam_size", str(settings.beam_width if arguments.what == "beam" else 1), "-length_penalty", "avg",
+            "-beam_size", str(beam_width), "-length_penalty", "avg",
             "-batch_size", str(1 if latency else settings.batch_size), "-max_length", str(settings.max_length),
         ]
     )  # fmt: skip
@@ -93,10 +118,11 @@ def make_translator(arguments, weights):
     ArgumentParser._get_all_transform_translate(options)
     ArgumentParser._validate_transforms_opts(options)
     ArgumentParser.validate_translate_opts_dynamic(options)
-    # Since 2.6, PyTorch refuses to load its options unless told otherwise.
-    load = torch.load
-    torch.load = lambda *others, **named: load(*others, **{**named, "weights_only": False})
     return InferenceEnginePY(options)
+
+
+def count_parameters(engine):
+    return sum(parameter.numel() for parameter in engine.translator.model.parameters())
 
 
 def main():
@@ -104,18 +130,23 @@ def main():
     settings = arguments.settings
     torch.set_num_threads(comparison.THREADS)
     weights = comparison.weights_path(arguments, "opennmt_py.pt")
+    # Since 2.6, PyTorch refuses to load the options of OpenNMT-py unless told otherwise.
+    torch.load = functools.partial(torch.load, weights_only=False)
     outputs = None
-    if arguments.what == "weights":
-        trained, parameters = train(arguments, settings.weight_steps)
+    if arguments.what == "learn":
+        result, parameters = learn(arguments)
+    elif arguments.what == "weights":
+        trained, parameters = train(arguments, comparison.fresh_folder(arguments, "opennmt_py"), settings.weight_steps)
         trained.replace(weights)
         result = {}
     elif arguments.what == "train":
         clock = comparison.StepClock(settings)
-        _, parameters = train(arguments, settings.all_steps, clock)
+        folder = comparison.fresh_folder(arguments, "opennmt_py")
+        _, parameters = train(arguments, folder, settings.all_steps, clock)
         result = clock.result()
     else:
         engine = make_translator(arguments, weights)
-        parameters = sum(parameter.numel() for parameter in engine.translator.model.parameters())
+        parameters = count_parameters(engine)
         search = engine.translator.translate_batch = comparison.TimedCalls(engine.translator.translate_batch)
 
         def decode(sources):

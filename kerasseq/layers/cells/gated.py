@@ -12,12 +12,12 @@ class GatedCell(Cell):
     The weights have the shapes, the gate order and the meaning of the Keras layers of the same name, so they can be
     copied from one to the other.
 
-    The gradient splits into factors, which are known for all steps at once, and a short recurrence backwards in time.
-    A framework's own gradient of the loop multiplies and accumulates a gradient of the kernel in every step; here the
-    loop backwards only multiplies by the factors, and the gradient of the kernel is one product over all steps. Gates
-    are recomputed, so memory is that of the states. There is no second derivative.
+    A framework's own gradient of the loop keeps what each operation needs, and multiplies and accumulates a gradient of
+    the kernel in every step. Here the loop keeps the states and the products with the recurrent kernel, the loop
+    backwards computes the gates again, in the processor's cache, and the gradient of the kernel is one product over
+    all steps. There is no second derivative.
 
-    Subclasses define `advance`, and its derivative as `linearize` and `pull`, as functions of tensors alone.
+    Subclasses define `advance`, and its gradient as `pull`, as functions of tensors alone.
 
     Source: Werbos 1990 (backpropagation through time).
     """
@@ -44,18 +44,12 @@ class GatedCell(Cell):
         raise NotImplementedError
 
     @staticmethod
-    def linearize(projected: Tensor, state: State, recurrent: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """The derivatives of `advance`: `(input_factors, recurrent_factors, carried)`.
+    def pull(gradients: State, projected: Tensor, state: State, recurrent: Tensor) -> tuple[Tensor, Tensor, State]:
+        """The gradients of the arguments of `advance`, from those of the next states.
 
-        The factors have the shape of `projected`; `carried` is a list of tensors of the shape of a state.
-        """
-        raise NotImplementedError
-
-    @staticmethod
-    def pull(gradients: State, factors: Tensor, carried: list[Tensor]) -> tuple[Tensor, State]:
-        """The gradients of the gates and of the previous states, from those of the next states.
-
-        Gradients of previous states exclude the path through the gates; states without another path are omitted.
+        Returns:
+            the gradients of `projected`, of `recurrent`, and of the states but for the path through `recurrent`; states
+            without another path are omitted.
         """
         raise NotImplementedError
 
@@ -93,48 +87,57 @@ def split(cell, tensor):
 def scan_with_gradient(cell, reverse):
     """A function `(projected, mask, kernel, bias, states) -> (time, batch, num_states * units)` with its gradient.
 
-    keras.ops.scan takes one sequence of unknown length and returns outputs shaped like the carry, so tensors are
-    concatenated.
+    The loops scan indices, see `kerasseq.layers.cells.base.scan_steps`. What a step returns must have the shapes of
+    what it hands on, so products and gradients that only one of them needs are in both.
     """
 
     @ops.custom_gradient
     def run(projected, mask, kernel, bias, states):
         units, width = kernel.shape
+        indices, nothing = ops.arange(ops.shape(projected)[0]), ops.zeros((ops.shape(states)[0], width), kernel.dtype)
 
-        def step(projected, state):
-            return cell.advance(projected, state, ops.matmul(state["hidden"], kernel) + bias)
+        def step(carry, index):
+            state, _ = carry
+            recurrent = ops.matmul(state["hidden"], kernel) + bias
+            after = cell.advance(projected[index], state, recurrent)
+            after = {name: ops.where(mask[index] > 0, after[name], state[name]) for name in state}
+            return (after, recurrent), (after, recurrent)
 
-        trajectory = joined(cell, scan_steps(step, projected, mask, split(cell, states), reverse))
+        initial = split(cell, states)
+        _, (trajectory, recurrent) = ops.scan(step, (initial, nothing), indices, reverse=reverse)
 
         def gradient(*arguments, upstream=None):
-            upstream = arguments[0] if upstream is None else upstream  # (time, batch, num_states * units)
-            before = [trajectory[1:], states[None]] if reverse else [states[None], trajectory[:-1]]
-            before = split(cell, ops.concatenate(before, axis=0))
-            recurrent = ops.matmul(before["hidden"], kernel) + bias
-            input_factors, recurrent_factors, carried = cell.linearize(projected, before, recurrent)
+            upstream = split(cell, arguments[0] if upstream is None else upstream)
+            before = {
+                name: ops.concatenate(
+                    [after[1:], initial[name][None]] if reverse else [initial[name][None], after[:-1]]
+                )
+                for name, after in trajectory.items()
+            }
             to_hidden = ops.transpose(kernel)
-            size = states.shape[-1]
 
-            def step_back(gradients, inputs):
-                total, factors, real = gradients + inputs[:, :size], inputs[:, size : size + width], inputs[:, -1:]
-                factors_carried = inputs[:, size + width : -1]
-                factors_carried = ops.split(factors_carried, len(carried), axis=-1) if carried else []
-                gates, past = cell.pull(split(cell, total * real), factors, factors_carried)
-                through_gates = ops.matmul(gates, to_hidden)
-                past["hidden"] = past["hidden"] + through_gates if "hidden" in past else through_gates
-                return joined(cell, past) + total * (1.0 - real), total
+            def step_back(carry, index):
+                total = {name: gradient + upstream[name][index] for name, gradient in carry[0].items()}
+                real = mask[index]
+                to_projected, to_recurrent, past = cell.pull(
+                    {name: gradient * real for name, gradient in total.items()},
+                    projected[index],
+                    {name: states[index] for name, states in before.items()},
+                    recurrent[index],
+                )
+                through_recurrent = ops.matmul(to_recurrent, to_hidden)
+                past["hidden"] = past["hidden"] + through_recurrent if "hidden" in past else through_recurrent
+                carry = {name: past[name] + total[name] * (1.0 - real) for name in total}, to_projected, to_recurrent
+                return carry, carry
 
-            inputs = ops.concatenate([upstream, recurrent_factors, *carried, mask], axis=-1)
-            to_states, totals = ops.scan(step_back, ops.zeros_like(states), inputs, reverse=not reverse)
-            totals = split(cell, totals * mask)
-            to_recurrent, _ = cell.pull(totals, recurrent_factors, carried)  # (time, batch, width)
-            to_projected = to_recurrent
-            if input_factors is not recurrent_factors:
-                to_projected, _ = cell.pull(totals, input_factors, carried)
+            none = ops.zeros_like(states)
+            (to_states, _, _), (_, to_projected, to_recurrent) = ops.scan(
+                step_back, (split(cell, none), nothing, nothing), indices, reverse=not reverse
+            )
             flat = ops.reshape(to_recurrent, (-1, width))
             to_kernel = ops.matmul(ops.transpose(ops.reshape(before["hidden"], (-1, units))), flat)
-            return to_projected, ops.zeros_like(mask), to_kernel, ops.sum(flat, axis=0), to_states
+            return to_projected, ops.zeros_like(mask), to_kernel, ops.sum(flat, axis=0), joined(cell, to_states)
 
-        return trajectory, gradient
+        return joined(cell, trajectory), gradient
 
     return run

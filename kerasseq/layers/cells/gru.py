@@ -25,19 +25,15 @@ class GRUCell(GatedCell):
         return {"hidden": candidate + update * (state["hidden"] - candidate)}
 
     @staticmethod
-    def linearize(projected, state, recurrent):
+    def pull(gradients, projected, state, recurrent):
         update, reset, recurrent_candidate, candidate = gru_gates(projected, recurrent)
-        to_candidate = (1.0 - update) * (1.0 - ops.square(candidate))
-        to_update = (state["hidden"] - candidate) * update * (1.0 - update)
+        hidden = gradients["hidden"]
+        to_candidate = hidden * (1.0 - update) * (1.0 - ops.square(candidate))
+        to_update = hidden * (state["hidden"] - candidate) * update * (1.0 - update)
         to_reset = to_candidate * recurrent_candidate * reset * (1.0 - reset)
-        input_factors = ops.concatenate([to_update, to_reset, to_candidate], axis=-1)
-        recurrent_factors = ops.concatenate([to_update, to_reset, to_candidate * reset], axis=-1)
-        return input_factors, recurrent_factors, [update]
-
-    @staticmethod
-    def pull(gradients, factors, carried):
-        hidden, (update,) = gradients["hidden"], carried
-        return ops.concatenate([hidden, hidden, hidden], axis=-1) * factors, {"hidden": hidden * update}
+        to_projected = ops.concatenate([to_update, to_reset, to_candidate], axis=-1)
+        to_recurrent = ops.concatenate([to_update, to_reset, to_candidate * reset], axis=-1)
+        return to_projected, to_recurrent, {"hidden": hidden * update}
 
 
 def gru_gates(projected, recurrent):

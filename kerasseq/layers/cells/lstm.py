@@ -32,27 +32,21 @@ class LSTMCell(GatedCell):
         return {"hidden": output_gate * ops.tanh(cell), "cell": cell}
 
     @staticmethod
-    def linearize(projected, state, recurrent):
+    def pull(gradients, projected, state, recurrent):
         input_gate, forget_gate, candidate, output_gate = lstm_gates(projected, recurrent)
         squashed = ops.tanh(forget_gate * state["cell"] + input_gate * candidate)
-        factors = ops.concatenate(
+        hidden = gradients["hidden"]
+        cell = gradients["cell"] + hidden * output_gate * (1.0 - ops.square(squashed))
+        to_gates = ops.concatenate(
             [
-                candidate * input_gate * (1.0 - input_gate),
-                state["cell"] * forget_gate * (1.0 - forget_gate),
-                input_gate * (1.0 - ops.square(candidate)),
-                squashed * output_gate * (1.0 - output_gate),
+                cell * candidate * input_gate * (1.0 - input_gate),
+                cell * state["cell"] * forget_gate * (1.0 - forget_gate),
+                cell * input_gate * (1.0 - ops.square(candidate)),
+                hidden * squashed * output_gate * (1.0 - output_gate),
             ],
             axis=-1,
         )
-        hidden_to_cell = output_gate * (1.0 - ops.square(squashed))
-        return factors, factors, [hidden_to_cell, forget_gate]
-
-    @staticmethod
-    def pull(gradients, factors, carried):
-        hidden_to_cell, forget_gate = carried
-        hidden, cell = gradients["hidden"], gradients["cell"]
-        cell = cell + hidden * hidden_to_cell
-        return ops.concatenate([cell, cell, cell, hidden], axis=-1) * factors, {"cell": cell * forget_gate}
+        return to_gates, to_gates, {"cell": cell * forget_gate}
 
 
 def lstm_gates(projected, recurrent):

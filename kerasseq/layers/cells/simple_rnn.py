@@ -18,10 +18,6 @@ class SimpleRNNCell(GatedCell):
         return {"hidden": ops.tanh(projected + recurrent)}
 
     @staticmethod
-    def linearize(projected, state, recurrent):
-        factors = 1.0 - ops.square(ops.tanh(projected + recurrent))
-        return factors, factors, []
-
-    @staticmethod
-    def pull(gradients, factors, carried):
-        return gradients["hidden"] * factors, {}
+    def pull(gradients, projected, state, recurrent):
+        to_sum = gradients["hidden"] * (1.0 - ops.square(ops.tanh(projected + recurrent)))
+        return to_sum, to_sum, {}
