@@ -15,3 +15,13 @@ def reaches_cudnn() -> bool:
 
         return jax.default_backend() == "gpu"
     return False
+
+
+def compiles_shapes() -> bool:
+    """Whether `fit` may compile a step by XLA, anew for each shape: Keras does so by default except on CPUs with
+    TensorFlow."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf  # Deferred: other backends do without it.
+
+        return any(device.device_type != "CPU" for device in tf.config.list_physical_devices())
+    return keras.backend.backend() == "jax"

@@ -90,6 +90,61 @@ def test_table(load_benchmark):
     assert row.startswith("| kerasseq, LSTM | 1,100 (1,000-1,300) | 1,200 |")
 
 
+def test_learning_is_timed_until_epochs_end(load_benchmark, monkeypatch, tmp_path):
+    """Three steps an epoch; what is uncounted is left out, and a finished training is not repeated."""
+    comparison = load_benchmark("peers/comparison")
+    now = [100.0]
+    monkeypatch.setattr(comparison.time, "process_time", lambda: now[0])
+    settings = type(comparison.QUICK)(**{**vars(comparison.QUICK), "batch_size": 2})
+    arguments = argparse.Namespace(settings=settings, folder=tmp_path)
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "train.en").write_text("a\nb\nc\nd\ne\n", encoding="utf-8")
+    (data / "validation.de").write_text("a b c d e\nf g h i j\n", encoding="utf-8")
+    trained = []
+
+    def spend(seconds):
+        now[0] += seconds
+
+    def train(folder, clock):
+        trained.append(folder)
+        spend(30)  # before the first step
+        for step in range(1, 7):
+            spend(10)
+            clock.step()
+            if step == 3:
+                clock.uncounted(spend)(1_000)
+
+    def translate(folder, epoch):
+        return ["a b c d e", "f g h i j"] if epoch == 2 else ["a b c d e", "x"]
+
+    for _ in range(2):
+        result = comparison.measure_learning(arguments, "system", train, translate)
+    assert trained == [tmp_path / "learning" / "system"]
+    assert result["minutes"] == [1.0, 1.5]
+    assert result["bleu"][0] < result["bleu"][1] == 100.0
+
+    learning = load_benchmark("peers/learning")
+    assert learning.minutes_until(result, 90.0) == 1.5 and learning.minutes_until(result, 101.0) is None
+    result = {**result, "bleu": [37.0, 37.5], "parameters": 9_600_000}
+    *_, row = learning.markdown({"joeynmt": result}).split("\n")
+    assert row == "| JoeyNMT, LSTM | 9.6 | 1 | not reached | 37.5 | 2 |"
+
+
+@pytest.mark.slow
+def test_one_command_learns(require_mirror, tmp_path):
+    require_mirror("multi30k/train.lc.norm.tok.en")
+    output = tmp_path / "learning.json"
+    learning = ROOT / "benchmarks" / "peers" / "learning.py"
+    command = [sys.executable, learning, "--quick", "--learners", "kerasseq_ssru", "--output", output]
+    path = os.pathsep.join(filter(None, [str(ROOT), *sys.path]))
+    subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": path, "KERASSEQ_PEERS_DIR": str(tmp_path)})
+    result = json.loads(output.read_text(encoding="utf-8"))["results"]["kerasseq_ssru"]
+    assert 0 < result["minutes"][0] < result["minutes"][1]
+    assert all(0 <= bleu <= 100 for bleu in result["bleu"])
+    assert output.with_suffix(".png").stat().st_size > 5_000
+
+
 @pytest.mark.notebooks
 def test_one_command_measures_kerasseq(require_mirror, tmp_path):
     require_mirror("multi30k/train.lc.norm.tok.en")

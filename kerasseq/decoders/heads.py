@@ -3,25 +3,25 @@
 from collections.abc import Callable
 from typing import Any
 
-import keras
 from keras import layers, ops
 
+from kerasseq.layers.embedding import embeddings_initializer, token_embedding
 from kerasseq.layers.single_step import along_time
 from kerasseq.projection import project
 from kerasseq.types import State, Tensor
 
 
-def token_embedding(vocabulary_size: int, embedding_dim: int, tie_embeddings: bool) -> layers.Layer:
+def target_embedding(vocabulary_size: int, embedding_dim: int, tie_embeddings: bool) -> layers.Layer:
     """The embedding of target tokens; a tied one also maps features to logits, `embedding(features, reverse=True)`."""
-    if tie_embeddings:
-        return layers.ReversibleEmbedding(
-            vocabulary_size,
-            embedding_dim,
-            embeddings_initializer=keras.initializers.RandomNormal(stddev=embedding_dim**-0.5),
-            reverse_dtype="float32",
-            name="embedding",
-        )
-    return layers.Embedding(vocabulary_size, embedding_dim, name="embedding")
+    if not tie_embeddings:
+        return token_embedding(vocabulary_size, embedding_dim)
+    return layers.ReversibleEmbedding(
+        vocabulary_size,
+        embedding_dim,
+        embeddings_initializer=embeddings_initializer(embedding_dim),
+        reverse_dtype="float32",
+        name="embedding",
+    )
 
 
 def vocabulary_head(vocabulary_size: int) -> layers.Layer:

@@ -6,7 +6,7 @@ from keras import layers, ops
 from kerasseq.arguments import check_positive_integer, check_share
 from kerasseq.decoders.base import Decoder
 from kerasseq.decoders.bridge import Bridge
-from kerasseq.decoders.heads import logits_of, tied_projection, token_embedding, vocabulary_head, without_projection
+from kerasseq.decoders.heads import logits_of, target_embedding, tied_projection, vocabulary_head, without_projection
 from kerasseq.decoders.placements import Options, get_placement
 from kerasseq.layers.attention import make_attention
 from kerasseq.layers.cells import Cell
@@ -107,7 +107,7 @@ class RecurrentDecoder(Decoder):
         # === Layers ===
         with default_dtype_policy(self.dtype_policy):
             self.bridge = Bridge(units, cell, num_layers, bridge, name="bridge")
-            self.embedding = token_embedding(vocabulary_size, embedding_dim, tie_embeddings)
+            self.embedding = target_embedding(vocabulary_size, embedding_dim, tie_embeddings)
             self.embedding_dropout = layers.Dropout(dropout, name="embedding_dropout")
             self.attention = make_attention(attention, units, num_heads=num_heads) if attention is not None else None
             self.num_heads = None if self.attention is None else self.attention.num_heads

@@ -4,7 +4,7 @@ import keras
 from keras import layers, ops
 
 from kerasseq.decoders.base import Decoder
-from kerasseq.decoders.heads import logits_of, tied_projection, token_embedding, vocabulary_head
+from kerasseq.decoders.heads import logits_of, target_embedding, tied_projection, vocabulary_head
 from kerasseq.layers.attention.multi_head import transformer_sizes
 from kerasseq.layers.positional_encoding import PositionalEncoding
 from kerasseq.layers.transformer_decoder_layer import TransformerDecoderLayer
@@ -77,7 +77,7 @@ class TransformerDecoder(Decoder):
 
         # === Layers ===
         with default_dtype_policy(self.dtype_policy):
-            self.embedding = token_embedding(vocabulary_size, units, tie_embeddings)
+            self.embedding = target_embedding(vocabulary_size, units, tie_embeddings)
             self.positions = PositionalEncoding(name="positions")
             self.embedding_dropout = layers.Dropout(dropout, name="embedding_dropout")
             self.stack = [

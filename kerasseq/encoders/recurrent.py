@@ -7,6 +7,7 @@ from keras import layers
 
 from kerasseq.arguments import check_positive_integer, check_share
 from kerasseq.encoders.base import Encoder
+from kerasseq.layers.embedding import token_embedding
 from kerasseq.layers.masking import PaddingMask, PairSteps
 from kerasseq.layers.recurrent import Recurrent
 from kerasseq.types import State, Tensor
@@ -66,7 +67,7 @@ class RecurrentEncoder(Encoder):
         check_positive_integer("embedding_dim", embedding_dim)
         encoder_token_ids = keras.Input((None,), dtype="int32", name="encoder_token_ids")
         mask = PaddingMask(name="memory_mask")(encoder_token_ids)
-        embedded = layers.Embedding(vocabulary_size, embedding_dim, name="embedding")(encoder_token_ids)
+        embedded = token_embedding(vocabulary_size, embedding_dim)(encoder_token_ids)
         embedded = layers.Dropout(dropout, name="embedding_dropout")(embedded)
         super().__init__(
             inputs={"encoder_token_ids": encoder_token_ids},

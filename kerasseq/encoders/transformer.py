@@ -5,6 +5,7 @@ from keras import layers
 
 from kerasseq.encoders.base import Encoder
 from kerasseq.layers.attention.multi_head import transformer_sizes
+from kerasseq.layers.embedding import token_embedding
 from kerasseq.layers.masking import MaskedMean, PaddingMask
 from kerasseq.layers.positional_encoding import PositionalEncoding
 from kerasseq.types import Tensor
@@ -54,7 +55,7 @@ class TransformerEncoder(Encoder):
         sizes = transformer_sizes(vocabulary_size, units, num_layers, num_heads, feedforward_dim, dropout)
         encoder_token_ids = keras.Input((None,), dtype="int32", name="encoder_token_ids")
         mask = PaddingMask(name="memory_mask")(encoder_token_ids)
-        sequences = layers.Embedding(vocabulary_size, units, name="embedding")(encoder_token_ids)
+        sequences = token_embedding(vocabulary_size, units)(encoder_token_ids)
         sequences = layers.Rescaling(units**0.5, name="scale")(sequences)  # section 3.4
         sequences = PositionalEncoding(name="positions")(sequences)
         sequences = layers.Dropout(dropout, name="embedding_dropout")(sequences)

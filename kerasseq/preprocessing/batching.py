@@ -152,7 +152,7 @@ def bucketed_batches(lengths: np.ndarray, batch_size: int, seed: int, epoch: int
     again.
 
     Args:
-        lengths: int array `(examples, keys)`, sorted by the first key first.
+        lengths: int array `(examples, keys)`, sorted as in `sorting_keys`.
         batch_size: int, examples per batch; one batch may be smaller.
         seed: int.
         epoch: int. The order depends on seed and epoch.
@@ -165,7 +165,7 @@ def bucketed_batches(lengths: np.ndarray, batch_size: int, seed: int, epoch: int
     batches = []
     for start in range(0, len(order), BATCHES_PER_POOL * batch_size):
         pool = order[start : start + BATCHES_PER_POOL * batch_size]
-        pool = pool[np.lexsort(lengths[pool].T[::-1])]
+        pool = pool[np.lexsort(sorting_keys(lengths[pool]))]
         batches += [pool[first : first + batch_size] for first in range(0, len(pool), batch_size)]
     return [batches[index] for index in random.permutation(len(batches))]
 
@@ -188,10 +188,7 @@ def token_batches(lengths: np.ndarray, batch_tokens: int, seed: tuple[int, int] 
     order = np.arange(len(lengths))
     if seed is not None:
         random = np.random.default_rng(seed)
-        target, source = lengths.T
-        # Sources get longer and shorter in turns, so neighbours are alike where the length of the target changes.
-        is_odd = np.unique(target, return_inverse=True)[1] % 2 == 1
-        order = np.lexsort((random.permutation(len(lengths)), np.where(is_odd, -source, source), target))
+        order = np.lexsort([random.permutation(len(lengths)), *sorting_keys(lengths)])
     starts, longest = [0], 0
     for index, length in enumerate(lengths[order].max(axis=1).tolist()):
         longest = max(longest, length)
@@ -200,6 +197,19 @@ def token_batches(lengths: np.ndarray, batch_tokens: int, seed: tuple[int, int] 
             longest = length
     batches = np.split(order, starts[1:])
     return batches if seed is None else [batches[index] for index in random.permutation(len(batches))]
+
+
+def sorting_keys(lengths: np.ndarray) -> list[np.ndarray]:
+    """Keys for `numpy.lexsort`, the last the most important: the first length, then the others.
+
+    The others get longer and shorter in turns, so neighbours are alike where the first length changes.
+
+    Args:
+        lengths: int array `(examples, keys)`, the most important first.
+    """
+    first, *others = lengths.T
+    is_odd = np.unique(first, return_inverse=True)[1] % 2 == 1
+    return [*(np.where(is_odd, -other, other) for other in reversed(others)), first]
 
 
 def pad(sequences: Sequence[np.ndarray], multiple: int = 1) -> np.ndarray:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from kerasseq.arguments import check_positive_integer
+from kerasseq.devices import compiles_shapes
 from kerasseq.preprocessing.batching import EpochShuffle
 from kerasseq.preprocessing.vocabulary import END_ID
 
@@ -76,7 +77,7 @@ def data_set_options(
     else:
         check_positive_integer("batch_tokens", batch_tokens)
     if pad_to_multiple is None:
-        pad_to_multiple = 4 if shuffle else 1
+        pad_to_multiple = 4 if shuffle and compiles_shapes() else 1
     check_positive_integer("pad_to_multiple", pad_to_multiple)
     return too_long, pad_to_multiple
 

@@ -286,7 +286,7 @@ class TextPreprocessor(Preprocessor):
                 `"truncate"` them, or raise an `"error"`. Their number is logged as a warning. Default: drop if
                 shuffled; else truncate, so that every pair has a row.
             pad_to_multiple: int, round lengths up to multiples of it, to limit the number of distinct shapes. Default:
-                4 if shuffled, else 1.
+                4 if shuffled and steps are compiled for each shape (on JAX, and on TensorFlow with a GPU), else 1.
             subword_sampling: float above 0, if both sides are subwords. Draws new segmentations of both sides in every
                 pass, with probabilities proportional to those of the vocabulary's model to the power of this number;
                 smaller values vary more, and 0.2 to 0.5 are usual. This regularizes models of small data. Default:

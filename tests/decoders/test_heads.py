@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasseq.decoders.heads import logits_of, tied_projection, token_embedding
+from kerasseq.decoders.heads import logits_of, target_embedding, tied_projection
 from kerasseq.projection import project
 
 VOCABULARY, DIM = 11, 5
@@ -12,7 +12,7 @@ VOCABULARY, DIM = 11, 5
 
 @pytest.fixture
 def embedding():
-    embedding = token_embedding(VOCABULARY, DIM, tie_embeddings=True)
+    embedding = target_embedding(VOCABULARY, DIM, tie_embeddings=True)
     embedding.build((None, None))
     return embedding
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from kerasseq.preprocessing import EpochShuffle, TextPreprocessor
-from kerasseq.preprocessing.batching import PassShuffle, bucketed_batches, pad, token_batches
+from kerasseq.preprocessing.batching import PassShuffle, bucketed_batches, pad, sorting_keys, token_batches
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_first_key_sorts_first():
     lengths = np.array([[target, source] for target in (5, 2) for source in (9, 1, 7, 3)])
     batches = bucketed_batches(lengths, 2, seed=0, epoch=0)
     assert sorted(lengths[batch].tolist() for batch in batches) == [
-        [[2, 1], [2, 3]], [[2, 7], [2, 9]], [[5, 1], [5, 3]], [[5, 7], [5, 9]]
+        [[2, 1], [2, 3]], [[2, 7], [2, 9]], [[5, 3], [5, 1]], [[5, 9], [5, 7]]
     ]  # fmt: skip
 
 
@@ -175,3 +175,10 @@ def test_backup_and_restore_repeats_the_uninterrupted_run(text_preprocessor, pai
     with pytest.raises(RuntimeError, match="crash"):
         trained_batches(text_preprocessor, pairs, epochs=3, callbacks=[backup(), Crash()])
     assert trained_batches(text_preprocessor, pairs, epochs=3, callbacks=[backup()]) == whole[12:]
+
+
+def test_neighbours_have_sources_of_similar_lengths():
+    """Sources get longer while the target has one token, and shorter while it has two."""
+    targets_and_sources = np.array([(1, 5), (2, 1), (1, 9), (2, 9), (1, 1), (2, 5)])
+    order = np.lexsort(sorting_keys(targets_and_sources))
+    assert targets_and_sources[order].tolist() == [[1, 1], [1, 5], [1, 9], [2, 9], [2, 5], [2, 1]]

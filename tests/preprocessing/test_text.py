@@ -8,7 +8,7 @@ import sentencepiece
 import tensorflow as tf
 
 from kerasseq.losses import MaskedCrossentropy
-from kerasseq.preprocessing import EpochShuffle, TextPreprocessor, train_vocabulary
+from kerasseq.preprocessing import EpochShuffle, TextPreprocessor, pairs, train_vocabulary
 from kerasseq.preprocessing.pairs import measured_length_ratio
 
 END = 3
@@ -212,13 +212,20 @@ def test_buckets_save_padding(joint, spread_pairs):
 
 
 @pytest.mark.parametrize("multiple", [None, 8, 16])
-def test_lengths_are_multiples(joint, spread_pairs, multiple):
+def test_lengths_are_multiples(joint, spread_pairs, multiple, monkeypatch):
+    monkeypatch.setattr(pairs, "compiles_shapes", lambda: True)
     dataset = joint.dataset(spread_pairs, batch_size=4, shuffle=True, pad_to_multiple=multiple)
     widths = {ids.shape[1] for inputs, labels in dataset for ids in (inputs["encoder_token_ids"], labels)}
     unrounded = joint.dataset(spread_pairs, batch_size=4, shuffle=True, pad_to_multiple=1)
     many = {ids.shape[1] for inputs, labels in unrounded for ids in (inputs["encoder_token_ids"], labels)}
     assert all(width % (multiple or 4) == 0 for width in widths)
     assert len(widths) == len({-(-width // (multiple or 4)) for width in many}) < len(many) / 1.5
+
+
+def test_lengths_are_exact_where_shapes_are_not_compiled(joint, spread_pairs, monkeypatch):
+    monkeypatch.setattr(pairs, "compiles_shapes", lambda: False)
+    for _, labels in joint.dataset(spread_pairs, batch_size=16, shuffle=True):
+        assert np.count_nonzero(labels, axis=1).max() == labels.shape[1]
 
 
 def test_inputs_and_labels(text_preprocessor, processors, spread_pairs, rows):
