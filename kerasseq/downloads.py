@@ -21,6 +21,7 @@ PAUSE = 1.0  # seconds before the second try, twice as many before each further 
 TIMEOUT = 30.0  # seconds without data, after which a connection counts as broken
 CHUNK = 1 << 18  # bytes
 FULL = (errno.ENOSPC, errno.EDQUOT)
+NOTHING_MORE = 416  # HTTP status code, where the file is not longer than what has arrived
 TOO_BUSY = (408, 425, 429, 500, 502, 503, 504)  # HTTP status codes after which a server may answer the next time
 
 Digest: TypeAlias = Callable[[pathlib.Path], str]
@@ -111,6 +112,10 @@ def _receive(url: str, partial: pathlib.Path, size: int | None, resume: bool) ->
             except (OSError, http.client.HTTPException) as error:
                 if isinstance(error, OSError) and error.errno in FULL:
                     raise
+                if isinstance(error, urllib.error.HTTPError):
+                    error.close()
+                    if error.code == NOTHING_MORE:
+                        return  # The digest tells whether it is the file.
                 arrived = file.tell()
                 failures = 0 if arrived > most else failures + 1
                 most = max(arrived, most)
@@ -146,7 +151,7 @@ def _append(url: str, file: IO[bytes], size: int | None, progress: Any, resume: 
             raise damaged(url, f"{size} bytes", f"{total} bytes")
         progress.reset(total)
         progress.update(start)
-        while chunk := response.read(CHUNK):
+        while chunk := response.read1(CHUNK):  # What there is, so that a broken connection loses nothing.
             file.write(chunk)
             progress.update(len(chunk))
             if total is not None and file.tell() > total:

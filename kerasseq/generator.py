@@ -460,7 +460,7 @@ class TextGenerator(keras.Model):
 
     def _without_optimizer(self) -> "TextGenerator":
         """Itself, or a copy whose model is not compiled."""
-        if self.model.optimizer is None:
+        if not self.model.compiled:
             return self
         model = type(self.model).from_config(self.model.get_config())
         model.set_weights(self.model.get_weights())

@@ -49,6 +49,8 @@ generator.generate(["..."])
 
 def describe(folder: pathlib.Path) -> dict[str, Any]:
     """The description of all files in a folder but hidden ones and an older description."""
+    if not folder.is_dir():
+        raise ValueError(f"Expected the folder of a model. Received: {folder}, which is none.")
     paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
     names = sorted(name for name in paths if FILE_NAME.fullmatch(name) and name != PRESET)
     return {"format": FORMAT, "files": {name: describe_file(paths[name]) for name in names}}
