@@ -135,7 +135,10 @@ def _snapshot(repository: str, revision: str | None) -> pathlib.Path:
         raise ImportError(
             f'hf://{repository} needs the package huggingface_hub. Run: pip install "kerasseq[hub]"'
         ) from error
-    return pathlib.Path(huggingface_hub.snapshot_download(repository, revision=revision))
+    try:
+        return pathlib.Path(huggingface_hub.snapshot_download(repository, revision=revision))
+    except OSError as error:  # The base of the library's own errors: no such repository, no network, a full disk.
+        raise ConnectionError(f"Could not get hf://{repository}. {error}") from error
 
 
 def _store(url: str) -> pathlib.Path:

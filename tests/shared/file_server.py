@@ -19,8 +19,8 @@ class FileServer(http.server.ThreadingHTTPServer):
         requests: list of (path, range asked for or `None`), in order.
     """
 
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
+    def __init__(self, handler):
+        super().__init__(("127.0.0.1", 0), handler)
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.files, self.breaks, self.statuses, self.stalls, self.requests = {}, {}, {}, {}, []
         self.accepts_ranges, self.without_length = True, False
@@ -72,9 +72,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def file_server():
-    """A running `FileServer`."""
-    with FileServer() as running:
+def file_server(handler=Handler):
+    """A running `FileServer`, with another handler if need be."""
+    with FileServer(handler) as running:
         thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:

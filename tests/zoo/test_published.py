@@ -1,9 +1,15 @@
 """Folders and files that others publish: written, served, downloaded and loaded."""
 
 import hashlib
+import http.server
 import json
+import os
+import pathlib
+import re
 import shutil
+import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -13,6 +19,7 @@ import kerasseq
 from kerasseq import TextGenerator
 from kerasseq.zoo import presets
 
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 SOURCES = ["one two", "three"]
 
 
@@ -267,22 +274,108 @@ def test_other_addresses(address):
         kerasseq.zoo.fetch(address)
 
 
+# === Other processes ===
+
+# Without TensorFlow: the package is given, so its `__init__` is not run.
+FETCH = """
+import sys, types
+folder, *addresses = sys.argv[1:]
+sys.modules["kerasseq"] = types.ModuleType("kerasseq")
+sys.modules["kerasseq"].__path__ = [folder]
+from kerasseq.zoo import fetch
+for address in addresses:
+    try:
+        print(fetch(address))
+    except (ConnectionError, ValueError) as error:
+        print(type(error).__name__, str(error).replace(chr(10), " "))
+"""
+
+
+def start_to_fetch(*addresses, **environment):
+    command = [sys.executable, "-c", FETCH, str(ROOT / "kerasseq"), *addresses]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, env={**os.environ, **environment}, text=True, **pipes)
+
+
+def fetched(process):
+    """The lines that the process prints for its addresses: paths, or errors."""
+    output, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    return [line for line in output.splitlines() if not line.startswith("Downloading data from")]
+
+
+def test_two_processes_at_once(published, server):
+    address = published()
+    server.breaks["/numbers/saved_model.pb"] = [1000]
+    (one,), (other,) = map(fetched, [start_to_fetch(address), start_to_fetch(address)])
+    assert one == other == str(kerasseq.zoo.fetch(address))
+    assert [asked for path, asked in server.requests if path.endswith("model.pb")] == [None, "bytes=1000-"]
+
+
 # === Hugging Face ===
 
 
-def test_a_repository_of_hugging_face(preset, monkeypatch):
-    asked = []
+COMMIT = "c" * 40
 
-    class Library:
-        @staticmethod
-        def snapshot_download(repository, *, revision):
-            asked.append((repository, revision))
-            return str(preset)
 
-    monkeypatch.setitem(sys.modules, "huggingface_hub", Library)
-    assert kerasseq.zoo.fetch("hf://owner/numbers") == preset / "model.keras"
-    assert kerasseq.zoo.fetch("hf://owner/numbers@v1.0") == preset / "model.keras"
-    assert asked == [("owner/numbers", None), ("owner/numbers", "v1.0")]
+class HubHandler(http.server.BaseHTTPRequestHandler):
+    """Answers as the site does, as far as its library asks: one repository, `owner/numbers`, with a tag `v1.0`."""
+
+    def do_GET(self):
+        path, name = self.path.partition("?")[0], self.path.rpartition("/")[2]
+        self.server.requests.append(self.path)
+        headers = {}
+        if path in ("/api/models/owner/numbers/revision/main", "/api/models/owner/numbers/revision/v1.0"):
+            siblings = [{"rfilename": file} for file in self.server.files]
+            answer = json.dumps({"id": "owner/numbers", "sha": COMMIT, "siblings": siblings}).encode()
+        elif path == f"/api/models/owner/numbers/tree/{COMMIT}":
+            rows = [
+                {"type": "file", "oid": "d" * 40, "path": file, "size": len(content)}
+                for file, content in self.server.files.items()
+            ]
+            answer = json.dumps(rows).encode()
+        elif path == f"/owner/numbers/resolve/{COMMIT}/{name}":
+            answer, headers = self.server.files[name], {"X-Repo-Commit": COMMIT, "ETag": f'"{name}"'}
+        else:
+            return self.send_error(404)
+        self.send_response(200)
+        for header, value in {"Content-Length": str(len(answer)), **headers}.items():
+            self.send_header(header, value)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(answer)
+        return None
+
+    do_HEAD = do_GET
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def hub(preset, tmp_path):
+    """A stand-in for the site of Hugging Face, which has `preset`, with a function `fetch` of addresses, as another process."""
+    pytest.importorskip("huggingface_hub")
+    with file_server(HubHandler) as running:
+        running.files = {path.name: path.read_bytes() for path in preset.iterdir()}
+        # The library looks for its site when it is imported.
+        settings = {"HF_ENDPOINT": running.url, "HF_HOME": str(tmp_path / "hub"), "HF_HUB_DISABLE_TELEMETRY": "1"}
+        running.fetch = lambda *addresses: fetched(start_to_fetch(*addresses, **settings))
+        yield running
+
+
+def test_a_repository_of_hugging_face(hub, preset):
+    *paths, missing = hub.fetch("hf://owner/numbers", "hf://owner/numbers@v1.0", "hf://owner/none")
+    for path in map(pathlib.Path, paths):
+        assert path.name == "model.keras" and path.read_bytes() == (preset / "model.keras").read_bytes()
+    assert {path.rpartition("/")[2] for path in hub.requests if "numbers/revision/" in path} == {"main", "v1.0"}
+    assert missing.startswith("ConnectionError Could not get hf://owner/none. ")
+
+
+def test_a_changed_file_of_hugging_face_is_refused(hub):
+    hub.files["model.keras"] = hub.files["model.keras"][:-1] + b"?"
+    (error,) = hub.fetch("hf://owner/numbers")
+    assert error.startswith("ValueError ") and "model.keras is missing, damaged or of another release" in error
 
 
 def test_hugging_face_is_an_extra(monkeypatch):
@@ -311,3 +404,37 @@ def test_the_command_line(published, capsys, model_folder):
     for wrong in (["fetch", f"{address}/none"], ["card", "none"], ["describe", "none"]):
         assert main(wrong) == 1
         assert capsys.readouterr().err
+
+
+# === What is written ===
+
+
+def test_the_page_on_publishing(preset, server, tmp_path, monkeypatch):
+    """Each address that the page names, with this machine in the place of its hosts."""
+    page = (ROOT / "docs" / "publishing.md").read_text("utf-8")
+    written = re.findall(r'from_preset\("([^"]+)"\)', page)
+    assert len(written) == 7
+    server.publish(preset, "/models/my_fra")
+    server.publish(preset, "/OWNER/REPOSITORY/releases/download/v1")
+    shutil.copytree(preset, tmp_path / "my_fra")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", types.ModuleType("huggingface_hub"))
+    sys.modules["huggingface_hub"].snapshot_download = lambda repository, revision: str(preset)
+    digest = hashlib.sha256((preset / "preset.json").read_bytes()).hexdigest()
+    model = (preset / "model.keras").read_bytes()
+    for address in written:
+        address = re.sub("https://(example.org|github.com)", server.url, address).replace("=...", f"={digest}")
+        assert kerasseq.zoo.fetch(address).read_bytes() == model
+
+
+def test_names_are_those_of_models():
+    folders = [ROOT / folder for folder in ("docs", "saved_models", "tutorials", "kerasseq")]
+    files = [path for folder in folders for path in folder.rglob("*") if path.suffix in {".md", ".py", ".ipynb"}]
+    text = "\n".join(path.read_text("utf-8") for path in [ROOT / "README.md", *files])
+    names = re.findall(r'TextGenerator\.from_preset\(\\?"([\w/]+)\\?"\)', text) + re.findall(
+        r"zoo fetch ([\w/]+)", text
+    )
+    names += re.findall(r'^(?: *")?RELEASED = \\?"(.*?)\\?"', text, re.MULTILINE)
+    assert len(names) > 12 and set(kerasseq.zoo.list()) <= set(names)
+    for name in names:
+        kerasseq.zoo.card(name)
