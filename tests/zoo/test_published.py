@@ -354,7 +354,7 @@ class HubHandler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def hub(preset, tmp_path):
-    """A stand-in for the site of Hugging Face, which has `preset`, with a function `fetch` of addresses, as another process."""
+    """A stand-in for the site of Hugging Face, which has `preset`; its `fetch` runs in another process."""
     pytest.importorskip("huggingface_hub")
     with file_server(HubHandler) as running:
         running.files = {path.name: path.read_bytes() for path in preset.iterdir()}
