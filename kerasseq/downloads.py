@@ -90,7 +90,8 @@ def download(
                 str(destination),
             ) from error
         os.replace(partial, destination)
-        lock.unlink(missing_ok=True)  # Processes that wait for it find the file.
+        if sha256 is not None:
+            lock.unlink(missing_ok=True)  # Processes that wait for it find the right file, and need no lock.
 
 
 def damaged(url: str, expected: str, received: str) -> ValueError:

@@ -156,6 +156,7 @@ def test_without_a_digest_parts_of_two_states_never_mix(server, destination):
     download(f"{server.url}/file", destination)
     assert destination.read_bytes() == CONTENT
     assert server.requests == [("/file", None), ("/file", None)]
+    assert files_beside(destination) == [".file.lock", "file"]  # The next one to download waits for the same lock.
 
 
 def test_a_full_disk_keeps_nothing(server, destination, monkeypatch):

@@ -146,7 +146,7 @@ def _store(url: str) -> pathlib.Path:
     readable = re.sub(r"[^\w.-]+", "_", url.partition("://")[2])[-80:]
     name = f"{readable}-{hashlib.sha256(url.encode()).hexdigest()[:16]}"
     stores = [folder / "models" / "addresses" / name for folder in cache_folders()]
-    return next((store for store in stores if store.is_dir()), None) or next(filter(is_writable, stores), stores[-1])
+    return next(filter(is_writable, stores), stores[-1])
 
 
 def _fetch_file(url: str, sha256: str | None) -> pathlib.Path:
