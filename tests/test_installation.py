@@ -52,7 +52,8 @@ def run(python, *arguments, **options):
         name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "KERASSEQ_MODELS_DIR")
     }
     environment |= {"PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "no_proxy": "*"} | options.pop("env", {})
-    process = subprocess.run([python, *arguments], env=environment, capture_output=True, text=True, **options)
+    options = {"capture_output": True, "text": True, "timeout": 900, **options}
+    process = subprocess.run([python, *arguments], env=environment, **options)
     assert process.returncode == 0, process.stdout + process.stderr
     return process.stdout
 
