@@ -16,6 +16,7 @@ from kerasseq import (
     preprocessing,
     pretraining,
     search,
+    zoo,
 )
 from kerasseq.generation import Generation
 from kerasseq.generator import TextGenerator
@@ -42,4 +43,5 @@ __all__ = [
     "preprocessing",
     "pretraining",
     "search",
+    "zoo",
 ]

@@ -3,6 +3,7 @@
 import collections.abc
 import functools
 import os
+import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasseq import export, search
+from kerasseq import export, search, zoo
 from kerasseq.arguments import check_choice, check_positive_integer
 from kerasseq.compatibility import check_model, check_sampler
 from kerasseq.evaluation.arguments import check_texts, sources_and_targets
@@ -29,6 +30,7 @@ from kerasseq.progress import progress_bar
 from kerasseq.search.request import IMPOSSIBLE
 from kerasseq.seq2seq import Seq2Seq
 from kerasseq.types import Pair, Tensor
+from kerasseq.zoo.presets import write_preset
 
 GRAPHS_KEPT = 8  # compiled for different samplers and lengths
 FORMAT = 2  # of the configuration in .keras files
@@ -438,6 +440,32 @@ class TextGenerator(keras.Model):
             raise ValueError(f"A TextGenerator is saved to a file. Received: {path!r}, which is a folder.")
         super().save(path, **options)
 
+    def save_to_preset(self, folder: str | os.PathLike) -> None:
+        """Saves the generator to a folder that can be published, and that `from_preset` reads from there.
+
+        The folder gets `model.keras`, without the state of the optimizer; `preset.json` with its digest and size; and,
+        unless it has one, a `README.md` with the questions that a model card answers. See docs/publishing.md.
+
+        Args:
+            folder: path of a folder, made if need be. An earlier preset there is replaced.
+
+        Raises:
+            ValueError: if the path is that of a file.
+        """
+        folder = pathlib.Path(folder).expanduser()
+        if folder.exists() and not folder.is_dir():
+            raise ValueError(f"A preset is saved to a folder. Received: {str(folder)!r}, which is a file.")
+        check_process()
+        write_preset(folder, self._without_optimizer().save)
+
+    def _without_optimizer(self) -> "TextGenerator":
+        """Itself, or a copy whose model is not compiled."""
+        if not self.model.compiled:
+            return self
+        model = type(self.model).from_config(self.model.get_config())
+        model.set_weights(self.model.get_weights())
+        return TextGenerator(model, self.preprocessor, self.sampler, self.max_length, self.long_sources, self.name)
+
     def export(
         self,
         model_folder: str | os.PathLike,
@@ -452,6 +480,32 @@ class TextGenerator(keras.Model):
         check_process()
         check_padding(self.model, self.preprocessor)
         return export.export(self, model_folder, version, verify, score)
+
+    @staticmethod
+    def from_preset(preset: str | os.PathLike) -> "TextGenerator":
+        """Loads a released model by its name, or a published one by its address.
+
+        Args:
+            preset: a name of `kerasseq.zoo.list()`, such as `"translation_en_fr"`, or `"translation_en_fr/2"` for a
+                version; a `.keras` file or a folder; or an address, `"https://..."` or `"hf://owner/name"`. See
+                `kerasseq.zoo.fetch` for where names are looked for, and what is kept.
+
+        Returns:
+            a `TextGenerator`; its `model` can be trained further and saved or exported again.
+
+        Raises:
+            ValueError: if there is no such model, or its files are not those that were published.
+            ConnectionError: if a download is needed and fails.
+
+        Example:
+
+        ```python
+        translator = kerasseq.TextGenerator.from_preset("translation_en_fr")
+        translator.generate("How are you?")
+        ```
+        """
+        check_process()
+        return TextGenerator.load(zoo.fetch(preset))
 
     @staticmethod
     def load(path: str | os.PathLike) -> "TextGenerator":

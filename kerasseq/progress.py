@@ -14,7 +14,9 @@ def progress_bar(description: str, unit: str, total: int | None = None, of: Iter
     """A bar of tqdm on standard error, over an iterable if there is one. It appears if the work takes long."""
     import tqdm  # Deferred: only long work shows progress.
 
-    return tqdm.tqdm(of, desc=description, unit=unit, total=total, delay=2, file=Stream("stderr"))
+    return tqdm.tqdm(
+        of, desc=description, unit=unit, unit_scale=unit == "B", total=total, delay=2, file=Stream("stderr")
+    )
 
 
 class Stream:

@@ -18,11 +18,11 @@ PACKAGE = pathlib.Path(kerasseq.__file__).parent
 # From the bottom to the top: each part imports only from parts listed above it here, and from itself.
 PARTS = [
     "types", "arguments", "precision", "replicas", "devices", "changing_sizes", "projection", "processes",
-    "progress",
+    "progress", "downloads",
     "layers", "projected_crossentropy", "losses", "metrics",
     "preprocessing",
     "datasets", "backbones", "encoders", "decoders", "seq2seq", "models", "pretraining", "search", "compatibility",
-    "padding", "evaluation", "export", "generation", "long_sources", "forced_decoding", "graphs", "generator",
+    "padding", "evaluation", "export", "zoo", "generation", "long_sources", "forced_decoding", "graphs", "generator",
     "plotting", "callbacks", "serving",
 ]  # fmt: skip
 
@@ -38,6 +38,7 @@ ALLOWED = {
     "search": {*LEAVES, "seq2seq", "search"},
     "export": {*LEAVES, "progress", "layers", "preprocessing", "seq2seq", "search", "export"},
     "generator": set(PARTS[: PARTS.index("generator") + 1]) - {"models"},
+    "zoo": {"progress", "downloads", "zoo"},
     "serving": {"export", "serving"},
 }
 
@@ -47,7 +48,9 @@ KERAS_ALONE = [
 ]  # fmt: skip
 
 # Imported where they are used.
-DEFERRED = ["keras_hub", "matplotlib", "rouge_score", "sacrebleu", "sentencepiece", "tensorflow_text"]
+DEFERRED = [
+    "huggingface_hub", "keras_hub", "matplotlib", "rouge_score", "sacrebleu", "sentencepiece", "tensorflow_text",
+]  # fmt: skip
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 SOURCES = {str(path.relative_to(PACKAGE)): path.read_text(encoding="utf-8") for path in FILES}

@@ -23,7 +23,7 @@ def translator():
 
 def test_the_readme_s_example(translator):
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    sentences = re.search(r'load\("saved_models/translation_en_fr"\)\ntranslator\.generate\((\[.*\])\)', readme)[1]
+    sentences = re.search(r'from_preset\("translation_en_fr"\)\ntranslator\.generate\((\[.*\])\)', readme)[1]
     translations = re.search(r"^gives `(\[.*\])`$", readme, re.MULTILINE)[1]
     assert translator.generate(ast.literal_eval(sentences)) == ast.literal_eval(translations)
 

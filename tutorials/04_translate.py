@@ -26,7 +26,7 @@ UNITS = 256
 EPOCHS = 6
 NUM_SCORED = 500  # sentences of validation, and of test, that are translated and scored
 NUM_FORMAL = 4_000  # pairs to fine-tune on
-RELEASED = "../saved_models/translation_en_fr"  # the released model, seen from the folder tutorials
+RELEASED = "translation_en_fr"  # the released model that is fine-tuned
 SEED = 1
 
 # %%
@@ -391,16 +391,11 @@ plt.show()
 #
 # The released model has more units, and learned from all pairs, long ones too; its model card says how, and how good it
 # is. It mixes "tu" and "vous" as its data does. A hotel wants "vous", always. A model that can translate needs few
-# examples and small steps to learn that. `TextGenerator.load` gives back the model with its subwords from what was
-# exported.
+# examples and small steps to learn that. `TextGenerator.from_preset` gets a released model by its name, with its
+# subwords: from a clone of the project, or else over the network, the first time (27 MB).
 
 # %%
-released = kerasseq.TextGenerator.load(RELEASED) if os.path.isdir(RELEASED) else None
-if released is None:
-    print(
-        f"There is no released model in {RELEASED}: fine-tuning is skipped, and its cells print nothing. The "
-        "folder comes with the repository of kerasseq, not with the installed package. Clone it, and set RELEASED."
-    )
+released = kerasseq.TextGenerator.from_preset(RELEASED)
 
 # %% [markdown]
 # The domain is made from the data: pairs in which "you" is "vous". As many pairs without "you" go with them, or the
@@ -444,21 +439,19 @@ def measure(generator, name):
     return outputs
 
 
-if released is not None:
-    before = measure(released, "before")
+before = measure(released, "before")
 
 # %%
-if released is not None:
-    released.model.compile(
-        keras.optimizers.Adam(2e-4, clipnorm=1.0), kerasseq.losses.MaskedCrossentropy(label_smoothing=0.1)
-    )
-    domain = released.preprocessor.dataset(formal + other, batch_size=64, shuffle=True, seed=SEED)
-    released.model.fit(domain, epochs=2, shuffle=False, verbose=2)
-    after = measure(released, "after")
-    print(f"\n{'English':<42} {'before':<44} after")
-    changed = [row for row, (text, other) in enumerate(zip(before, after, strict=True)) if text != other]
-    for row in changed[:12]:
-        print(f"{asked[row]:<42} {before[row]:<44} {after[row]}")
+released.model.compile(
+    keras.optimizers.Adam(2e-4, clipnorm=1.0), kerasseq.losses.MaskedCrossentropy(label_smoothing=0.1)
+)
+domain = released.preprocessor.dataset(formal + other, batch_size=64, shuffle=True, seed=SEED)
+released.model.fit(domain, epochs=2, shuffle=False, verbose=2)
+after = measure(released, "after")
+print(f"\n{'English':<42} {'before':<44} after")
+changed = [row for row, (text, other) in enumerate(zip(before, after, strict=True)) if text != other]
+for row in changed[:12]:
+    print(f"{asked[row]:<42} {before[row]:<44} {after[row]}")
 
 # %% [markdown]
 # Its steps are a tenth of those of the training: large ones would undo what the model knows. Look at both numbers,

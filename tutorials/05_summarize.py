@@ -27,7 +27,7 @@ VOCABULARY_SIZE = 4_000
 UNITS = 128
 EPOCHS = 8
 COVERAGE_EPOCHS = 1
-RELEASED = "../saved_models/summarization_en"
+RELEASED = "summarization_en"  # the released model to compare with
 SEED = 1
 
 # %%
@@ -367,11 +367,8 @@ for text in (
 
 # %%
 summaries = outputs["coverage loss, no trigram twice"]
-compared = {"this tutorial's": summaries}
-if os.path.isdir(RELEASED):
-    compared["released"] = kerasseq.TextGenerator.load(RELEASED).generate(sources)
-else:
-    print(f"There is no released model in {RELEASED}: nothing to compare with.")
+released = kerasseq.TextGenerator.from_preset(RELEASED)
+compared = {"this tutorial's": summaries, "released": released.generate(sources)}
 report(compared)
 
 # %% [markdown]

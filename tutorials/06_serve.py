@@ -421,6 +421,13 @@ for text, answer, score in zip(strange, outputs["text"].numpy(), outputs["score"
 # but a model can also be sure of nonsense. So check what comes in before the server, and what comes out behind it:
 # `datetime.date.fromisoformat` knows that there is no 31st of February.
 #
+# ## Serve a released model
+#
+# The project's released models are versions like those above, and need no training. Get one by its name:
+# `python -m kerasseq.zoo fetch translation_en_fr` prints the folder of a version, downloaded if need be; the folder
+# above it is what a server is given as the model's. `kerasseq.TextGenerator.from_preset("translation_en_fr")` is the
+# same model in Python.
+#
 # ## Exercises
 #
 # 1. Which label does a caller get who names none?

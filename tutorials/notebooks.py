@@ -25,7 +25,8 @@ import jupytext
 import nbclient
 import nbformat
 
-REPOSITORY = "https://github.com/kerasseq/kerasseq"  # Where the notebooks install from: written here alone.
+from kerasseq.zoo import REPOSITORY
+
 BRANCH = "main"
 FOLDER = pathlib.Path(__file__).resolve().parent
 PACKAGES = ("kerasseq", "tensorflow", "keras", "keras-hub", "tensorflow-text", "numpy")
@@ -76,18 +77,14 @@ def execute(notebook, folder):
 
     Args:
         notebook: as `notebook_of` gives; gets the outputs.
-        folder: pathlib.Path, of temporary files: the notebook runs in its folder `tutorials`, with the released models
-            beside that, as in a clone.
+        folder: pathlib.Path, of temporary files, in which the notebook runs.
     """
-    working = folder / "tutorials"
-    working.mkdir()
-    (folder / "saved_models").symlink_to(FOLDER.parent / "saved_models", target_is_directory=True)
     client = nbclient.NotebookClient(
         notebook,
         timeout=None,
         kernel_name="python3",
         coalesce_streams=True,
-        resources={"metadata": {"path": str(working)}},
+        resources={"metadata": {"path": str(folder)}},
     )
     client.execute()
     for cell in notebook.cells:

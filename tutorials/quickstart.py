@@ -3,8 +3,8 @@
     python tutorials/quickstart.py "3rd of May, 1998" "5 mai 2021"
 
 People write dates in many ways; computers want 1998-05-03. The model sees 18,000 examples in five languages and learns
-the rest by itself, in a minute or two on two CPU cores. At the end the models that come with the project translate
-English sentences to French, and shorten news.
+the rest by itself, in a minute or two on two CPU cores. At the end the project's released models translate English
+sentences to French, and shorten news.
 """
 
 import argparse
@@ -27,7 +27,6 @@ NEWS = [
     "Interethnic relations are not a field for political games, Kazakhstan's President Nursultan Nazarbayev declared "
     "in his speech at the Assembly of People of Kazakhstan, Tengrinews reports.",
 ]
-SAVED_MODELS = pathlib.Path(__file__).resolve().parent.parent / "saved_models"
 
 
 def make_preprocessor(train):
@@ -105,12 +104,8 @@ def normalise(saved_model, dates):
 
 
 def generate_with(released, sentences):
-    """Translates or shortens with a released model, if it is there."""
-    folder = SAVED_MODELS / released
-    if not any(path.name.isdecimal() for path in folder.glob("*")):
-        print(f"No released model in {folder}: nothing to show.")
-        return
-    generator = kerasseq.TextGenerator.load(folder)
+    """Translates or shortens with a released model."""
+    generator = kerasseq.TextGenerator.from_preset(released)
     for sentence, text in zip(sentences, generator.generate(sentences), strict=True):
         print(f"  {sentence} -> {text}")
 

@@ -4,9 +4,9 @@ import pathlib
 import stat
 import threading
 
-import keras
 import pytest
 
+from kerasseq import downloads
 from kerasseq.datasets import fetch as fetch_module
 from kerasseq.datasets.fetch import fetch
 
@@ -93,37 +93,39 @@ def test_downloaded_file_is_as_readable_as_any_new_file(server, tmp_path):
     assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(ordinary.stat().st_mode)
 
 
-def test_damaged_download_is_refused_and_leaves_nothing(server, keras_home):
+def test_damaged_download_is_refused_and_discarded(server, keras_home):
     with pytest.raises(ValueError) as caught:
         fetch("set/file.bin", f"{server.url}/damaged", DIGEST)
     message = str(caught.value)
     for part in (f"{server.url}/damaged", DIGEST, DAMAGED_DIGEST, "Try again", "KERASSEQ_DATA_DIR"):
         assert part in message
-    assert files_below(keras_home) == ["kerasseq/set"]
+    assert files_below(keras_home) == ["kerasseq/set", "kerasseq/set/.file.bin.lock"]
 
 
 @pytest.mark.parametrize("page", ["short", "missing"])
-def test_failed_download_leaves_nothing(server, keras_home, page):
+def test_failed_download_leaves_no_file(server, keras_home, page, monkeypatch):
+    monkeypatch.setattr(downloads, "PAUSE", 0.001)
     with pytest.raises(ConnectionError, match=f"{server.url}/{page}"):
         fetch("set/file.bin", f"{server.url}/{page}", DIGEST)
-    assert server.requested == [f"/{page}"]
-    assert files_below(keras_home) == ["kerasseq/set"]
+    left = ["kerasseq/set", "kerasseq/set/.file.bin.lock"]
+    assert files_below(keras_home) == left + (["kerasseq/set/.file.bin.part"] if page == "short" else [])
 
 
-def test_interrupted_download_leaves_nothing(keras_home, monkeypatch):
-    written = []
+def test_interrupted_download_is_resumed(server, keras_home, monkeypatch):
+    append = downloads._append
 
-    def interrupted(fname, origin, cache_dir, cache_subdir):
-        partial = pathlib.Path(cache_dir) / cache_subdir / fname
-        partial.write_bytes(CONTENT[:10])
-        written.append(partial)
+    def interrupted(url, file, *arguments):
+        file.write(CONTENT[:10])
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(keras.utils, "get_file", interrupted)
+    monkeypatch.setattr(downloads, "_append", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        fetch("set/file.bin", "http://127.0.0.1/file.bin", DIGEST)
-    assert len(written) == 1
-    assert files_below(keras_home) == ["kerasseq/set"]
+        fetch("set/file.bin", f"{server.url}/good", DIGEST)
+    folder = keras_home / "kerasseq" / "set"
+    assert not (folder / "file.bin").exists() and (folder / ".file.bin.part").read_bytes() == CONTENT[:10]
+    monkeypatch.setattr(downloads, "_append", append)
+    assert fetch("set/file.bin", f"{server.url}/good", DIGEST).read_bytes() == CONTENT
+    assert files_below(keras_home) == ["kerasseq/set", "kerasseq/set/file.bin"]
 
 
 def test_damaged_cache_is_downloaded_again(server, write):
@@ -177,15 +179,15 @@ def test_offline_error_lists_locations_and_the_next_step(tmp_path, keras_home, m
 def test_keras_folder_that_cannot_be_created_falls_back_to_the_temporary_folder(server, tmp_path, monkeypatch):
     (tmp_path / "a file").write_bytes(b"")
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "a file" / "keras"))
-    monkeypatch.setattr(fetch_module.tempfile, "tempdir", str(tmp_path / "temporary"))
+    monkeypatch.setattr(downloads.tempfile, "tempdir", str(tmp_path / "temporary"))
     path = fetch("set/file.bin", f"{server.url}/good", DIGEST)
     assert path == tmp_path / "temporary" / ".keras" / "kerasseq" / "set" / "file.bin"
 
 
 def test_a_cache_that_cannot_be_written_is_read(server, write, tmp_path, monkeypatch):
     cached = write("cache", CONTENT)
-    monkeypatch.setattr(fetch_module.tempfile, "tempdir", str(tmp_path / "temporary"))
-    monkeypatch.setattr(fetch_module.os, "access", lambda folder, mode: "temporary" in str(folder))
+    monkeypatch.setattr(downloads.tempfile, "tempdir", str(tmp_path / "temporary"))
+    monkeypatch.setattr(downloads.os, "access", lambda folder, mode: "temporary" in str(folder))
     assert fetch("set/file.bin", f"{server.url}/good", DIGEST) == cached and server.requested == []
     # What is missing or damaged there is downloaded elsewhere, once.
     cached.write_bytes(DAMAGED)
@@ -196,7 +198,7 @@ def test_a_cache_that_cannot_be_written_is_read(server, write, tmp_path, monkeyp
 
 
 def test_a_cache_that_cannot_be_read_is_passed_over(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(fetch_module.tempfile, "tempdir", str(tmp_path / "temporary"))
+    monkeypatch.setattr(downloads.tempfile, "tempdir", str(tmp_path / "temporary"))
 
     def refuse(path):
         if "temporary" not in str(path):
@@ -205,16 +207,6 @@ def test_a_cache_that_cannot_be_read_is_passed_over(server, tmp_path, monkeypatc
 
     monkeypatch.setattr(pathlib.Path, "is_file", refuse)
     assert fetch("set/file.bin", f"{server.url}/good", DIGEST).read_bytes() == CONTENT
-
-
-def test_a_full_disk(tmp_path, monkeypatch):
-    def full(*arguments, **options):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(keras.utils, "get_file", full)
-    with pytest.raises(OSError, match="No space is left for the download of http://site/file.*KERAS_HOME") as caught:
-        fetch("set/file.bin", "http://site/file", DIGEST)
-    assert caught.value.errno == 28 and caught.value.filename == str(tmp_path / "keras/kerasseq/set/file.bin")
 
 
 def test_example(run_examples):
