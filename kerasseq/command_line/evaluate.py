@@ -27,7 +27,10 @@ def evaluate(
         typer.Option(help="Such as bleu,chrf (the default), rouge, word_error_rate, exact_match. Repeatable."),
     ] = None,
     baseline: Annotated[
-        str | None, typer.Option(help="Another SYSTEM: adds the difference, and its p-value by paired bootstrap.")
+        str | None,
+        typer.Option(
+            help="Another SYSTEM: adds the difference, and its p-value by paired bootstrap, where there is one."
+        ),
     ] = None,
     single_reference: Annotated[
         bool,
@@ -57,6 +60,7 @@ def evaluate(
     with shell.command(quiet) as stdout:
         from kerasseq.evaluation import paired_bootstrap, score_texts
         from kerasseq.evaluation.scores import METRICS, check_scorable
+        from kerasseq.evaluation.significance import TESTS
 
         names = [name for text in metrics or ["bleu,chrf"] for name in text.split(",")]
         found = options.pairs_of(pairs, target_path, columns, kind, quotes, encoding)
@@ -67,6 +71,7 @@ def evaluate(
         if all(len(entry) == 1 for entry in references):
             entries = [entry[0] for entry in references]
         check_scorable(entries, names, resamples, language)
+        tested = [name for name in names if name in TESTS] if baseline is not None else []
         decoding = {
             "sampler": sampler, "beam_width": beam_width, "length_penalty": length_penalty, "max_length": max_length,
             "batch_size": batch_size,
@@ -79,9 +84,9 @@ def evaluate(
         }
         results = {name: score_texts(texts, entries, names, resamples, language) for name, texts in outputs.items()}
         compared = {}
-        if baseline is not None:
+        if tested:
             compared = paired_bootstrap(
-                outputs["system"], outputs["baseline"], entries, names, resamples or 1_000, language
+                outputs["system"], outputs["baseline"], entries, tested, resamples or 1_000, language
             )
         if as_json:
             if compared:
@@ -93,7 +98,7 @@ def evaluate(
                 result = results["system"][name]
                 interval = result.get("intervals", {}).get(key, ["", ""])
                 cells = [shown, result[key], *interval]
-                if compared:
+                if name in compared:
                     test = compared[name]
                     cells += [
                         f"baseline {test['baseline']}",

@@ -48,9 +48,12 @@ class RunFolder:
         self.results = self.folder / "results.json"
 
     def begin(self, configuration: str, pairs: Sequence[TextPairs], resume: bool) -> None:
-        """Writes the configuration, or checks that the training that goes on has the same one, and the same data."""
+        """Writes the configuration, or checks that the training that goes on has the same one, and the same data.
+
+        Where no epoch is finished, as after an error in the configuration, there is nothing to go on with.
+        """
         beginning = {"data": digest(pairs), "versions": {"kerasseq": kerasseq.__version__, **versions()}}
-        if self.configuration.exists():
+        if self.log.exists():
             if not resume:
                 raise UsageError(
                     f"{self.folder} has a training already. Pass --resume to go on with it, or another folder: --set "
@@ -69,6 +72,8 @@ class RunFolder:
                 )
             return
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.start.unlink(missing_ok=True)
+        shutil.rmtree(self.backups, ignore_errors=True)
         write(self.beginning, json.dumps(beginning, indent=2) + "\n")
         write(self.configuration, configuration)
 
