@@ -157,24 +157,23 @@ def configuration_class(raw: Mapping[str, Any]) -> type[Section]:
             raise Problem((name, key), f"{key} must be one of {', '.join(choices)}. Received: {value!r}.", choices)
         chosen[name] = choosing_section(name, value)
     has_schedule = raw.get("schedule") is not None
-    return pydantic.create_model(
-        "Configuration",
-        __base__=Section,
-        folder=(str, ...),
-        seed=(int, 0),
-        epochs=(Annotated[int, pydantic.Field(ge=1)], ...),
-        data=(Data, ...),
-        preprocessor=(Preprocessor, Preprocessor()),
-        model=(chosen["model"], chosen["model"]()),
-        dataset=(Dataset, Dataset()),
-        loss=(chosen["loss"], chosen["loss"]()),
-        optimizer=(chosen["optimizer"], chosen["optimizer"]()),
-        schedule=(chosen["schedule"] if has_schedule else None, None),
-        scores=(Scores | None, None),
-        checkpoint=(Checkpoint, Checkpoint()),
-        early_stopping=(EarlyStopping | None, None),
-        tensorboard=(bool, True),
-    )
+    fields: dict[str, Any] = {
+        "folder": (str, ...),
+        "seed": (int, 0),
+        "epochs": (Annotated[int, pydantic.Field(ge=1)], ...),
+        "data": (Data, ...),
+        "preprocessor": (Preprocessor, Preprocessor()),
+        "model": (chosen["model"], chosen["model"]()),
+        "dataset": (Dataset, Dataset()),
+        "loss": (chosen["loss"], chosen["loss"]()),
+        "optimizer": (chosen["optimizer"], chosen["optimizer"]()),
+        "schedule": (chosen["schedule"] if has_schedule else None, None),
+        "scores": (Scores | None, None),
+        "checkpoint": (Checkpoint, Checkpoint()),
+        "early_stopping": (EarlyStopping | None, None),
+        "tensorboard": (bool, True),
+    }
+    return pydantic.create_model("Configuration", __base__=Section, **fields)
 
 
 # === Reading ===

@@ -94,8 +94,9 @@ def read_data(configuration: Configuration) -> tuple[TextPairs, TextPairs, TextP
     data = configuration.values["data"]
     with configuration.reporting("data"):
         train = list(dict.fromkeys(read_pairs(**data["train"])))
+        test: TextPairs = []
         if data["validation"] is not None:
-            validation, test = read_pairs(**data["validation"]), []
+            validation = read_pairs(**data["validation"])
         else:
             train, validation, test = split_by_source(train)
         if not (train and validation):

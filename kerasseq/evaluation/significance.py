@@ -80,9 +80,10 @@ def by_sacrebleu(
     from sacrebleu.significance import PairedTest
 
     metric = bleu_metric(references, **arguments) if name == "bleu" else sacrebleu.metrics.CHRF()
-    systems = [("baseline", baseline), ("system", predictions)]
-    test = PairedTest(systems, {name: metric}, reference_streams(references), test_type="bs", n_samples=resamples)
-    results = next(result for key, result in test()[1].items() if key != "System")
+    systems: Any = [("baseline", baseline), ("system", predictions)]
+    streams: Any = reference_streams(references)
+    test = PairedTest(systems, {name: metric}, streams, test_type="bs", n_samples=resamples)
+    results: Any = next(result for key, result in test()[1].items() if key != "System")
     score, other = results[1].score, results[0].score
     # SacreBLEU counts draws with more than no difference, and of equal outputs finds none.
     p_value = 1.0 if predictions == baseline else float(results[1].p_value)

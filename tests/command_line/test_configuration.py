@@ -48,7 +48,8 @@ def test_sections_take_all_arguments_of_their_functions(read):
     values = read(
         BASE.replace("train: pairs.tsv", "train: {path: a.csv, columns: [en, no], quotes: true}")
         + "preprocessor: {tokens: [characters, words], protected_tokens: [<a>]}\n"
-        "schedule: {class_name: ExponentialDecay, decay_rate: 0.5, decay_steps: 10}\nscores: {metrics: {bleu: {tokenize: char}}, language: no}\n"
+        + "schedule: {class_name: ExponentialDecay, decay_rate: 0.5, decay_steps: 10}\n"
+        + "scores: {metrics: {bleu: {tokenize: char}}, language: no}\n"
     ).values
     assert values["data"]["train"]["columns"] == ["en", "no"]  # Not a boolean.
     assert values["preprocessor"]["tokens"] == ("characters", "words")
