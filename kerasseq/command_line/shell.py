@@ -28,11 +28,11 @@ def show_tracebacks(wanted: bool) -> None:
 
 
 @contextlib.contextmanager
-def command(quiet: bool = False) -> Iterator[IO[str]]:
+def command(quiet: bool = False, interrupted: str = "Interrupted.") -> Iterator[IO[str]]:
     """Runs the body of a command. Yields standard output, for results.
 
     What the library prints goes to standard error, with `quiet` only warnings and errors. A user's mistake is one
-    message and an exit code.
+    message and an exit code, and so is an interruption, whose message is `interrupted`.
     """
     stdout, stderr = sys.stdout, sys.stderr
     handler = logging.StreamHandler(stderr)
@@ -52,7 +52,7 @@ def command(quiet: bool = False) -> Iterator[IO[str]]:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())
         raise typer.Exit(FAILURE) from None
     except KeyboardInterrupt:
-        print("Interrupted.", file=stderr)
+        print(interrupted, file=stderr)
         raise typer.Exit(INTERRUPTED) from None
     except (ValueError, TypeError, OSError, ImportError) as error:
         if shown["tracebacks"]:

@@ -75,7 +75,7 @@ def train(
       kerasseq train config.yaml --resume
       kerasseq train config.yaml --set folder=runs/small --set model.units=64
     """
-    with shell.command(quiet) as stdout:
+    with shell.command(quiet, interrupted="Interrupted. Go on with --resume.") as stdout:
         from kerasseq.command_line.configuration import Configuration
         from kerasseq.command_line.fitting import fit
 

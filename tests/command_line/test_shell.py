@@ -1,6 +1,9 @@
 """Exit codes, help, and what a process prints."""
 
+import configparser
+import importlib
 import os
+import pathlib
 import re
 import subprocess
 import sys
@@ -8,7 +11,7 @@ import sys
 import pytest
 import typer
 
-from kerasseq.command_line import shell
+from kerasseq.command_line import PACKAGES, shell
 from kerasseq.command_line.application import app
 
 COMMANDS = ["average", "evaluate", "export", "generate", "init", "models", "score", "train"]
@@ -85,3 +88,12 @@ def test_missing_packages_are_named():
     run = process(code=hidden)
     assert run.returncode == 1 and "Traceback" not in run.stderr
     assert "needs the package typer, which is not installed. Run: pip install typer pydantic PyYAML" in run.stderr
+
+
+def test_setup_knows_the_command_and_its_packages():
+    setup = configparser.ConfigParser()
+    setup.read(pathlib.Path(__file__).resolve().parents[2] / "setup.cfg", encoding="utf-8")
+    name, _, place = setup["options.entry_points"]["console_scripts"].strip().partition(" = ")
+    module, _, function = place.partition(":")
+    assert name == "kerasseq" and callable(getattr(importlib.import_module(module), function))
+    assert set(PACKAGES.values()) <= set(re.findall(r"^[\w-]+", setup["options.extras_require"]["cli"], re.MULTILINE))

@@ -130,7 +130,7 @@ def command_line(*arguments):
 def finished(process):
     stdout, stderr = process.communicate(timeout=900)
     assert process.returncode == 0, stderr
-    return stdout
+    return stdout, stderr
 
 
 @pytest.mark.exports
@@ -141,8 +141,8 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(kerasseq_command, 
     settings = [
         "epochs=8", "model.units=12", "model.embedding_dim=8", "dataset.batch_size=16", "scores.pairs=8",
         "scores.samples=0", "optimizer.use_ema=true", "optimizer.ema_momentum=0.9", "dataset.subword_sampling=0.3",
-        "preprocessor.vocabulary_size=300", "preprocessor.max_target_length=16", "tensorboard=false",
-        "checkpoint.monitor=val_loss", "checkpoint.mode=min", "early_stopping.min_delta=0.2",
+        "preprocessor.vocabulary_size=400", "preprocessor.max_target_length=16", "tensorboard=false",
+        "checkpoint.monitor=val_loss", "checkpoint.mode=min", "early_stopping.min_delta=0.6",
         "early_stopping.patience=3",
     ]  # fmt: skip
     settings = [part for setting in settings for part in ("--set", setting)]
@@ -151,17 +151,20 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(kerasseq_command, 
     finished(command_line(*runs["whole"]))
 
     killed = command_line(*runs["killed"])
-    log = folders["killed"] / "log.csv"
-    while not log.exists() or len(rows_of(log)) < 2:
+    while not (folders["killed"] / "backup" / "000002.weights.h5").exists():
         assert killed.poll() is None, killed.communicate()[1]
         time.sleep(0.05)
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
     assert killed.returncode == -signal.SIGKILL and not (folders["killed"] / "results.json").exists()
-    assert finished(command_line(*runs["killed"], "--resume")) == f"{folders['killed'] / 'best.keras'}\n"
+    with open(folders["killed"] / "log.csv", "a") as file:
+        file.write("2" + ",0.0" * 6 + "\n")  # Of an epoch that is done again.
+    stdout, stderr = finished(command_line(*runs["killed"], "--resume"))
+    assert stdout == f"{folders['killed'] / 'best.keras'}\n"
+    assert "Epoch 1/8" not in stderr and "Epoch 2/8" not in stderr and "Epoch 8/8" not in stderr
 
     expected, found = (rows_of(folder / "log.csv") for folder in folders.values())
-    assert 3 < len(expected) < 8  # It stopped early, but after the kill.
+    assert len(expected) == 7  # It stopped early, after the kill, because of what was before.
     assert [row["epoch"] for row in found] == [row["epoch"] for row in expected]
     for row, other in zip(expected, found, strict=True):
         assert {name: float(value) for name, value in other.items()} == pytest.approx(
