@@ -21,6 +21,6 @@ def import_tensorflow_quietly() -> None:
 # While Python looks for the module of `python -m kerasseq`, "-m" is its first argument.
 if pathlib.PurePath(sys.argv[0] if sys.argv else "").name in ("-m", "kerasseq"):
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")  # as generation and export need it
-    if "TF_CPP_MIN_LOG_LEVEL" not in os.environ and sys.stderr is not None:
-        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    # "0" asks for all that TensorFlow says.
+    if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") != "0" and sys.stderr is not None:
         import_tensorflow_quietly()

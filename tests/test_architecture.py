@@ -39,6 +39,7 @@ ALLOWED = {
     "export": {*LEAVES, "progress", "layers", "preprocessing", "seq2seq", "search", "export"},
     "generator": set(PARTS[: PARTS.index("generator") + 1]) - {"models"},
     "serving": {"export", "serving"},
+    "command_line": {*PARTS[:-1], "__version__"},
 }
 
 # Parts that run on every backend: of the packages that they could import, Keras alone.

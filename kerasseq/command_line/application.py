@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-import kerasseq
+from kerasseq import __version__
 from kerasseq.command_line import evaluate, files, generate, shell, train
 
 app = typer.Typer(
@@ -18,7 +18,7 @@ app = typer.Typer(
 
 def show_version(asked: bool) -> None:
     if asked:
-        typer.echo(f"kerasseq {kerasseq.__version__}")
+        typer.echo(f"kerasseq {__version__}")
         raise typer.Exit()
 
 

@@ -9,13 +9,14 @@ from typing import Any
 
 import keras
 
-import kerasseq
 from kerasseq.callbacks import GenerationScores, GeneratorCheckpoint
 from kerasseq.command_line.configuration import CHOICES, Configuration, logged_names
 from kerasseq.command_line.run_folder import Backup, EarlyStopping, LastCheckpoints, Log, RunFolder, write_pairs
 from kerasseq.command_line.shell import UsageError
 from kerasseq.datasets import drop_near_duplicates, read_pairs, split_by_source
 from kerasseq.datasets.splits import TextPairs
+from kerasseq.generator import TextGenerator
+from kerasseq.metrics import TokenAccuracy
 from kerasseq.preprocessing import EpochShuffle, TextPreprocessor
 
 BEST_OF: dict[str, Any] = {"min": min, "max": max}
@@ -55,7 +56,7 @@ def fit(configuration: Configuration, resume: bool, verbose: int) -> RunFolder:
         build(configuration, train).save(unfinished)
         os.replace(unfinished, run.start)
     # Loaded in every case, so that a training that goes on begins with the same vocabularies and weights.
-    generator = kerasseq.TextGenerator.load(run.start)
+    generator = TextGenerator.load(run.start)
     model, preprocessor = generator.model, generator.preprocessor
 
     # === Data sets ===
@@ -70,7 +71,7 @@ def fit(configuration: Configuration, resume: bool, verbose: int) -> RunFolder:
     optimizer = build_optimizer(configuration, values["epochs"] * len(batches))
     with configuration.reporting("loss"):
         loss = make("loss", values["loss"])
-    model.compile(optimizer, loss, weighted_metrics=[kerasseq.metrics.TokenAccuracy()])
+    model.compile(optimizer, loss, weighted_metrics=[TokenAccuracy()])
     epochs_done = run.epochs_done()
     if epochs_done:
         optimizer.build(model.trainable_variables)
@@ -114,7 +115,7 @@ def read_data(configuration: Configuration) -> tuple[TextPairs, TextPairs, TextP
     return train, validation, test
 
 
-def build(configuration: Configuration, train: TextPairs) -> kerasseq.TextGenerator:
+def build(configuration: Configuration, train: TextPairs) -> TextGenerator:
     """The model before the training, with its vocabularies."""
     values = configuration.values
     with configuration.reporting("preprocessor"):
@@ -134,7 +135,7 @@ def build(configuration: Configuration, train: TextPairs) -> kerasseq.TextGenera
             )
         model = make("model", values["model"], {name: size for name, size in sizes.items() if name in taken})
     with configuration.reporting("checkpoint"):
-        return kerasseq.TextGenerator(model, preprocessor, **generator_options(values))
+        return TextGenerator(model, preprocessor, **generator_options(values))
 
 
 def make(section: str, values: Mapping[str, Any], more: Mapping[str, Any] | None = None) -> Any:

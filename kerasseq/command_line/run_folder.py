@@ -12,7 +12,7 @@ from typing import Any
 
 import keras
 
-import kerasseq
+from kerasseq import __version__
 from kerasseq.callbacks import GeneratorCheckpoint
 from kerasseq.command_line.shell import UsageError
 from kerasseq.command_line.zoo import BEST
@@ -52,7 +52,7 @@ class RunFolder:
 
         Where no epoch is finished, as after an error in the configuration, there is nothing to go on with.
         """
-        beginning = {"data": digest(pairs), "versions": {"kerasseq": kerasseq.__version__, **versions()}}
+        beginning = {"data": digest(pairs), "versions": {"kerasseq": __version__, **versions()}}
         if self.log.exists():
             if not resume:
                 raise UsageError(

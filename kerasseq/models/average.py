@@ -1,9 +1,10 @@
 """The average of models: one model with the mean of their weights."""
 
+import math
 from collections.abc import Iterable
+from typing import Any
 
 import keras
-import numpy as np
 
 from kerasseq.seq2seq import Seq2Seq
 
@@ -38,7 +39,7 @@ def average_weights(models: Iterable[Seq2Seq], name: str | None = None) -> Seq2S
     Source: Vaswani et al. 2017, section 6.1; Junczys-Dowmunt et al. 2016, for translation.
     """
     first: Seq2Seq | None = None
-    totals: list[np.ndarray] = []
+    totals: list[Any] = []
     count = 0
     for index, model in enumerate(models):
         if not isinstance(model, Seq2Seq):
@@ -82,10 +83,11 @@ def check_alike(first: Seq2Seq, other: Seq2Seq, index: int) -> None:
     """Raises a `ValueError` unless two models have weights of the same shapes, and the same vocabularies."""
     shapes, others = ([tuple(weight.shape) for weight in model.weights] for model in (first, other))
     if shapes != others:
+        counts = [f"{sum(map(math.prod, one)):,}" for one in (others, shapes)]
         raise ValueError(
             "Models of one architecture can be averaged. Received: other shapes of weights at index "
-            f"{index} ({sum(map(np.prod, others)):,} weights) than at index 0 ({sum(map(np.prod, shapes)):,}). Average "
-            "checkpoints of one training; kerasseq.models.Ensemble joins different models."
+            f"{index} ({counts[0]} weights) than at index 0 ({counts[1]}). Average checkpoints of one training; "
+            "kerasseq.models.Ensemble joins different models."
         )
     if len({first.vocabulary_digest, other.vocabulary_digest} - {None}) > 1:
         raise ValueError(
