@@ -7,7 +7,7 @@ import json
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import keras
 import pydantic
@@ -27,6 +27,7 @@ BUILDERS = (
 VOCABULARY_SIZES = ("source_vocabulary_size", "target_vocabulary_size", "vocabulary_size")  # known from the data
 BATCH_SIZE = 64
 PAIRS_SCORED = 500
+Search: TypeAlias = typing.Literal["greedy", "beam"]
 
 
 class Section(pydantic.BaseModel):
@@ -95,14 +96,16 @@ Scores = section(
     GenerationScores,
     leave_out=["preprocessor", "pairs", "frequency"],
     metrics=(str | list[str] | dict[str, dict[str, Any]], ["bleu", "chrf"]),
-    sampler=(str, "greedy"),
+    sampler=(Search, "greedy"),
     pairs=(Annotated[int, pydantic.Field(ge=1)], PAIRS_SCORED),
 )
 Checkpoint = section(
     "Checkpoint",
     GeneratorCheckpoint,
     leave_out=["filepath", "preprocessor", "options"],
-    sampler=(str, "beam"),
+    sampler=(Search, "beam"),
+    beam_width=(Annotated[int, pydantic.Field(ge=1)] | None, None),
+    length_penalty=(Annotated[float, pydantic.Field(ge=0)] | None, None),
     monitor=(str, "val_loss"),
     mode=(typing.Literal["min", "max"], "min"),
     last=(Annotated[int, pydantic.Field(ge=0)], 0),

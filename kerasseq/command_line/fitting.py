@@ -18,6 +18,7 @@ from kerasseq.datasets.splits import TextPairs
 from kerasseq.generator import TextGenerator
 from kerasseq.metrics import TokenAccuracy
 from kerasseq.preprocessing import EpochShuffle, TextPreprocessor
+from kerasseq.search import BeamSampler
 
 BEST_OF: dict[str, Any] = {"min": min, "max": max}
 
@@ -169,7 +170,18 @@ def build_optimizer(configuration: Configuration, steps: int) -> keras.optimizer
 
 
 def generator_options(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: values["checkpoint"][name] for name in ("sampler", "max_length", "long_sources")}
+    """The arguments of `TextGenerator` in the section `checkpoint`."""
+    checkpoint = values["checkpoint"]
+    found = {name: checkpoint[name] for name in ("sampler", "max_length", "long_sources")}
+    settings = {name: checkpoint[name] for name in ("beam_width", "length_penalty") if checkpoint[name] is not None}
+    if settings:
+        if checkpoint["sampler"] != "beam":
+            raise ValueError(
+                f"{' and '.join(settings)} set up beam search. Received: sampler={checkpoint['sampler']!r}. Set "
+                "`sampler: beam`."
+            )
+        found["sampler"] = BeamSampler(**settings)
+    return found
 
 
 def check_monitor(configuration: Configuration) -> None:

@@ -124,7 +124,7 @@ scores:  # kerasseq.callbacks.GenerationScores
 checkpoint:  # kerasseq.callbacks.GeneratorCheckpoint
   monitor: val_chrf  # which epoch is the best; chrF also tells weak models apart
   mode: max
-  sampler: beam  # of the saved model
+  sampler: beam  # of the saved model; its settings are beam_width and length_penalty
   last: 0  # how many last epochs to keep as well, for `kerasseq average`
 
 early_stopping:

@@ -1,23 +1,42 @@
 """A training by the command line, in process, which the tests of the other commands share."""
 
+import pathlib
+
 import pytest
 from typer.testing import CliRunner
 
 import kerasseq
 from kerasseq.command_line.application import app
+from kerasseq.command_line.zoo import load_generator
 
 TINY = [
     "model.units=12", "model.embedding_dim=8", "epochs=2", "scores.pairs=8", "scores.samples=1", "checkpoint.last=2",
-    "checkpoint.sampler=beam", "preprocessor.max_target_length=16",
+     "checkpoint.beam_width=4", "preprocessor.max_target_length=16",
 ]  # fmt: skip
 
 
 @pytest.fixture(scope="session")
 def kerasseq_command():
-    """A function of arguments that runs the command, and returns its exit code, standard output and error."""
+    """A function of arguments that runs the command, checks its exit code, and returns standard output and error.
+
+    A model is loaded once, so that its graphs are traced once.
+    """
+    loaded = {}
+
+    def load_once(model):
+        path = pathlib.Path(model)
+        key = path.resolve(), (path / "best.keras" if (path / "best.keras").exists() else path).stat().st_mtime_ns
+        if key not in loaded:
+            loaded[key] = load_generator(model)
+        return loaded[key]
+
+    def load(model):
+        return load_once(model) if pathlib.Path(model).exists() else load_generator(model)
 
     def run(*arguments, input=None, code=0):
-        result = CliRunner().invoke(app, list(map(str, arguments)), input=input)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("kerasseq.command_line.zoo.load_generator", load)
+            result = CliRunner().invoke(app, list(map(str, arguments)), input=input)
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
         assert result.exit_code == code, result.stderr

@@ -49,7 +49,7 @@ def test_what_is_printed(trained):
 
 def test_the_best_model_has_the_scores_of_its_epoch(trained):
     generator = TextGenerator.load(trained["folder"] / "best.keras")
-    assert type(generator.sampler).__name__ == "BeamSampler" and generator.max_length == 16
+    assert generator.sampler.beam_width == 4 and generator.max_length == 16
     results = json.loads((trained["folder"] / "results.json").read_text())
     validation = read_pairs(trained["folder"] / "validation.jsonl")
     few = validation[:: -(-len(validation) // 8)]
@@ -98,6 +98,8 @@ def test_mistakes(kerasseq_command, tmp_path, dates, settings):
         ("  cell: gru", "  cell: grü", "cell must be one of"),
         ("  tokens: subwords", "  tokens: sillables", "tokens must be"),
         ("  monitor: val_chrf", "  monitor: val_rouge", "monitor must be one of loss, "),
+        ("  sampler: beam", "  sampler: bean", "expected 'greedy' or 'beam'"),
+        ("  metrics: [bleu, chrf]", "  metrics: [blue, chrf]", "metrics must be"),
         ("  units: 128", "  unitz: 128", "Did you mean 'units'?"),
         ("  builder: AttentionSeq2Seq", "  builder: PointerGeneratorSeq2Seq", "Add `joint: true`"),
     ):
