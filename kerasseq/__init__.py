@@ -1,5 +1,7 @@
 """Encoder-decoder models for Keras: build, fit, decode, export."""
 
+from kerasseq import quiet_start  # noqa: F401  # isort: skip  # Before TensorFlow.
+
 from kerasseq import (
     backbones,
     callbacks,

@@ -17,13 +17,13 @@ PACKAGE = pathlib.Path(kerasseq.__file__).parent
 
 # From the bottom to the top: each part imports only from parts listed above it here, and from itself.
 PARTS = [
-    "types", "arguments", "precision", "replicas", "devices", "changing_sizes", "projection", "processes",
-    "progress", "downloads",
+    "quiet_start", "types", "arguments", "precision", "replicas", "devices", "changing_sizes", "projection",
+    "processes", "progress", "downloads",
     "layers", "projected_crossentropy", "losses", "metrics",
     "preprocessing",
     "datasets", "backbones", "encoders", "decoders", "seq2seq", "models", "pretraining", "search", "compatibility",
     "padding", "evaluation", "export", "zoo", "generation", "long_sources", "forced_decoding", "graphs", "generator",
-    "plotting", "callbacks", "serving",
+    "plotting", "callbacks", "serving", "command_line", "__main__",
 ]  # fmt: skip
 
 # Stricter than the order.
@@ -40,6 +40,7 @@ ALLOWED = {
     "generator": set(PARTS[: PARTS.index("generator") + 1]) - {"models"},
     "zoo": {"progress", "downloads", "zoo"},
     "serving": {"export", "serving"},
+    "command_line": {*PARTS[:-1], "__version__"},
 }
 
 # Parts that run on every backend: of the packages that they could import, Keras alone.

@@ -68,9 +68,14 @@ def bleu(
 
     Source: Papineni et al. 2002; Post 2018 (sacreBLEU); Koehn 2004 (intervals).
     """
+    predictions, references = with_references(predictions, references)
+    return corpus_score(bleu_metric(references, tokenize, language), predictions, references, resamples)
+
+
+def bleu_metric(references: list[list[str]], tokenize: str | None = None, language: str | None = None) -> Any:
+    """The metric of sacreBLEU that `bleu` computes for these references."""
     import sacrebleu  # Deferred: building and serving models does not need it.
 
-    predictions, references = with_references(predictions, references)
     if tokenize is None:
         tokenize = bleu_tokenizer(language)
         if language is None:
@@ -81,13 +86,12 @@ def bleu(
         raise ValueError(f"tokenize must be one of sacreBLEU's {known}. Received: tokenize={tokenize!r}.")
     # sacreBLEU warns about tokenized texts. With tokenize="none" they are intended, so `force` silences the warning.
     try:
-        metric = sacrebleu.metrics.BLEU(tokenize=tokenize, force=tokenize == "none")
+        return sacrebleu.metrics.BLEU(tokenize=tokenize, force=tokenize == "none")
     except RuntimeError as error:  # As sacreBLEU reports a missing package.
         raise ImportError(
             f"sacreBLEU's tokenizer {tokenize!r} needs packages that are not installed: "
             f'pip install "sacrebleu[{tokenize[:2]}]", or pass tokenize="char".'
         ) from error
-    return corpus_score(metric, predictions, references, resamples)
 
 
 def chrf(predictions: Iterable[str], references: References, resamples: int = 0) -> dict[str, Any]:
@@ -261,9 +265,7 @@ def corpus_score(metric: Any, predictions: Iterable[str], references: References
     """Score, signature and confidence interval of a sacreBLEU metric."""
     predictions, references = with_references(predictions, references)
     check_resamples(resamples)
-    most = max(map(len, references))
-    # sacreBLEU takes one stream per reference number, with None where a prediction has fewer references.
-    streams = [[entry[number] if number < len(entry) else None for entry in references] for number in range(most)]
+    streams = reference_streams(references)
     # sacreBLEU reports the interval as mean ± half its width, so with few texts it can exceed the scale. It reports
     # nothing if all resamples score 0.
     try:
@@ -277,6 +279,12 @@ def corpus_score(metric: Any, predictions: Iterable[str], references: References
     if resamples:
         result["intervals"] = {"score": [round(max(mean - half, 0.0), 2), round(min(mean + half, 100.0), 2)]}
     return result
+
+
+def reference_streams(references: list[list[str]]) -> list[list[str | None]]:
+    """References as sacreBLEU takes them: one stream per number, with None where a prediction has fewer."""
+    most = max(map(len, references))
+    return [[entry[number] if number < len(entry) else None for entry in references] for number in range(most)]
 
 
 def sacrebleu_interval(

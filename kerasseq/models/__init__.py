@@ -1,6 +1,7 @@
 """Builders of encoder-decoder models: functions that return a `kerasseq.Seq2Seq`."""
 
 from kerasseq.models.attention import AttentionSeq2Seq
+from kerasseq.models.average import average_weights
 from kerasseq.models.captioning import CaptioningSeq2Seq, with_backbone
 from kerasseq.models.ensemble import Ensemble
 from kerasseq.models.fixed_context import GRUSeq2Seq, LSTMSeq2Seq, VanillaSeq2Seq
@@ -18,5 +19,6 @@ __all__ = [
     "SpeechSeq2Seq",
     "TransformerSeq2Seq",
     "VanillaSeq2Seq",
+    "average_weights",
     "with_backbone",
 ]

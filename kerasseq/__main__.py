@@ -1,0 +1,5 @@
+"""`python -m kerasseq`, the same as the command `kerasseq`."""
+
+from kerasseq.command_line import main
+
+main()

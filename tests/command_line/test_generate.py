@@ -1,0 +1,127 @@
+"""`kerasseq generate` and `kerasseq score`."""
+
+import json
+
+import pytest
+
+from kerasseq import TextGenerator
+from kerasseq.command_line.generate import one_line
+
+SOURCES = ["6. Juni 2020", "", "May 3, 1998", "12/24/1977"]
+
+
+@pytest.fixture(scope="module")
+def model(trained):
+    return TextGenerator.load(trained["folder"] / "best.keras")
+
+
+@pytest.fixture(scope="module")
+def filled():
+    return [source for source in SOURCES if source]
+
+
+def test_lines_in_lines_out(kerasseq_command, trained, model, filled):
+    stdout, stderr = kerasseq_command("generate", trained["folder"], "-q", input="\n".join(SOURCES))
+    outputs = iter(model.generate(filled))
+    assert stdout.split("\n") == [*(next(outputs) if source else "" for source in SOURCES), ""] and stderr == ""
+
+
+def test_one_by_one_is_the_same(kerasseq_command, trained):
+    text = "\r\n".join(SOURCES)
+    together, _ = kerasseq_command("generate", trained["folder"] / "best.keras", input=text)
+    one_by_one, _ = kerasseq_command("generate", trained["folder"], "--batch-size", 1, input=text)
+    assert together == one_by_one and together.count("\n") == len(SOURCES)
+
+
+def test_scores_and_alignments(kerasseq_command, trained, model, filled):
+    stdout, _ = kerasseq_command("generate", trained["folder"], "--scores", "--alignments", input="\n".join(SOURCES))
+    lines = [line.split("\t") for line in stdout.splitlines()]
+    assert lines[1] == ["", "0.0000", ""]
+    generations = model.generate(filled, details=True)
+    for (text, score, alignment), generation in zip((lines[0], *lines[2:]), generations, strict=True):
+        assert text == generation.text and float(score) == pytest.approx(generation.score, abs=1e-3)
+        assert alignment == " ".join(f"{source}-{target}" for source, target in generation.alignment())
+
+
+def test_nbest_and_json(kerasseq_command, trained, model, filled):
+    options = ["--nbest", 2, "--scores", "--beam-width", 3, "--max-length", 12]
+    stdout, _ = kerasseq_command("generate", trained["folder"], *options, input="\n".join(filled))
+    lines = [line.split("\t") for line in stdout.splitlines()]
+    from kerasseq.search import BeamSampler
+
+    expected = model.generate(filled, BeamSampler(3), max_length=12, details=True)
+    assert [int(number) for number, _, _ in lines] == [1, 1, 2, 2, 3, 3]
+    assert [text for _, text, _ in lines] == [text for one in expected for text, _ in one.alternatives[:2]]
+    stdout, _ = kerasseq_command("generate", trained["folder"], *options, "--json", input="\n".join(filled))
+    records = [json.loads(line) for line in stdout.splitlines()]
+    assert [record["text"] for record in records] == [one.text for one in expected]
+    assert [len(record["alternatives"]) for record in records] == [2, 2, 2]
+    assert records[0]["alternatives"][1]["score"] == pytest.approx(expected[0].alternatives[1][1], abs=1e-3)
+
+
+def test_a_half_written_output_goes_on(kerasseq_command, trained, tmp_path, monkeypatch):
+    source, whole, cut = tmp_path / "in.txt", tmp_path / "whole.txt", tmp_path / "cut.txt"
+    source.write_text("\n".join(SOURCES) + "\n")
+    arguments = ["generate", trained["folder"], "-i", source, "--batch-size", 1, "--nbest", 2]
+    kerasseq_command(*arguments, "-o", whole)
+    generate, asked = TextGenerator.generate, []
+
+    def failing(self, sources, **options):
+        asked.extend(sources)
+        if asked.count(SOURCES[2]) == 1 and sources == [SOURCES[2]]:
+            raise OSError("The machine goes down.")
+        return generate(self, sources, **options)
+
+    monkeypatch.setattr(TextGenerator, "generate", failing)
+    _, stderr = kerasseq_command(*arguments, "-o", cut, code=1)
+    assert "goes down" in stderr and not cut.exists()
+    part = tmp_path / "cut.txt.part"
+    assert whole.read_text().startswith(part.read_text()) and part.read_text()
+    with open(part, "a") as file:
+        file.write("half a li")  # A line that was not finished.
+    # Another search, or other sources, do not go on with it.
+    _, stderr = kerasseq_command(*arguments, "--beam-width", 3, "-o", cut, code=2)
+    assert "was begun with other settings" in stderr
+    source.write_text("\n".join(["7 May 1999", *SOURCES[1:]]) + "\n")
+    _, stderr = kerasseq_command(*arguments, "-o", cut, code=2)
+    assert "was begun for other sources" in stderr
+    source.write_text("\n".join(SOURCES) + "\n")
+    asked.clear()
+    asked.append(SOURCES[2])  # So the machine stays up.
+    kerasseq_command(*arguments, "-o", cut)
+    assert cut.read_bytes() == whole.read_bytes() and asked[1:] == SOURCES[2:]
+    assert not part.exists() and not (tmp_path / "cut.txt.part.json").exists()
+
+
+def test_mistakes(kerasseq_command, trained, tmp_path):
+    for arguments, code, message in (
+        ([tmp_path / "none.keras"], 1, "which does not exist"),
+        ([trained["folder"], "--nbest", 9], 2, "Add --sampler beam --beam-width 9"),
+        ([trained["folder"], "--nbest", 2, "--alignments"], 2, "best hypothesis"),
+        ([trained["folder"], "--sampler", "greedy", "--beam-width", 3], 2, "Add --sampler beam"),
+        ([trained["folder"], "--sampler", "bean"], 1, "sampler must be one of 'greedy', 'beam'"),
+        ([trained["folder"], "--max-length", 0], 2, "max-length"),
+        ([trained["folder"], "-i", tmp_path / "none.txt"], 1, "No such file"),
+    ):
+        stdout, stderr = kerasseq_command("generate", *arguments, input="May 3, 1998\n", code=code)
+        assert message in stderr and "Traceback" not in stderr and stdout == ""
+    _, stderr = kerasseq_command("generate", trained["folder"], input=b"ab\ncd\xff\n", code=1)
+    assert "standard input, line 2: expected UTF-8 text. Received: byte 0xff" in stderr
+
+
+def test_an_output_is_one_line():
+    assert one_line("a b") == "a b" and one_line("a\tb\nc\u2028d\r\ne") == "a b c d e"
+    assert one_line("non\u00a0breaking") == "non\u00a0breaking"
+
+
+def test_score(kerasseq_command, trained, model, tmp_path):
+    pairs = [("6. Juni 2020", "2020-06-06"), ("May 3, 1998", "1998-05-03")]
+    for number, side in enumerate(("source", "target")):
+        (tmp_path / side).write_text("".join(f"{pair[number]}\n" for pair in pairs))
+    arguments = ["score", trained["folder"], tmp_path / "source", "--target-path", tmp_path / "target"]
+    stdout, _ = kerasseq_command(*arguments)
+    assert [float(line) for line in stdout.splitlines()] == pytest.approx(model.score(pairs), abs=1e-3)
+    kerasseq_command(*arguments, "--per-token", "--json", "-o", tmp_path / "scores")
+    lines = [json.loads(line) for line in (tmp_path / "scores").read_text().splitlines()]
+    assert [len(line) for line in lines] == [11, 11]
+    assert [sum(line) for line in lines] == pytest.approx(model.score(pairs), abs=1e-3)
