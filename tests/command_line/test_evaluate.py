@@ -69,7 +69,7 @@ def test_mistakes(kerasseq_command, files, tmp_path):
         ([short, files["pairs.tsv"]], "expected an output for each of 4 pairs. Received: 2 lines"),
         ([files["outputs.txt"], files["pairs.tsv"], "--metrics", "blue"], "metrics must be a list of names"),
         ([files["outputs.txt"], tmp_path / "none.tsv"], "No such file"),
-        ([tmp_path / "none", files["pairs.tsv"]], "which does not exist"),
+        ([tmp_path / "none", files["pairs.tsv"]], "no released model of this name"),
     ):
         stdout, stderr = kerasseq_command("evaluate", *arguments, code=1)
         assert message in stderr and "Traceback" not in stderr and stdout == ""

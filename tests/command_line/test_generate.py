@@ -95,7 +95,7 @@ def test_a_half_written_output_goes_on(kerasseq_command, trained, tmp_path, monk
 
 def test_mistakes(kerasseq_command, trained, tmp_path):
     for arguments, code, message in (
-        ([tmp_path / "none.keras"], 1, "which does not exist"),
+        ([tmp_path / "none.keras"], 1, "no released model of this name"),
         ([trained["folder"], "--nbest", 9], 2, "Add --sampler beam --beam-width 9"),
         ([trained["folder"], "--nbest", 2, "--alignments"], 2, "best hypothesis"),
         ([trained["folder"], "--sampler", "greedy", "--beam-width", 3], 2, "Add --sampler beam"),
