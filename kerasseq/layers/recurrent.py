@@ -89,7 +89,8 @@ class Recurrent(keras.layers.Layer):
         )
 
     def _run_loop(self, sequences, state, sequence_mask, training):
-        projected = ops.transpose(self.cell.project(sequences), (1, 0, 2))  # (time, batch, width)
+        # Transposed before the projection, which is wider.
+        projected = self.cell.project(ops.transpose(sequences, (1, 0, 2)))  # (time, batch, width)
         if sequence_mask is None:
             mask = ops.ones_like(projected[:, :, :1])
         else:

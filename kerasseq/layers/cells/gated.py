@@ -1,5 +1,8 @@
 """Cells whose gates depend on the hidden state through one matrix product, with a hand-written gradient."""
 
+from collections.abc import Sequence
+
+import keras
 from keras import ops
 
 from kerasseq.layers.cells.base import Cell, scan_steps
@@ -69,32 +72,29 @@ class GatedCell(Cell):
             bias = ops.zeros((self.width,), dtype=kernel.dtype)
         else:
             bias = ops.copy(self.recurrent_bias)
-        trajectory = scan_with_gradient(self, reverse)(projected, mask, kernel, bias, joined(self, state))
-        return split(self, trajectory)
+        states = (state[name] for name in self.state_names)
+        return self.named(scan_with_gradient(self, reverse)(projected, mask, kernel, bias, *states))
 
-
-def joined(cell, state):
-    """The states concatenated: dict of `(..., units)` -> `(..., num_states * units)`."""
-    return ops.concatenate([state[name] for name in cell.state_names], axis=-1)
-
-
-def split(cell, tensor):
-    """The inverse of `joined`."""
-    parts = ops.split(tensor, len(cell.state_names), axis=-1)
-    return dict(zip(cell.state_names, parts, strict=True))
+    def named(self, states: Sequence[Tensor]) -> State:
+        """States in the order of `state_names` as a dict."""
+        return dict(zip(self.state_names, states, strict=True))
 
 
 def scan_with_gradient(cell, reverse):
-    """A function `(projected, mask, kernel, bias, states) -> (time, batch, num_states * units)` with its gradient.
+    """A function `(projected, mask, kernel, bias, *states)` with its gradient.
+
+    It returns the states after all steps, a tuple of `(time, batch, units)`.
 
     The loops scan indices, see `kerasseq.layers.cells.base.scan_steps`. What a step returns must have the shapes of
     what it hands on, so products and gradients that only one of them needs are in both.
     """
 
     @ops.custom_gradient
-    def run(projected, mask, kernel, bias, states):
+    def run(projected, mask, kernel, bias, *states):
         units, width = kernel.shape
-        indices, nothing = ops.arange(ops.shape(projected)[0]), ops.zeros((ops.shape(states)[0], width), kernel.dtype)
+        initial = cell.named(states)
+        time, batch = ops.shape(projected)[:2]
+        indices, nothing = ops.arange(time), ops.zeros((batch, width), kernel.dtype)
 
         def step(carry, index):
             state, _ = carry
@@ -103,11 +103,11 @@ def scan_with_gradient(cell, reverse):
             after = {name: ops.where(mask[index] > 0, after[name], state[name]) for name in state}
             return (after, recurrent), (after, recurrent)
 
-        initial = split(cell, states)
         _, (trajectory, recurrent) = ops.scan(step, (initial, nothing), indices, reverse=reverse)
 
         def gradient(*arguments, upstream=None):
-            upstream = split(cell, arguments[0] if upstream is None else upstream)
+            # TensorFlow passes the gradients of all outputs one by one, JAX in one tuple.
+            upstream = cell.named(keras.tree.flatten(arguments if upstream is None else upstream))
             before = {
                 name: ops.concatenate(
                     [after[1:], initial[name][None]] if reverse else [initial[name][None], after[:-1]]
@@ -130,14 +130,21 @@ def scan_with_gradient(cell, reverse):
                 carry = {name: past[name] + total[name] * (1.0 - real) for name in total}, to_projected, to_recurrent
                 return carry, carry
 
-            none = ops.zeros_like(states)
+            none = {name: ops.zeros_like(state) for name, state in initial.items()}
             (to_states, _, _), (_, to_projected, to_recurrent) = ops.scan(
-                step_back, (split(cell, none), nothing, nothing), indices, reverse=not reverse
+                step_back, (none, nothing, nothing), indices, reverse=not reverse
             )
             flat = ops.reshape(to_recurrent, (-1, width))
             to_kernel = ops.matmul(ops.transpose(ops.reshape(before["hidden"], (-1, units))), flat)
-            return to_projected, ops.zeros_like(mask), to_kernel, ops.sum(flat, axis=0), joined(cell, to_states)
+            to_bias = ops.sum(flat, axis=0)
+            return (
+                to_projected,
+                ops.zeros_like(mask),
+                to_kernel,
+                to_bias,
+                *(to_states[name] for name in cell.state_names),
+            )
 
-        return joined(cell, trajectory), gradient
+        return tuple(trajectory[name] for name in cell.state_names), gradient
 
     return run
