@@ -1,4 +1,4 @@
-"""What loops over tensors of changing sizes need of TensorFlow beyond Keras. Other backends have constant sizes."""
+"""TensorFlow loops over tensors whose sizes change. Other backends have constant sizes."""
 
 from collections.abc import Callable, Iterable
 from typing import Any

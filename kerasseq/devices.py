@@ -18,8 +18,10 @@ def reaches_cudnn() -> bool:
 
 
 def compiles_shapes() -> bool:
-    """Whether `fit` may compile a step by XLA, anew for each shape: Keras does so by default except on CPUs with
-    TensorFlow."""
+    """Whether `fit` may compile a step by XLA, anew for each shape.
+
+    Keras does so by default on JAX, and on TensorFlow with a GPU, for models that XLA can compile.
+    """
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf  # Deferred: other backends do without it.
 

@@ -21,10 +21,10 @@ class TokenMean(keras.metrics.Metric):
         weights = ops.cast(token_weights(y_true, sample_weight), self.dtype)
         projection = projection_of(y_pred)
         results = None if projection is None else projection.results
-        if results is None or results.targets is not y_true:
-            values = self.values(y_true, ops.cast(y_pred, "float32"))  # (batch, target)
-        else:
+        if results is not None and results.targets is y_true and self.reads_results():
             values = self.known_values(results)
+        else:
+            values = self.values(y_true, ops.cast(y_pred, "float32"))  # (batch, target)
         values = ops.cast(values, self.dtype)
         self.total.assign_add(ops.sum(values * weights))
         self.count.assign_add(ops.sum(weights))
@@ -34,8 +34,12 @@ class TokenMean(keras.metrics.Metric):
         raise NotImplementedError
 
     def known_values(self, results: TokenResults) -> Tensor:
-        """The same from the results of a loss, without logits."""
+        """The same from the results of a loss, without logits. Optional."""
         raise NotImplementedError
+
+    def reads_results(self) -> bool:
+        """Whether the class that defines `values` defines `known_values` as well."""
+        return "known_values" in vars(next(base for base in type(self).__mro__ if "values" in vars(base)))
 
     def result(self) -> Tensor:
         return ops.divide_no_nan(self.total, self.count)

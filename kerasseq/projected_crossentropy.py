@@ -66,13 +66,13 @@ def crossentropy_block(transposed: bool, has_bias: bool, label_smoothing: float)
         logits = ops.matmul(features, to_logits)  # (tokens, vocabulary)
         if has_bias:
             logits = logits + bias
-        # That of Keras takes ten times as long, for the sake of negative zeros.
+        # keras.ops.argmax takes ten times as long, because it handles negative zeros.
         top_ids = tf.argmax(logits, axis=-1, output_type="int32")
         top, at_target = (ops.take_along_axis(logits, index[:, None], axis=-1) for index in (top_ids, ids))
         exponentials = ops.exp(logits - top)
         normalizers = ops.sum(exponentials, axis=-1, keepdims=True)
 
-        # p - q, where q is e / K except at y; all times the normalizer, by which vectors are divided in its place.
+        # p - q, where q is e / K except at y, scaled by the normalizer; `scale` divides the vectors below by it.
         smoothing = label_smoothing / logits.shape[-1]
         at_y = ops.exp(at_target - top) - (1 - label_smoothing) * normalizers
         indices = ops.stack([ops.arange(ops.shape(ids)[0], dtype="int32"), ids], axis=-1)
@@ -132,6 +132,7 @@ def sum_with_gradient(
             mean_kernel = ops.mean(kernel, axis=0 if transposed else 1)
             mean_logits = ops.matmul(features, mean_kernel[:, None])[:, 0] + ops.mean(bias)
             losses -= label_smoothing * (mean_logits - log_normalizers)
+        # Gathers on a GPU do not check ids: the loss is then NaN, as that of Keras.
         losses = ops.where(ids < bias.shape[0], losses, float("nan"))
 
         def gradient(upstream, *_):

@@ -1,4 +1,4 @@
-"""Logits that know the features they are a projection of, so that a loss need not wait for all of them.
+"""Remembers how logits were computed, so that a loss can work in blocks.
 
 Logits are by far the largest tensors of training. Within `remembered_projections`, a decoder notes from which features,
 kernel and bias it made them. A loss or metric that can work from those does; the graph then holds no operation that
@@ -21,7 +21,7 @@ _remembered = threading.local()
 
 @dataclasses.dataclass
 class TokenResults:
-    """What a loss has found out about each token: tensors `(batch, target)`; zeros at padding."""
+    """Per-token results of a loss, which metrics reuse: tensors `(batch, target)`; zeros at padding."""
 
     targets: Tensor
     log_probabilities: Tensor
@@ -54,7 +54,7 @@ def remembered_projections(active: bool) -> Iterator[None]:
 
 
 def projection_of(logits: Tensor) -> Projection | None:
-    """The projection that these logits are, if it is remembered."""
+    """The remembered projection of these logits, or `None`."""
     projections = getattr(_remembered, "projections", None) or []
     return next((projection for projection in projections if projection.logits is logits), None)
 
@@ -65,9 +65,8 @@ def project(features: Tensor, head: layers.Layer | None, embedding: layers.Layer
     logits = ops.cast(embedding(features, reverse=True) if head is None else head(features), "float32")
     projections = getattr(_remembered, "projections", None)
     if projections is not None and (head is None or is_plain(head)):
-        layer, weights = (embedding, embedding.embeddings) if head is None else (head, head.kernel)
-        # What the layer computes with: under mixed precision, a tied matrix is rounded.
-        features, kernel = (ops.cast(ops.cast(part, layer.compute_dtype), "float32") for part in (features, weights))
+        kernel = embedding.embeddings if head is None else head.kernel
+        features, kernel = (ops.cast(part, "float32") for part in (features, kernel))
         bias = None if head is None else ops.convert_to_tensor(head.bias)
         projections.append(Projection(logits, features, kernel, bias, transposed=head is None))
     return logits

@@ -119,8 +119,10 @@ def test_learning_is_timed_until_epochs_end(load_benchmark, monkeypatch, tmp_pat
         return ["a b c d e", "f g h i j"] if epoch == 2 else ["a b c d e", "x"]
 
     for _ in range(2):
-        result = comparison.measure_learning(arguments, "system", train, translate)
+        result = comparison.measure_learning(arguments, "system", "recipe", train, translate)
     assert trained == [tmp_path / "learning" / "system"]
+    comparison.measure_learning(arguments, "system", "another recipe", train, translate)
+    assert len(trained) == 2
     assert result["minutes"] == [1.0, 1.5]
     assert result["bleu"][0] < result["bleu"][1] == 100.0
 

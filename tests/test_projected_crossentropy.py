@@ -170,14 +170,28 @@ def test_fit_with_weights(shape, weighted, no_logits):
 
 @pytest.mark.parametrize("name", ["dense", "tied"])
 def test_mixed_precision(name, no_logits):
-    """Up to the rounding of gradients to bfloat16."""
+    """Gradients up to their rounding to bfloat16. The loss is exact."""
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         by_logits = train(name, False)
         no_logits()
-        assert_same(train(name, True), by_logits, atol=2**-8)
+        in_blocks = train(name, True)
+        assert_same(in_blocks, by_logits, atol=2**-8)
+        assert in_blocks[0]["loss"][0] == pytest.approx(by_logits[0]["loss"][0], rel=1e-6)
     finally:
         keras.config.set_dtype_policy("float32")
+
+
+class Sevens(TokenAccuracy):
+    """A metric of logits alone, derived from one that also reads the results of a loss."""
+
+    def values(self, y_true, y_pred):
+        return 7.0 * keras.ops.ones_like(y_pred[..., 0])
+
+
+def test_derived_metrics_read_logits():
+    history, _ = train("dense", True, metrics=[Sevens()])
+    assert history["token_accuracy"] == [7.0, 7.0]
 
 
 @pytest.mark.parametrize("name", ["copying", "ensemble"])

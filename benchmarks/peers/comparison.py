@@ -352,12 +352,13 @@ def steps_per_epoch(arguments):
     return -(-len(read_lines(arguments, f"train.{LANGUAGES[0]}")) // arguments.settings.batch_size)
 
 
-def measure_learning(arguments, name, train, translate):
-    """Trains, unless an earlier call has, then scores each epoch: its minutes and its BLEU on validation.
+def measure_learning(arguments, name, recipe, train, translate):
+    """Trains, unless an earlier call has done the same, then scores each epoch: minutes, and BLEU on validation.
 
     Args:
         arguments: those of `parse_arguments`.
         name: str, of the folder of the weights.
+        recipe: whatever JSON can hold, that says what `train` does beyond the settings, versions included.
         train: function of an empty folder and a `LearningClock` that trains and keeps the weights of each epoch there.
         translate: function of the folder and the number of an epoch, from 1 on, that returns the translations, texts,
             of the validation sources by beam search.
@@ -366,14 +367,17 @@ def measure_learning(arguments, name, train, translate):
         the result, a dict of lists.
     """
     folder = arguments.folder / "learning" / name
-    finished = folder / "seconds.json"
-    if not finished.exists():
+    finished = folder / "finished.json"
+    settings = json.loads(json.dumps([dataclasses.asdict(arguments.settings), recipe]))
+    known = json.loads(finished.read_text(encoding="utf-8")) if finished.exists() else {}
+    if known.get("settings") != settings:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         clock = LearningClock(arguments)
         train(folder, clock)
-        finished.write_text(json.dumps(clock.seconds), encoding="utf-8")
-    seconds = json.loads(finished.read_text(encoding="utf-8"))
+        known = {"settings": settings, "seconds": clock.seconds}
+        finished.write_text(json.dumps(known), encoding="utf-8")
+    seconds = known["seconds"]
     references = read_lines(arguments, f"validation.{LANGUAGES[1]}")
     scores = []
     for epoch in range(1, len(seconds) + 1):

@@ -14,7 +14,7 @@ toolkit's own. One seed, and nothing but validation is read.
     python benchmarks/peers/learning.py --learners kerasseq_gru opennmt_py   # some of them; other results are kept
     python benchmarks/peers/learning.py --plot                               # draws the results again
 
-A system that has been trained, under KERASSEQ_PEERS_DIR, is only scored again.
+A system that has been trained with the same settings and versions, under KERASSEQ_PEERS_DIR, is only scored again.
 """
 
 import argparse
@@ -47,7 +47,7 @@ def learn(name, quick):
     environment = {**run.environment(system), "KERASSEQ_PEERS_THREADS": "1", "OMP_NUM_THREADS": "1"}
     process = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, timeout=LIMIT, check=True)
     result = json.loads(process.stdout.rstrip().rpartition("\n")[2])
-    return {key: result[key] for key in ("minutes", "bleu", "parameters", "peak_memory_mb", "versions")}
+    return {key: result[key] for key in ("minutes", "bleu", "parameters", "versions")}
 
 
 def minutes_until(result, quality):
@@ -110,6 +110,8 @@ def main():
             results = {name: results[name] for name in LEARNERS if name in results}
             if output is not None:
                 output.write_text(json.dumps({"results": results}, indent=1) + "\n", encoding="utf-8")
+    if not results:
+        raise SystemExit(f"There are no results in {output}. Run the script without --plot first.")
     print(markdown(results))
     if output is not None:
         plot(results, output.with_suffix(".png"))

@@ -252,6 +252,8 @@ def main():
     if arguments.output is None and (arguments.table or (everything and not arguments.quick)):
         arguments.output = RESULTS
     if arguments.table:
+        if not arguments.output.exists():
+            raise SystemExit(f"{arguments.output} does not exist. Run the script without --table first.")
         print(markdown(json.loads(arguments.output.read_text(encoding="utf-8"))))
         return
     rounds = arguments.rounds or (1 if arguments.quick else 3)

@@ -118,6 +118,10 @@ def make_predict(arguments, folder, weights):
     return predict, count_parameters(model)
 
 
+def versions():
+    return {"JoeyNMT": joeynmt.__version__, "torch": torch.__version__}
+
+
 def count_parameters(model):
     return sum(parameter.numel() for parameter in model.parameters())
 
@@ -140,7 +144,9 @@ def learn(arguments):
         return comparison.texts_of(arguments, predict(sources))
 
     parameters = []
-    return comparison.measure_learning(arguments, "joeynmt", train_epochs, translate_validation), parameters[0]
+    return comparison.measure_learning(
+        arguments, "joeynmt", versions(), train_epochs, translate_validation
+    ), parameters[0]
 
 
 def fresh_folder(arguments):
@@ -169,8 +175,7 @@ def main():
         predict, parameters = make_predict(arguments, fresh_folder(arguments), weights)
         search = prediction.search = comparison.TimedCalls(prediction.search)
         result, outputs = comparison.measure_toolkit(arguments, predict, search)
-    versions = {"JoeyNMT": joeynmt.__version__, "torch": torch.__version__}
-    comparison.print_result("joeynmt", arguments, versions, parameters, result, outputs)
+    comparison.print_result("joeynmt", arguments, versions(), parameters, result, outputs)
 
 
 if __name__ == "__main__":

@@ -55,14 +55,20 @@ def build(settings, cell):
     return kerasseq.Seq2Seq(encoder, decoder)
 
 
+def make_preprocessor(arguments, **limits):
+    vocabulary = (arguments.folder / "data" / "subwords.model").read_bytes()
+    return kerasseq.preprocessing.TextPreprocessor(vocabulary, **limits)
+
+
+def read_pairs(arguments, split):
+    sides = (comparison.read_lines(arguments, f"{split}.{language}") for language in comparison.LANGUAGES)
+    return list(zip(*sides, strict=True))
+
+
 def make_batches(arguments):
     """Length buckets of the training pairs, shuffled, endless."""
-    vocabulary = (arguments.folder / "data" / "subwords.model").read_bytes()
-    preprocessor = kerasseq.preprocessing.TextPreprocessor(vocabulary)
-    pairs = zip(
-        *(comparison.read_lines(arguments, f"train.{language}") for language in comparison.LANGUAGES), strict=True
-    )
-    return preprocessor.dataset(list(pairs), arguments.settings.batch_size, shuffle=True).repeat()
+    pairs = read_pairs(arguments, "train")
+    return make_preprocessor(arguments).dataset(pairs, arguments.settings.batch_size, shuffle=True).repeat()
 
 
 def train(model, arguments, steps, callbacks=()):
@@ -91,12 +97,8 @@ class EpochWeights(keras.callbacks.Callback):
 def learn(arguments):
     """Learns by a recipe of kerasseq: its minutes and BLEU, see `comparison.measure_learning`; and the parameters."""
     build_model, epochs, peak_learning_rate = RECIPES[arguments.variant]
-    vocabulary = (arguments.folder / "data" / "subwords.model").read_bytes()
-    preprocessor = kerasseq.preprocessing.TextPreprocessor(vocabulary, max_source_length=80, max_target_length=80)
-    train_pairs, validation_pairs = (
-        list(zip(*(comparison.read_lines(arguments, f"{split}.{side}") for side in comparison.LANGUAGES), strict=True))
-        for split in ("train", "validation")
-    )
+    preprocessor = make_preprocessor(arguments, max_source_length=80, max_target_length=80)
+    train_pairs, validation_pairs = (read_pairs(arguments, split) for split in ("train", "validation"))
     sizes = preprocessor.source_vocabulary_size, preprocessor.target_vocabulary_size
     batch_size = arguments.settings.batch_size
 
@@ -121,7 +123,14 @@ def learn(arguments):
         return generator.generate([source for source, _ in validation_pairs], sampler)
 
     name = f"kerasseq_{arguments.variant}"
-    return comparison.measure_learning(arguments, name, train_epochs, translate_validation), model.count_params()
+    recipe = [model.get_config(), epochs, peak_learning_rate, versions()]
+    return comparison.measure_learning(
+        arguments, name, recipe, train_epochs, translate_validation
+    ), model.count_params()
+
+
+def versions():
+    return {"kerasseq": kerasseq.__version__, "keras": keras.__version__, "tensorflow": tf.__version__}
 
 
 def make_sampler(arguments):
@@ -178,9 +187,9 @@ def main():
     )
     settings = arguments.settings
     start()
-    versions = {"kerasseq": kerasseq.__version__, "keras": keras.__version__, "tensorflow": tf.__version__}
     if arguments.what == "learn":
-        comparison.print_result("kerasseq", arguments, versions, *reversed(learn(arguments)))
+        result, parameters = learn(arguments)
+        comparison.print_result("kerasseq", arguments, versions(), parameters, result)
         return
     model = build(settings, arguments.variant)
 
@@ -189,7 +198,7 @@ def main():
 
     weights = f"kerasseq_{arguments.variant}.weights.h5"
     result, outputs = measure(arguments, model, weights, train, make_batches, make_decode)
-    comparison.print_result("kerasseq", arguments, versions, model.count_params(), result, outputs)
+    comparison.print_result("kerasseq", arguments, versions(), model.count_params(), result, outputs)
 
 
 if __name__ == "__main__":

@@ -99,7 +99,7 @@ def learn(arguments):
         return comparison.texts_of(arguments, [best[0].split() for best in outputs])
 
     parameters = []
-    result = comparison.measure_learning(arguments, "opennmt_py", train_epochs, translate_validation)
+    result = comparison.measure_learning(arguments, "opennmt_py", versions(), train_epochs, translate_validation)
     return result, parameters[0]
 
 
@@ -119,6 +119,10 @@ def make_translator(arguments, weights):
     ArgumentParser._validate_transforms_opts(options)
     ArgumentParser.validate_translate_opts_dynamic(options)
     return InferenceEnginePY(options)
+
+
+def versions():
+    return {"OpenNMT-py": onmt.__version__, "torch": torch.__version__}
 
 
 def count_parameters(engine):
@@ -154,8 +158,7 @@ def main():
             return [best[0].split() for best in outputs]
 
         result, outputs = comparison.measure_toolkit(arguments, decode, search)
-    versions = {"OpenNMT-py": onmt.__version__, "torch": torch.__version__}
-    comparison.print_result("opennmt_py", arguments, versions, parameters, result, outputs)
+    comparison.print_result("opennmt_py", arguments, versions(), parameters, result, outputs)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from typing import Any
 from keras import layers, ops
 
 from kerasseq.layers.embedding import embeddings_initializer, token_embedding
-from kerasseq.layers.single_step import along_time
+from kerasseq.layers.single_step import without_time_axis
 from kerasseq.projection import project
 from kerasseq.types import State, Tensor
 
@@ -62,7 +62,7 @@ def logits_of(features: Tensor, head: layers.Layer | None, embedding: layers.Lay
     from the left.
     """
     if head is not None or "projection" not in constants.get("shared", {}):
-        return along_time(lambda features: project(features, head, embedding), features)
+        return without_time_axis(lambda rows: project(rows, head, embedding), features)
     projection = constants["shared"]["projection"]
     rows = ops.reshape(ops.cast(features, "float32"), (-1, embedding.output_dim))
 

@@ -16,7 +16,7 @@ from kerasseq.layers.cells import Cell
 from kerasseq.layers.input_feeding import InputFeeding
 from kerasseq.layers.recurrent import Recurrent
 from kerasseq.layers.recurrent_attention import RecurrentAttention
-from kerasseq.layers.single_step import along_time
+from kerasseq.layers.single_step import without_time_axis
 from kerasseq.types import State, Tensor
 
 
@@ -137,7 +137,7 @@ class AttentionalPlacement(Placement):
 
     def attentional_state(self, parts: list[Tensor], training: bool) -> Tensor:
         """`W [...] + b` of the concatenated parts, with activation and dropout."""
-        features = along_time(self.attentional, ops.concatenate(parts, axis=-1))
+        features = without_time_axis(self.attentional, ops.concatenate(parts, axis=-1))
         return self.attentional_dropout(features, training=training)
 
 

@@ -31,8 +31,16 @@ class CudnnRecurrence:
     def __init__(self, cell: Cell, features: int):
         self.cell = cell
         layer = KERAS_LAYERS[type(cell)]
-        # Its own weights are never used.
-        self.layer = layer(cell.units, return_sequences=True, return_state=True, dtype=cell.dtype_policy)
+        # Its own weights are never used. Random ones would change the seeds of layers that are built later.
+        self.layer = layer(
+            cell.units,
+            kernel_initializer="zeros",
+            recurrent_initializer="zeros",
+            return_sequences=True,
+            return_state=True,
+            seed=0,
+            dtype=cell.dtype_policy,
+        )
         self.layer.build((None, None, features))
 
     @staticmethod

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from kerasseq.types import Tensor
 
 
-def along_time(function: Callable[[Tensor], Tensor], sequences: Tensor) -> Tensor:
-    """A function of the last axis of `sequences (batch, time, dim)`, for a single step without the axis of time.
+def without_time_axis(function: Callable[[Tensor], Tensor], sequences: Tensor) -> Tensor:
+    """Applies a function of the last axis to `sequences (batch, time, dim)`; a single step is passed as a matrix.
 
-    TensorFlow computes a product of matrices by one operation, which it fuses with the sum of a bias; one of more axes
-    takes several, for their shapes.
+    TensorFlow multiplies matrices in one operation, which it fuses with the sum of a bias. Tensors of more axes take
+    several, for their shapes.
     """
     if sequences.shape[1] == 1:
         return function(sequences[:, 0])[:, None]

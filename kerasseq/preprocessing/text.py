@@ -127,7 +127,7 @@ class TextPreprocessor(Preprocessor):
         source_vocabulary = train_tokenizer(source_tokens, shared, vocabulary_size, **options)
         target_vocabulary = None if joint else train_tokenizer(target_tokens, targets, vocabulary_size, **options)
         preprocessor = cls(source_vocabulary, target_vocabulary, max_source_length, max_target_length)
-        measured = slice(None, None, 1 + len(sources) // PAIRS_MEASURED)
+        measured = slice(None, None, -(-len(sources) // PAIRS_MEASURED))
         source_ids = preprocessor.tokenize_all(sources[measured], "source")
         target_ids = preprocessor.tokenize_all(targets[measured], "target")
         preprocessor.length_ratio = measured_length_ratio(list(map(len, source_ids)), list(map(len, target_ids)))
@@ -298,7 +298,8 @@ class TextPreprocessor(Preprocessor):
                 passed to `compile` as `weighted_metrics`. Default: none.
             batch_tokens: int, the most source tokens, and the most target tokens, of a batch, padding included; such as
                 4,096. Batches of short pairs have more of them, so all take about the same time and memory. Shuffled
-                pairs are sorted by length in every pass.
+                pairs are sorted by length in every pass. With `subword_sampling`, the limit is that of the most
+                probable segmentations; drawn ones are longer.
 
         Returns:
             a data set of `({"encoder_token_ids": (batch, source), "decoder_token_ids": (batch, target)}, labels)`,

@@ -11,7 +11,7 @@ from kerasseq.changing_sizes import Shape, assert_equal, while_loop
 from kerasseq.search.request import map_rows
 from kerasseq.types import State, Tensor
 
-# Sequences leave when one in so many is decided. Each time, the constants of the others are copied.
+# Decided sequences leave once they are an eighth of the batch. Each time, the constants of the others are copied.
 LEAVE_AT = 8
 
 
@@ -101,7 +101,7 @@ def with_leaving(advance, search, constants, finish, rows_per_sequence):
 
 
 def check_constants(constants, rows):
-    """Raises an error for constants without an axis of rows; where the graph does not know the rows, as it runs."""
+    """Raises an error for constants without an axis of rows: where a graph does not know their shape, as it runs."""
 
     def check(tensor):
         shape = tuple(tensor.shape)
@@ -111,7 +111,6 @@ def check_constants(constants, rows):
         )
         if not shape:
             raise ValueError(message)
-        if shape[0] is not None:
-            assert_equal(shape[0], rows, message)
+        assert_equal(ops.shape(tensor)[0], rows, message)
 
     map_rows(check, constants)

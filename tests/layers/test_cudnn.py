@@ -136,3 +136,17 @@ def test_a_model_made_on_a_gpu_is_the_same_model(gpu, monkeypatch, tmp_path):
     assert [weight.path for weight in loaded.weights] == names
     for one, other in zip(loaded.get_weights(), weights, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_a_gpu_changes_no_initial_weights(cell, monkeypatch):
+    def later_kernel():
+        keras.utils.set_random_seed(1)
+        Recurrent(UNITS, cell=cell).build((None, TIME, FEATURES))
+        dense = keras.layers.Dense(UNITS)
+        dense.build((None, FEATURES))
+        return dense.kernel.numpy()
+
+    without = later_kernel()
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind=None: ["GPU:0"])
+    np.testing.assert_array_equal(later_kernel(), without)

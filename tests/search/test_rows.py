@@ -112,8 +112,14 @@ class WithTable(search.Constraint):
         return constants["allowed"][None]
 
 
+class WithTableOfUnknownSize(WithTable):
+    def start(self, request):
+        return {}, {"allowed": tf.where(tf.ones(VOCABULARY, dtype="bool"))[:, 0] >= 0}
+
+
+@pytest.mark.parametrize("constraint", [WithTable, WithTableOfUnknownSize])
 @pytest.mark.parametrize("traced", [False, True])
-def test_constants_without_rows_are_refused(traced):
-    message = "Received: a tensor of the shape .6,.*Put what all rows share under the key"
+def test_constants_without_rows_are_refused(traced, constraint):
+    message = "Received: a tensor of the shape .(6|None),.*Put what all rows share under the key"
     with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match=message):
-        Rows(seed=4).search(GreedySampler([WithTable()]), leaving=True, traced=traced)
+        Rows(seed=4).search(GreedySampler([constraint()]), leaving=True, traced=traced)

@@ -5,7 +5,7 @@ from keras import ops
 
 from kerasseq.arguments import check_positive_integer, check_share
 from kerasseq.layers.attention.base import Attention, masked_softmax
-from kerasseq.layers.single_step import along_time
+from kerasseq.layers.single_step import without_time_axis
 
 
 @keras.saving.register_keras_serializable(package="kerasseq")
@@ -65,7 +65,7 @@ class MultiHeadAttention(Attention):
         mask = memory_mask
         if mask is not None:  # one for all steps, or one a step
             mask = mask[:, None, None, :] if len(mask.shape) == 2 else mask[:, None]
-        projected = along_time(lambda query: ops.matmul(query, self.query_kernel), query)
+        projected = without_time_axis(lambda rows: ops.matmul(rows, self.query_kernel), query)
         projected = projected * (self.units // self.num_heads) ** -0.5
         if query.shape[1] == 1:
             # One step: each head has a query that is 0 outside its block. Multiplying by zeros costs less than
@@ -81,7 +81,7 @@ class MultiHeadAttention(Attention):
             weights = masked_softmax(scores, mask)  # (batch, heads, target, source)
             attended = ops.einsum("bhts,bshd->bthd", ops.cast(weights, values.dtype), self._split_heads(values))
             attended = ops.reshape(attended, (*ops.shape(query)[:-1], self.units))
-        return along_time(lambda attended: ops.matmul(attended, self.output_kernel), attended), weights, {}
+        return without_time_axis(lambda rows: ops.matmul(rows, self.output_kernel), attended), weights, {}
 
     def step_weights_shape(self, batch, source):
         return batch, self.num_heads, source

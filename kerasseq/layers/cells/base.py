@@ -108,12 +108,13 @@ class Cell(keras.layers.Layer):
 def scan_steps(
     step: Callable[[Tensor, State], State], projected: Tensor, mask: Tensor, state: State, reverse: bool
 ) -> State:
-    """Loops over time, and carries the state through masked steps; see `Cell.scan`."""
+    """Loops over time with `keras.ops.scan`, and carries the state through masked steps; see `Cell.scan`."""
 
-    # Of indices: sequences that keras.ops.scan itself takes are copied.
-    def scan_step(state, index):
-        after = step(projected[index], state)
-        after = {name: ops.where(mask[index] > 0, after[name], state[name]) for name in state}
+    # keras.ops.scan takes one sequence of unknown length, so the mask is concatenated to the inputs.
+    def scan_step(state, inputs):
+        projected, real = inputs[:, :-1], inputs[:, -1:]
+        after = step(projected, state)
+        after = {name: ops.where(real > 0, after[name], state[name]) for name in state}
         return after, after
 
-    return ops.scan(scan_step, state, ops.arange(ops.shape(projected)[0]), reverse=reverse)[1]
+    return ops.scan(scan_step, state, ops.concatenate([projected, mask], axis=-1), reverse=reverse)[1]

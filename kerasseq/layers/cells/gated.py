@@ -16,9 +16,9 @@ class GatedCell(Cell):
     copied from one to the other.
 
     A framework's own gradient of the loop keeps what each operation needs, and multiplies and accumulates a gradient of
-    the kernel in every step. Here the loop keeps the states and the products with the recurrent kernel, the loop
-    backwards computes the gates again, in the processor's cache, and the gradient of the kernel is one product over
-    all steps. There is no second derivative.
+    the kernel in every step. Here the loop keeps the states and the products with the recurrent kernel, the
+    backward loop recomputes the gates while they are in the processor's cache, and the gradient of the kernel is one
+    product over all steps. There is no second derivative.
 
     Subclasses define `advance`, and its gradient as `pull`, as functions of tensors alone.
 
@@ -85,8 +85,8 @@ def scan_with_gradient(cell, reverse):
 
     It returns the states after all steps, a tuple of `(time, batch, units)`.
 
-    The loops scan indices, see `kerasseq.layers.cells.base.scan_steps`. What a step returns must have the shapes of
-    what it hands on, so products and gradients that only one of them needs are in both.
+    Both loops scan indices, because `keras.ops.scan` copies the sequences that it is given. It requires outputs shaped
+    like the carry, so products and gradients that only one of them needs are in both.
     """
 
     @ops.custom_gradient
@@ -94,7 +94,7 @@ def scan_with_gradient(cell, reverse):
         units, width = kernel.shape
         initial = cell.named(states)
         time, batch = ops.shape(projected)[:2]
-        indices, nothing = ops.arange(time), ops.zeros((batch, width), kernel.dtype)
+        indices, no_gates = ops.arange(time), ops.zeros((batch, width), kernel.dtype)
 
         def step(carry, index):
             state, _ = carry
@@ -103,7 +103,7 @@ def scan_with_gradient(cell, reverse):
             after = {name: ops.where(mask[index] > 0, after[name], state[name]) for name in state}
             return (after, recurrent), (after, recurrent)
 
-        _, (trajectory, recurrent) = ops.scan(step, (initial, nothing), indices, reverse=reverse)
+        _, (trajectory, recurrent) = ops.scan(step, (initial, no_gates), indices, reverse=reverse)
 
         def gradient(*arguments, upstream=None):
             # TensorFlow passes the gradients of all outputs one by one, JAX in one tuple.
@@ -122,7 +122,7 @@ def scan_with_gradient(cell, reverse):
                 to_projected, to_recurrent, past = cell.pull(
                     {name: gradient * real for name, gradient in total.items()},
                     projected[index],
-                    {name: states[index] for name, states in before.items()},
+                    {name: state[index] for name, state in before.items()},
                     recurrent[index],
                 )
                 through_recurrent = ops.matmul(to_recurrent, to_hidden)
@@ -130,9 +130,9 @@ def scan_with_gradient(cell, reverse):
                 carry = {name: past[name] + total[name] * (1.0 - real) for name in total}, to_projected, to_recurrent
                 return carry, carry
 
-            none = {name: ops.zeros_like(state) for name, state in initial.items()}
+            no_gradients = {name: ops.zeros_like(state) for name, state in initial.items()}
             (to_states, _, _), (_, to_projected, to_recurrent) = ops.scan(
-                step_back, (none, nothing, nothing), indices, reverse=not reverse
+                step_back, (no_gradients, no_gates, no_gates), indices, reverse=not reverse
             )
             flat = ops.reshape(to_recurrent, (-1, width))
             to_kernel = ops.matmul(ops.transpose(ops.reshape(before["hidden"], (-1, units))), flat)
