@@ -48,12 +48,12 @@ def generate(
     Examples:
       kerasseq generate runs/pairs < in.txt > out.txt
       kerasseq generate translator.keras -i in.txt -o out.txt --beam-width 10
-      kerasseq generate saved_models/translation_en_fr --nbest 3 --scores --json < in.txt
+      kerasseq generate translation_en_fr --nbest 3 --scores --json < in.txt
     """
     with shell.command(quiet) as stdout:
         if alignments and nbest is not None:
             raise UsageError("--alignments are those of the best hypothesis. Received: --nbest as well.")
-        from kerasseq.command_line.zoo import load_generator
+        from kerasseq.command_line.zoo import identity, load_generator
 
         generator = load_generator(model)
         if alignments and not generator.model.decoder.has_attention:
@@ -79,7 +79,7 @@ def generate(
                 for line in output_lines(output, number, nbest, scores, alignments, as_json)
             )
 
-        settings = {"model": os.path.abspath(model), "sampler": str(sampler), "beam_width": beam_width,
+        settings = {"model": identity(model), "sampler": str(sampler), "beam_width": beam_width,
                     "length_penalty": length_penalty, "max_length": max_length, "nbest": nbest, "scores": scores,
                     "alignments": alignments, "json": as_json}  # fmt: skip
         with contextlib.ExitStack() as stack:
@@ -141,7 +141,8 @@ def input_lines(stack: contextlib.ExitStack, path: str | None) -> Iterator[str]:
         raw = stack.enter_context(open(pathlib.Path(path).expanduser(), "rb"))
     for number, line in enumerate(raw, start=1):
         try:
-            yield line.decode("utf-8").removesuffix("\n").removesuffix("\r")
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+            yield text.removesuffix("\n").removesuffix("\r")
         except UnicodeDecodeError as error:
             raise ValueError(
                 f"{path or 'standard input'}, line {number}: expected UTF-8 text. Received: byte "
@@ -178,17 +179,32 @@ class Resumable:
         self.lines = 0
 
     def __enter__(self) -> "Resumable":
-        self.state = json.loads(self.state_path.read_text(encoding="utf-8")) if self.state_path.exists() else None
+        self.state = self._read_state()
         if self.state is not None and self.state["settings"] != self.settings:
             raise UsageError(
                 f"{self.part} was begun with other settings: {self.state['settings']}. Received: {self.settings}. "
                 f"Remove {self.part} and {self.state_path}, or pass the same model and options."
             )
-        self.file = open(self.part, "r+b" if self.state is not None and self.part.exists() else "wb")
+        self.file = open(self.part, "wb" if self.state is None else "r+b")
         return self
 
     def __exit__(self, *error: Any) -> None:
         self.file.close()
+
+    def _read_state(self) -> dict[str, Any] | None:
+        """What is done, or `None` where nothing is."""
+        if not self.state_path.exists():
+            return None
+        try:
+            state = json.loads(self.state_path.read_text(encoding="utf-8"))
+            is_whole = self.part.stat().st_size >= state["bytes"] and {"settings", "lines", "digest"} <= state.keys()
+        except (ValueError, KeyError, TypeError, FileNotFoundError):
+            is_whole = False
+        if not is_whole:
+            raise UsageError(
+                f"{self.part} does not hold what {self.state_path} says is done. Remove both to begin anew."
+            )
+        return state
 
     def skip(self, lines: Iterator[str]) -> int:
         """Reads over the sources that are done; returns their number."""

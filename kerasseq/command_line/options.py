@@ -10,7 +10,7 @@ from kerasseq.datasets import read_pairs
 from kerasseq.datasets.splits import TextPairs
 
 Model = Annotated[
-    str, typer.Argument(metavar="MODEL", help="A .keras file, a run folder, or a folder of an exported model.")
+    str, typer.Argument(metavar="MODEL", help="A released model by name, a run folder, a .keras file, an address, ...")
 ]
 Pairs = Annotated[
     str, typer.Argument(metavar="PAIRS", help="A file of pairs: TSV, CSV, JSON lines or Parquet; or the sources.")

@@ -1,11 +1,13 @@
 """`kerasseq generate` and `kerasseq score`."""
 
+import contextlib
 import json
 
 import pytest
 
 from kerasseq import TextGenerator
-from kerasseq.command_line.generate import one_line
+from kerasseq.command_line.generate import input_lines, one_line
+from kerasseq.command_line.zoo import identity
 
 SOURCES = ["6. Juni 2020", "", "May 3, 1998", "12/24/1977"]
 
@@ -86,11 +88,38 @@ def test_a_half_written_output_goes_on(kerasseq_command, trained, tmp_path, monk
     _, stderr = kerasseq_command(*arguments, "-o", cut, code=2)
     assert "was begun for other sources" in stderr
     source.write_text("\n".join(SOURCES) + "\n")
+    # Nor is a lost part filled with zeros, and a state that is cut off is no state.
+    state = tmp_path / "cut.txt.part.json"
+    written, noted = part.read_bytes(), state.read_bytes()
+    for lost, kept in ((written[:5], noted), (written, noted[:9]), (written, b"{}")):
+        part.write_bytes(lost)
+        state.write_bytes(kept)
+        _, stderr = kerasseq_command(*arguments, "-o", cut, code=2)
+        assert "Remove both to begin anew" in stderr
+    part.write_bytes(written)
+    state.write_bytes(noted)
     asked.clear()
     asked.append(SOURCES[2])  # So the machine stays up.
     kerasseq_command(*arguments, "-o", cut)
     assert cut.read_bytes() == whole.read_bytes() and asked[1:] == SOURCES[2:]
     assert not part.exists() and not (tmp_path / "cut.txt.part.json").exists()
+
+
+def test_another_model_of_the_same_path(tmp_path):
+    path = tmp_path / "model.keras"
+    path.write_bytes(b"one")
+    known = identity(str(path))
+    assert identity(str(path)) == known
+    path.write_bytes(b"another")
+    assert identity(str(path)) != known
+    assert identity("translation_en_fr") == ["translation_en_fr"]
+
+
+def test_a_byte_order_mark_is_no_text(tmp_path):
+    path = tmp_path / "in.txt"
+    path.write_bytes("\ufeffone\r\n\ufefftwo\n".encode())
+    with contextlib.ExitStack() as stack:
+        assert list(input_lines(stack, str(path))) == ["one", "\ufefftwo"]
 
 
 def test_mistakes(kerasseq_command, trained, tmp_path):
