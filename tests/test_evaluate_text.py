@@ -6,8 +6,10 @@ from kerasseq import evaluation
 
 
 def test_scores_are_those_of_the_outputs(generator, number_pairs):
-    sources, targets = zip(*number_pairs, strict=True)
-    scores = generator.evaluate_text(number_pairs, ["bleu", "chrf", "rouge", "word_error_rate", "exact_match"])
+    # Some references are wrong, so that the model is not perfect.
+    pairs = [(source, "acht" if index % 5 == 0 else target) for index, (source, target) in enumerate(number_pairs)]
+    sources, targets = zip(*pairs, strict=True)
+    scores = generator.evaluate_text(pairs, ["bleu", "chrf", "rouge", "word_error_rate", "exact_match"])
     outputs = generator.generate(sources)
     assert scores["bleu"]["score"] == evaluation.bleu(outputs, targets)["score"]
     assert scores["chrf"]["score"] == evaluation.chrf(outputs, targets)["score"]

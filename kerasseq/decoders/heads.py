@@ -49,6 +49,12 @@ def tied_projection(embedding: layers.Layer, batch_size: Tensor) -> State:
     return {"shared": {"projection": either(batch_size > 1, copy, empty)}}
 
 
+def without_projection(constants: State) -> State:
+    """The constants without the `tied_projection`, which whole sequences do not need; a graph then never makes it."""
+    shared = {name: value for name, value in constants.get("shared", {}).items() if name != "projection"}
+    return {**constants, "shared": shared}
+
+
 def logits_of(features: Tensor, head: layers.Layer | None, embedding: layers.Layer, constants: State) -> Tensor:
     """Logits, float32 `(batch, steps, vocabulary)`: by a `vocabulary_head`, or tied to the embedding if it is `None`.
 

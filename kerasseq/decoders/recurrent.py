@@ -6,13 +6,12 @@ from keras import layers, ops
 from kerasseq.arguments import check_positive_integer, check_share
 from kerasseq.decoders.base import Decoder
 from kerasseq.decoders.bridge import Bridge
-from kerasseq.decoders.heads import logits_of, target_embedding, tied_projection, vocabulary_head
+from kerasseq.decoders.heads import logits_of, target_embedding, tied_projection, vocabulary_head, without_projection
 from kerasseq.decoders.placements import Options, get_placement
 from kerasseq.layers.attention import make_attention
 from kerasseq.layers.cells import Cell
 from kerasseq.layers.pointer_generator import PointerGenerator
 from kerasseq.precision import default_dtype_policy
-from kerasseq.types import Context, State
 
 
 @keras.saving.register_keras_serializable(package="kerasseq")
@@ -142,22 +141,15 @@ class RecurrentDecoder(Decoder):
             self.pointer_generator.build(None, None, (batch, target, readout_dim + embedding_dim), None)
 
     def start(self, context):
-        constants = self.constants(context)
-        if self.logits is None:
-            constants |= tied_projection(self.embedding, ops.shape(context["memory_mask"])[0])
-        return self.initial_state(context), constants
-
-    def initial_state(self, context: Context) -> State:
-        return self.placement.initial_state(self.bridge(context["states"]), context["memory_mask"])
-
-    def constants(self, context: Context) -> State:
-        """What does not change from step to step, but for the copy of tied embeddings that single steps multiply by."""
+        states = self.placement.initial_state(self.bridge(context["states"]), context["memory_mask"])
         constants = {}
         if self.attention is not None:
             constants = {**self.attention.prepare(context["memory"]), "memory_mask": context["memory_mask"]}
         if self.copies:
             constants["source_token_ids"] = context["encoder_token_ids"]
-        return constants
+        if self.logits is None:
+            constants |= tied_projection(self.embedding, ops.shape(context["memory_mask"])[0])
+        return states, constants
 
     def run(self, token_ids, state, constants, training=False):
         embedded = self.embedding_dropout(self.embedding(token_ids), training=training)
@@ -178,8 +170,9 @@ class RecurrentDecoder(Decoder):
         return outputs, state
 
     def call(self, decoder_token_ids, context, training=False):
-        state, constants = self.initial_state(context), self.constants(context)
-        return self.run(decoder_token_ids, state, constants, training=training)[0]
+        state, constants = self.start(context)
+        outputs, _ = self.run(decoder_token_ids, state, without_projection(constants), training=training)
+        return outputs
 
     def get_config(self):
         return {**super().get_config(), **self.options}
