@@ -45,6 +45,7 @@ def fit(configuration: Configuration, resume: bool, verbose: int) -> RunFolder:
     train, validation, test = read_data(configuration)
     run.begin(configuration.dump(), [train, validation], resume)
     if run.results.exists():
+        print(f"The training in {run.folder} is finished already.", file=sys.stderr)
         return run
     for name, pairs in (("validation", validation), ("test", test)):
         if pairs:

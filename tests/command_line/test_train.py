@@ -61,6 +61,8 @@ def test_a_finished_training_stays_as_it_is(kerasseq_command, trained, settings)
     before = (trained["folder"] / "best.keras").stat().st_mtime_ns
     stdout, stderr = kerasseq_command("train", trained["config"], *settings, "--resume", "--quiet")
     assert stdout == trained["stdout"] and stderr == ""
+    _, stderr = kerasseq_command("train", trained["config"], *settings, "--resume")
+    assert "is finished already" in stderr
     assert (trained["folder"] / "best.keras").stat().st_mtime_ns == before
     _, stderr = kerasseq_command("train", trained["config"], *settings, code=2)
     assert "has a training already. Pass --resume" in stderr
