@@ -53,16 +53,17 @@ def generate(
     with shell.command(quiet) as stdout:
         if alignments and nbest is not None:
             raise UsageError("--alignments are those of the best hypothesis. Received: --nbest as well.")
+        from kerasseq import search
         from kerasseq.command_line.zoo import identity, load_generator
 
         generator = load_generator(model)
         if alignments and not generator.model.decoder.has_attention:
             raise UsageError(f"--alignments need a model with attention. Received: {model}, which has none.")
         chosen = options.sampler_of(generator, sampler, beam_width, length_penalty)
-        width = generator.sampler if chosen is None else sampler_object(chosen)
-        if nbest is not None and nbest > width.rows_per_sequence:
+        hypotheses = search.get(generator.sampler if chosen is None else chosen).rows_per_sequence
+        if nbest is not None and nbest > hypotheses:
             raise UsageError(
-                f"--nbest {nbest} needs as many hypotheses. Received: a search for {width.rows_per_sequence}. Add "
+                f"--nbest {nbest} needs as many hypotheses. Received: a search for {hypotheses}. Add "
                 f"--sampler beam --beam-width {nbest}."
             )
         arguments = {"sampler": chosen, "max_length": max_length, "batch_size": batch_size}
@@ -91,12 +92,6 @@ def generate(
                 target.write(lines_of(sources, number + 1), sources)
                 number += len(sources)
             target.finish()
-
-
-def sampler_object(sampler: Any) -> Any:
-    from kerasseq import search
-
-    return search.get(sampler)
 
 
 def output_lines(
