@@ -4,7 +4,6 @@ python benchmarks/peers/system_kerasseq.py weights
 python benchmarks/peers/system_kerasseq.py beam
 """
 
-import functools
 import pathlib
 import sys
 
@@ -19,27 +18,16 @@ from kerasseq.preprocessing.batching import pad
 from kerasseq.preprocessing.pairs import LENGTH_OFFSET, measured_length_ratio
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent))
+from architectures import MODELS  # noqa: E402
 from fitting import fit  # noqa: E402
 
 CELLS = ("lstm", "gru", "ssru")
 # What learns by a recipe of kerasseq: the builder, the number of epochs, the peak of the learning rate.
 RECIPES = {
-    **{
-        cell: (
-            functools.partial(
-                kerasseq.models.AttentionSeq2Seq, cell=cell, attention="multi_head", units=256, embedding_dim=256,
-                dropout=0.2, tie_embeddings=True,
-            ), epochs, 2e-3,
-        )
-        for cell, epochs in (("gru", 8), ("ssru", 10))
-    },
-    "transformer": (
-        functools.partial(
-            kerasseq.models.TransformerSeq2Seq, units=256, num_layers=2, feedforward_dim=512, dropout=0.2,
-            tie_embeddings=True,
-        ), 12, 1e-3,
-    ),
-}  # fmt: skip
+    "gru": MODELS["GRU"],
+    "ssru": MODELS["SSRU"],
+    "transformer": (MODELS["Transformer"][0], 12, MODELS["Transformer"][2]),
+}
 
 
 def build(settings, cell):
