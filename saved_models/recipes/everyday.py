@@ -11,14 +11,21 @@ LAST_SHARES = {
     "odd": 0.01,
 }  # fmt: skip
 KEYBOARD = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
-LONG_WORD = re.compile(r"[A-Za-z]{4,}")
+LONG_WORD = re.compile(r"[^\W\d_]{4,}")
 CLOSING = re.compile(r"\s*[.!?]+$")
 NAME = re.compile(r"\b[A-Z][a-z]{2,}\b")
 NUMBER = re.compile(r"\d+")
 LOCALES = ["en_US", "fr_FR", "de_DE", "es_ES", "it_IT"]  # of names
 ELIDED = re.compile(r"\b(de|que|le|la|se|ne|je|me|te|ce|jusque|lorsque|puisque) $", re.IGNORECASE)
 SYLLABLES = [first + rest for first in "bdfgklmnprstv" for rest in ("a", "e", "i", "o", "u", "ou", "an", "el")]
-JOINTS = {", and ": ", et ", ", but ": ", mais ", " because ": " parce que ", ", so ": ", donc "}
+# By language: how two statements are joined without changing the order of words, and the words that may then begin the
+# second in small letters; by default all.
+JOINTS = {
+    "fr": {", and ": ", et ", ", but ": ", mais ", " because ": " parce que ", ", so ": ", donc "},
+    "de": {", and ": " und ", ", but ": ", aber ", " because ": ", denn "},
+    "es": {", and ": " y ", ", but ": ", pero ", " because ": " porque ", ", so ": ", así que "},
+}
+BEGINNINGS = {"de": re.compile(r"(Ich|Er|Sie|Wir|Du|Ihr|Es|Der|Die|Das|Mein|Meine|Sein|Seine|Ihre|Unser|Unsere)\b")}
 EMOJI = "😀😂🙂😍😢😡👍👎❤🎉🔥☕🌍🐱🚗"
 
 
@@ -43,8 +50,10 @@ def slip(text, choose):
 
 
 def beside(letter, choose):
-    """The letter of a key beside that of a letter, in lower case."""
-    (row,) = [row for row in KEYBOARD if letter.lower() in row]
+    """The letter of a key beside that of a letter, in lower case; a letter without a key, such as "é", as it is."""
+    row = next((row for row in KEYBOARD if letter.lower() in row), None)
+    if row is None:
+        return letter
     place = row.index(letter.lower())
     return choose.choice(row[max(0, place - 1) : place] + row[place + 1 : place + 2])
 
@@ -89,30 +98,30 @@ def renamed(pair, choose):
 
 
 @functools.cache
-def number_words():
-    """The words for 2 to 99, the longest first: a list of (English, French)."""
+def number_words(language="fr"):
+    """The words for 2 to 99, the longest first: a list of (English, other language)."""
     import num2words  # As above.
 
-    words = [(num2words.num2words(number), num2words.num2words(number, lang="fr")) for number in range(2, 100)]
+    words = [(num2words.num2words(number), num2words.num2words(number, lang=language)) for number in range(2, 100)]
     return sorted(words, key=lambda pair: -len(pair[1]))
 
 
-def reworded(pair, choose):
+def reworded(pair, choose, language="fr"):
     """A pair whose number in words is another one, or nothing if it has none that is the same on both sides."""
-    for english, french in number_words():
-        if english in pair[0] and french in pair[1]:
-            patterns = [rf"(?<![\w-]){word}(?![\w-])" for word in (english, french)]
+    for english, other in number_words(language):
+        if english in pair[0] and other in pair[1]:
+            patterns = [rf"(?<![\w-]){word}(?![\w-])" for word in (english, other)]
             if all(len(re.findall(pattern, side)) == 1 for pattern, side in zip(patterns, pair, strict=True)):
-                others = choose.choice(number_words())
+                others = choose.choice(number_words(language))
                 return tuple(map(re.sub, patterns, others, pair))
     return None
 
 
-def renumbered(pair, choose):
+def renumbered(pair, choose, language="fr"):
     """A pair whose numbers are others, of as many digits, or nothing if they are not the same on both sides."""
     numbers = NUMBER.findall(pair[0])
     if not numbers:
-        return reworded(pair, choose)
+        return reworded(pair, choose, language)
     if sorted(numbers) != sorted(NUMBER.findall(pair[1])):
         return None
     others = {}
@@ -122,24 +131,28 @@ def renumbered(pair, choose):
     return tuple(NUMBER.sub(lambda match: others[match[0]], side) for side in pair)
 
 
-def joined(first, second, choose):
+def joined(first, second, choose, language="fr"):
     """Two pairs of statements as one sentence, or nothing if the second does not begin with a pronoun or an article."""
     beginning = re.match(r"(I|He|She|We|They|You|The|It|My|His|Her|Our) ", second[0])
     if not (beginning and all(side.endswith(".") for side in (*first, *second))):
         return None
-    source, target = choose.choice(list(JOINTS.items()))
-    english, french = second
+    source, target = choose.choice(list(JOINTS[language].items()))
+    english, other = second
+    if language in BEGINNINGS and not BEGINNINGS[language].match(other):
+        return None
     english = english if beginning[1] == "I" else english[0].lower() + english[1:]
-    if target == " parce que " and re.match(r"[aeiouyéêh]", french, re.IGNORECASE):
+    if target == " parce que " and re.match(r"[aeiouyéêh]", other, re.IGNORECASE):
         target = " parce qu'"
-    return first[0][:-1] + source + english, first[1][:-1] + target + french[0].lower() + french[1:]
+    if target == " y " and re.match(r"h?i", other, re.IGNORECASE):
+        target = " e "
+    return first[0][:-1] + source + english, first[1][:-1] + target + other[0].lower() + other[1:]
 
 
-def several_joined(pair, pairs, choose):
+def several_joined(pair, pairs, choose, language="fr"):
     """Two or three pairs of statements as one, or nothing, as `joined`."""
-    two = joined(pair, choose.choice(pairs), choose)
+    two = joined(pair, choose.choice(pairs), choose, language)
     if two and choose.random() < 0.3:
-        return joined(two, choose.choice(pairs), choose) or two
+        return joined(two, choose.choice(pairs), choose, language) or two
     return two
 
 
@@ -153,39 +166,59 @@ def odd(choose):
     ])  # fmt: skip
 
 
-def everyday(pairs, foreign_sentences, seed, shares=SHARES):
+def those_that_can(change, kind, pairs, share, choose):
+    """Changed pairs, as many as the share says, drawn until they are enough, with repetition where few can be changed.
+
+    Args:
+        change: callable from a pair to another one, or to nothing if it cannot be changed.
+        kind: str, what the change is called in errors.
+        pairs: list of (English, other language).
+        share: float, of the pairs.
+        choose: `random.Random`.
+    """
+    count, changed, drawn = int(share * len(pairs)), [], 0
+    while len(changed) < count:
+        if pair := change(choose.choice(pairs)):
+            changed.append(pair)
+        drawn += 1
+        if not changed and drawn >= 10 * len(pairs):
+            raise ValueError(f"Some of the pairs must be such that {kind!r} can change them. Received: none.")
+    return changed
+
+
+def everyday(pairs, foreign_sentences, seed, shares=SHARES, language="fr", from_english=True):
     """Pairs to add to clean ones.
 
     Args:
-        pairs: list of (English, French).
-        foreign_sentences: list of str, in languages that are not English: they stay as they are, for whoever reads
-            them understands those better than an invention.
+        pairs: list of (English, other language).
+        foreign_sentences: list of str, in languages that are not that of the sources: they stay as they are, for
+            whoever reads them understands those better than an invention.
         seed: int.
         shares: dict, from a kind to its share; kinds that are not there are not added.
+        language: str, the other language: "fr", "de" or "es".
+        from_english: bool, whether English is typed, and so has the slips; otherwise the other language.
+
+    Returns:
+        list of (English, other language).
     """
     choose = random.Random(seed)
 
     def some(sequence, kind):
         return choose.sample(sequence, int(shares.get(kind, 0) * len(pairs)))
 
-    def those_that_can(change, kind):
-        """As many pairs as the share says, drawn until they are enough, with repetition where few can be changed."""
-        count, changed, drawn = int(shares.get(kind, 0) * len(pairs)), [], 0
-        while len(changed) < count:
-            if pair := change(choose.choice(pairs)):
-                changed.append(pair)
-            drawn += 1
-            if not changed and drawn >= 10 * len(pairs):
-                raise ValueError(f"Some of the pairs must be such that {kind!r} can change them. Received: none.")
-        return changed
+    def slipped(pair):
+        return (slip(pair[0], choose), pair[1]) if from_english else (pair[0], slip(pair[1], choose))
+
+    def changed(change, kind):
+        return those_that_can(change, kind, pairs, shares.get(kind, 0), choose)
 
     return [
-        *((slip(source, choose), target) for source, target in some(pairs, "slip")),
+        *map(slipped, some(pairs, "slip")),
         *map(careless, some(pairs, "careless")),
         *map(capitals, some(pairs, "capitals")),
         *((text, text) for text in some(foreign_sentences, "foreign")),
-        *those_that_can(lambda pair: renamed(pair, choose), "name"),
-        *those_that_can(lambda pair: renumbered(pair, choose), "number"),
-        *those_that_can(lambda pair: several_joined(pair, pairs, choose), "joined"),
+        *changed(lambda pair: renamed(pair, choose), "name"),
+        *changed(lambda pair: renumbered(pair, choose, language), "number"),
+        *changed(lambda pair: several_joined(pair, pairs, choose, language), "joined"),
         *((text, text) for text in (odd(choose) for _ in range(int(shares.get("odd", 0) * len(pairs))))),
     ]
