@@ -38,9 +38,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(path)
         else:
             print(json.dumps(describe(options.folder), indent=1))
-    except (ConnectionError, ImportError, ValueError) as error:
+    except (OSError, ImportError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("Interrupted. What has arrived is kept for the next call.", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -5,7 +5,8 @@ import os
 import pathlib
 import re
 
-from kerasseq.downloads import cache_folders, download, is_right, is_writable
+from kerasseq.downloads import cache_folders, download, is_right, is_writable, sha256_of
+from kerasseq.file_writing import write_text
 from kerasseq.progress import say
 from kerasseq.zoo import presets, released
 
@@ -21,25 +22,26 @@ def fetch(preset: str | os.PathLike) -> pathlib.Path:
     A released name is looked for in the folder that the environment variable `KERASSEQ_MODELS_DIR` names, in
     `saved_models/` of a clone, in the cache (`kerasseq/models` in the Keras folder, by default `~/.keras`), and then
     downloaded from the project's repository. All files are verified by the digests that this release of kerasseq has,
-    wherever they are. Nothing of a name that is at hand is asked of the network.
+    wherever they are. A model that is found on this machine needs no network.
 
     Args:
         preset: one of
             - a name of `kerasseq.zoo.list()`, as it is for the newest version that this release of kerasseq knows, or
               with a version, `"translation_en_fr/2"`;
-            - the path of a `.keras` file, or of a folder that `TextGenerator.save_to_preset` or `export` wrote. A path
-              that looks like a name begins with `./`;
+            - the path of a `.keras` file, of a folder that `TextGenerator.save_to_preset` or `export` wrote, or of the
+              run folder of `kerasseq train`, for its best model. A path that looks like a name begins with `./`;
             - the address of such a file or folder, `"https://..."`, pinned by `#sha256=` and the digest of the file,
               or of the folder's `preset.json`. An unpinned file is downloaded once, and then kept. An unpinned folder
               is checked for changes each time; without a network, the last copy is used;
             - `"hf://owner/name"`, a repository of Hugging Face, with `@` and a revision to pin it. Needs
-              `pip install "kerasseq[hub]"`.
+              `pip install huggingface_hub`.
 
     Returns:
         `pathlib.Path` of a `.keras` file or a folder, which `TextGenerator.load` reads. Do not modify it.
 
     Raises:
-        ValueError: if there is no such name, version or file, or a file has another digest.
+        ValueError: if there is no such name, version or file, a file has another digest, or a training has no model
+            yet.
         ConnectionError: if a download is needed and fails. What has arrived is kept for the next call.
 
     Example:
@@ -49,6 +51,10 @@ def fetch(preset: str | os.PathLike) -> pathlib.Path:
     ```
     """
     preset = os.fspath(preset)
+    if not preset.strip():
+        raise ValueError(
+            f"preset must be a name, a path or an address. Received: {preset!r}. The current folder is '.'."
+        )
     if "://" in preset:
         return _published(preset)
     if found := released.split(preset):
@@ -68,10 +74,29 @@ def fetch(preset: str | os.PathLike) -> pathlib.Path:
 
 def _local(path: pathlib.Path) -> pathlib.Path:
     """A `.keras` file, or what is to be loaded of a folder, verified if that has a description."""
-    description = path / presets.PRESET
+    description, best = path / presets.PRESET, path / presets.BEST
     if description.is_file():
-        files = presets.read_files(description.read_text(encoding="utf-8"), description)
+        if best.is_file():
+            raise ValueError(
+                f"{path} has a model of a training, {best.name}, and one that save_to_preset wrote, {presets.MODEL}. "
+                "Pass the path of one of these files, or move one of them to a folder of its own."
+            )
+        files = presets.read_preset(description, description)
         presets.check_files(path, files, "Copy the folder again, or save it again.")
+    elif best.is_file():
+        return best
+    elif (path / presets.RUN).is_file():
+        raise ValueError(
+            f"{path} is the folder of a training that has no {best.name} yet. It gets one at the end of an epoch: go "
+            "on with `kerasseq train CONFIG --resume`."
+        )
+    elif path.is_dir() and presets.kind_of(path) is None:
+        models = [str(place) for place in sorted(path.iterdir()) if presets.kind_of(place)]
+        advice = f" Pass a model in it: {', '.join(models[:5])}{', ...' * (len(models) > 5)}." if models else ""
+        raise ValueError(
+            "Expected a .keras file, or the folder of a training, of a preset or of an exported model. Received: "
+            f"{path}, which is none of these.{advice}"
+        )
     return presets.model_in(path)
 
 
@@ -133,7 +158,7 @@ def _snapshot(repository: str, revision: str | None) -> pathlib.Path:
         import huggingface_hub  # An extra.
     except ImportError as error:
         raise ImportError(
-            f'hf://{repository} needs the package huggingface_hub. Run: pip install "kerasseq[hub]"'
+            f"hf://{repository} needs the package huggingface_hub. Run: pip install huggingface_hub"
         ) from error
     try:
         return pathlib.Path(huggingface_hub.snapshot_download(repository, revision=revision))
@@ -141,18 +166,26 @@ def _snapshot(repository: str, revision: str | None) -> pathlib.Path:
         raise ConnectionError(f"Could not get hf://{repository}. {error}") from error
 
 
-def _store(url: str) -> pathlib.Path:
-    """The folder in the cache for an address."""
+def _stores(url: str) -> list[pathlib.Path]:
+    """The folders in the caches for an address."""
     readable = re.sub(r"[^\w.-]+", "_", url.partition("://")[2])[-80:]
     name = f"{readable}-{hashlib.sha256(url.encode()).hexdigest()[:16]}"
-    stores = [folder / "models" / "addresses" / name for folder in cache_folders()]
+    return [folder / "models" / "addresses" / name for folder in cache_folders()]
+
+
+def _store(url: str) -> pathlib.Path:
+    """The folder for an address in the first cache that can be written to."""
+    stores = _stores(url)
     return next(filter(is_writable, stores), stores[-1])
 
 
 def _fetch_file(url: str, sha256: str | None) -> pathlib.Path:
-    path = _store(url) / url.rpartition("/")[2]
-    if not (path.is_file() if sha256 is None else is_right(path, sha256)):
-        download(url, path, sha256)
+    name = url.rpartition("/")[2]
+    for store in _stores(url):
+        if (store / name).is_file() if sha256 is None else is_right(store / name, sha256):
+            return store / name
+    path = _store(url) / name
+    download(url, path, sha256)
     return path
 
 
@@ -174,13 +207,12 @@ def _fetch_folder(url: str, sha256: str | None) -> pathlib.Path:
         say(f"{error}. The copy from an earlier download is used.")
         return _fetch_state(url, store, complete)
     if sha256 is None:
-        presets.write_text(complete, received.read_text(encoding="utf-8"))
+        write_text(complete, received.read_text(encoding="utf-8"))
     return folder
 
 
 def _fetch_state(url: str, store: pathlib.Path, description: pathlib.Path) -> pathlib.Path:
     """The files that a description lists."""
-    text = description.read_text(encoding="utf-8")
-    folder = store / hashlib.sha256(text.encode()).hexdigest()[:16]
-    presets.fetch_files(url, presets.read_files(text, f"{url}/{presets.PRESET}"), folder)
+    folder = store / sha256_of(description)[:16]
+    presets.fetch_files(url, presets.read_preset(description, f"{url}/{presets.PRESET}"), folder)
     return presets.model_in(folder)

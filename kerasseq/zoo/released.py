@@ -134,7 +134,7 @@ def card(name: str) -> Card:
 
 
 def unknown(preset: str) -> str:
-    """What to say of a name that is none."""
+    """The error message for an unknown name."""
     alike = difflib.get_close_matches(preset, names(), n=1)
     hint = f" Did you mean {alike[0]!r}?" if alike else ""
     return f"Expected one of {names()}, with a version if need be, as {names()[0]}/2. Received: {preset!r}.{hint}"
