@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from kerasseq import __version__
-from kerasseq.command_line import evaluate, files, generate, shell, train
+from kerasseq.command_line import evaluate, files, generate, serve, shell, train
 
 app = typer.Typer(
     add_completion=False,
@@ -51,6 +51,7 @@ for command in (
     evaluate.evaluate,
     files.average,
     files.export,
+    serve.serve,
     files.models,
 ):
     app.command()(command)

@@ -1,6 +1,8 @@
 """`kerasseq average`, `export` and `models`."""
 
+import os
 import pathlib
+import sys
 from typing import Annotated
 
 import typer
@@ -23,14 +25,16 @@ def average(
       kerasseq average runs/pairs/checkpoints/*.keras -o averaged.keras
     """
     with shell.command(quiet) as stdout:
+        if pathlib.Path(output).suffix != ".keras":
+            raise UsageError(f"--output must be a .keras file. Received: {output!r}.")
+        path = shell.output_path(output)
+        shell.load_library()
         from kerasseq.command_line.zoo import load_generator
         from kerasseq.generator import TextGenerator
         from kerasseq.models import average_weights
 
-        if pathlib.Path(output).suffix != ".keras":
-            raise UsageError(f"--output must be a .keras file. Received: {output!r}.")
         first = load_generator(models[0])
-        others = (load_generator(path).model for path in models[1:])
+        others = (load_generator(other).model for other in models[1:])
         mean = average_weights(model for group in ([first.model], others) for model in group)
         TextGenerator(
             mean,
@@ -38,8 +42,8 @@ def average(
             sampler=first.sampler,
             max_length=first.max_length,
             long_sources=first.long_sources,
-        ).save(output)
-        print(output, file=stdout)
+        ).save(path)
+        print(path, file=stdout)
 
 
 def export(
@@ -57,6 +61,7 @@ def export(
       kerasseq export runs/pairs exported/pairs
     """
     with shell.command(quiet) as stdout:
+        shell.load_library()
         from kerasseq.command_line.zoo import load_generator
 
         folder = load_generator(model).export(model_folder, version=version, verify=verify, score=score)
@@ -64,18 +69,36 @@ def export(
 
 
 def models(
-    folder: Annotated[str | None, typer.Argument(metavar="FOLDER", help="Default: the released models.")] = None,
+    path: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="PATH", help="A folder, a model, or a released one by name. Default: all released ones."
+        ),
+    ] = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """List the released models by name, or the models in a folder by path, each with what it is behind a tab.
+    """List the released models by name, or those at a path, each with what it is behind a tab.
+
+    What it is: a file (.keras), a run of `kerasseq train`, a preset, or an exported model with its versions. Of a
+    released model, by its name, the card.
 
     \b
     Examples:
       kerasseq models
+      kerasseq models translation_en_fr
       kerasseq models runs
+      kerasseq models runs/pairs
     """
     with shell.command(quiet) as stdout:
-        from kerasseq.command_line.zoo import models_in, released_models
+        from kerasseq import zoo
+        from kerasseq.command_line.listing import models_at, released_models
+        from kerasseq.zoo import released
 
-        for model, kind in released_models() if folder is None else models_in(folder):
+        if path is not None and not os.path.exists(path) and released.split(path):
+            print(zoo.card(path), file=stdout)
+            return
+        found = released_models() if path is None else models_at(path)
+        for model, kind in found:
             print(model, kind, sep="\t", file=stdout)
+        if not found:
+            print(f"There are no models in {path}.", file=sys.stderr)

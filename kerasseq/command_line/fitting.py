@@ -10,11 +10,21 @@ from typing import Any
 import keras
 
 from kerasseq.callbacks import GenerationScores, GeneratorCheckpoint
-from kerasseq.command_line.configuration import CHOICES, Configuration, logged_names
-from kerasseq.command_line.run_folder import Backup, EarlyStopping, LastCheckpoints, Log, RunFolder, write_pairs
+from kerasseq.command_line.configuration import CHOICES, Configuration
+from kerasseq.command_line.run_folder import (
+    KEPT,
+    Backup,
+    LastCheckpoints,
+    Log,
+    RunEarlyStopping,
+    RunFolder,
+    RunTensorBoard,
+    write_pairs,
+)
 from kerasseq.command_line.shell import UsageError
 from kerasseq.datasets import drop_near_duplicates, read_pairs, split_by_source
 from kerasseq.datasets.splits import TextPairs
+from kerasseq.file_writing import replacing
 from kerasseq.generator import TextGenerator
 from kerasseq.metrics import TokenAccuracy
 from kerasseq.preprocessing import EpochShuffle, TextPreprocessor
@@ -35,28 +45,29 @@ def fit(configuration: Configuration, resume: bool, verbose: int) -> RunFolder:
         the folder, with the best model in it.
     """
     values = configuration.values
-    run = RunFolder(values["folder"])
+    run = RunFolder(values["folder"], configuration.path)
     if values["tensorboard"] and importlib.util.find_spec("tensorboard") is None:
         raise ImportError(
-            "Logs for TensorBoard need the package tensorboard, which is not installed. Run: pip install tensorboard; "
-            "or pass --set tensorboard=false."
+            "Logs for TensorBoard need the package tensorboard, which is not installed. Run: pip install "
+            '"kerasseq[cli]"; or pass --set tensorboard=false.'
         )
-    check_monitor(configuration)
+    run.check(values, resume)
+    check_early(configuration)
     train, validation, test = read_data(configuration)
-    run.begin(configuration.dump(), [train, validation], resume)
+    run.begin(configuration.dump(), values, [train, validation])
     if run.results.exists():
         print(f"The training in {run.folder} is finished already.", file=sys.stderr)
         return run
-    for name, pairs in (("validation", validation), ("test", test)):
+    for name, pairs in zip(KEPT, (validation, test), strict=True):
         if pairs:
-            write_pairs(run.folder / f"{name}.jsonl", pairs)
+            write_pairs(run.pairs_file(name), pairs)
 
     # === Model ===
     keras.utils.set_random_seed(values["seed"])
     if not run.start.exists():
-        unfinished = run.folder / "unfinished.keras"
-        build(configuration, train).save(unfinished)
-        os.replace(unfinished, run.start)
+        generator = build(configuration, train)
+        with replacing(run.start) as unfinished:
+            generator.save(unfinished)
     # Loaded in every case, so that a training that goes on begins with the same vocabularies and weights.
     generator = TextGenerator.load(run.start)
     model, preprocessor = generator.model, generator.preprocessor
@@ -77,7 +88,13 @@ def fit(configuration: Configuration, resume: bool, verbose: int) -> RunFolder:
     epochs_done = run.epochs_done()
     if epochs_done:
         optimizer.build(model.trainable_variables)
-        model.load_weights(run.backup(epochs_done))
+        try:
+            model.load_weights(run.backup(epochs_done))
+        except (KeyError, OSError) as error:
+            raise ValueError(
+                f"Expected the weights and the optimizer of the last epoch in {run.backup(epochs_done)}. Received: a "
+                f"damaged file ({type(error).__name__}). Restore it, or begin in another folder: --set folder=..."
+            ) from error
 
     model.fit(
         batches,
@@ -96,10 +113,10 @@ def read_data(configuration: Configuration) -> tuple[TextPairs, TextPairs, TextP
     """Training, validation and test pairs; without a test where there is a validation file."""
     data = configuration.values["data"]
     with configuration.reporting("data"):
-        train = list(dict.fromkeys(read_pairs(**data["train"])))
+        train = list(dict.fromkeys(read_file(data["train"])))
         test: TextPairs = []
         if data["validation"] is not None:
-            validation = read_pairs(**data["validation"])
+            validation = read_file(data["validation"])
         else:
             train, validation, test = split_by_source(train)
         if not (train and validation):
@@ -110,11 +127,23 @@ def read_data(configuration: Configuration) -> tuple[TextPairs, TextPairs, TextP
             )
         if data["drop_near_duplicates"]:
             train = drop_near_duplicates(train, [*validation, *test])
+        if not train:
+            raise ValueError(
+                "train must have sources that validation does not have. Received: only near duplicates of validation "
+                "and test, which were dropped. Name another file, or leave out `validation`, so that train is split; "
+                "`drop_near_duplicates: false` keeps them."
+            )
     print(
         f"{len(train):,} pairs for training, {len(validation):,} for validation, {len(test):,} for the test",
         file=sys.stderr,
     )
     return train, validation, test
+
+
+def read_file(file: Mapping[str, Any]) -> TextPairs:
+    """The pairs of a file that the configuration describes, `~` expanded."""
+    paths = {name: os.path.expanduser(file[name]) for name in ("path", "target_path") if file[name] is not None}
+    return read_pairs(**{**file, **paths})
 
 
 def build(configuration: Configuration, train: TextPairs) -> TextGenerator:
@@ -129,7 +158,7 @@ def build(configuration: Configuration, train: TextPairs) -> TextGenerator:
     }
     with configuration.reporting("model"):
         builder = values["model"]["builder"]
-        taken = inspect.signature(CHOICES["model"][1][builder]).parameters
+        taken = inspect.signature(CHOICES["model"].functions[builder]).parameters
         if "vocabulary_size" in taken and not preprocessor.joint:
             raise UsageError(
                 f"{configuration.place(('model', 'builder'))}: builder {builder} needs one vocabulary for sources and "
@@ -142,9 +171,9 @@ def build(configuration: Configuration, train: TextPairs) -> TextGenerator:
 
 def make(section: str, values: Mapping[str, Any], more: Mapping[str, Any] | None = None) -> Any:
     """Calls the function that a section chooses."""
-    key, choices, _, _ = CHOICES[section]
-    arguments = {name: value for name, value in values.items() if name != key}
-    return choices[values[key]](**arguments, **(more or {}))
+    choice = CHOICES[section]
+    arguments = {name: value for name, value in values.items() if name != choice.key}
+    return choice.functions[values[choice.key]](**arguments, **(more or {}))
 
 
 def build_optimizer(configuration: Configuration, steps: int) -> keras.optimizers.Optimizer:
@@ -185,16 +214,13 @@ def generator_options(values: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def check_monitor(configuration: Configuration) -> None:
-    """Raises a `UsageError` unless the training logs what chooses the best model."""
-    values = configuration.values
-    known = ["loss", "token_accuracy", "val_loss", "val_token_accuracy", *logged_names(values["scores"])]
-    monitor = values["checkpoint"]["monitor"]
-    if monitor not in known:
-        raise UsageError(
-            f"{configuration.place(('checkpoint', 'monitor'))}: monitor must be one of {', '.join(known)}. Received: "
-            f"{monitor!r}. Scores of generated texts need the section `scores` with their metric."
-        )
+def check_early(configuration: Configuration) -> None:
+    """Builds what needs no data, so that its mistakes are reported before data are read."""
+    with configuration.reporting("loss"):
+        make("loss", configuration.values["loss"])
+    build_optimizer(configuration, steps=1)
+    with configuration.reporting("checkpoint"):
+        generator_options(configuration.values)
 
 
 def callbacks(
@@ -233,9 +259,9 @@ def callbacks(
     if checkpoint["last"]:
         found.append(LastCheckpoints(run, checkpoint["last"], preprocessor, **generator_options(values)))
     if values["early_stopping"] is not None:
-        found.append(EarlyStopping(past, **watched, **values["early_stopping"]))
+        found.append(RunEarlyStopping(past, **watched, **values["early_stopping"]))
     if values["tensorboard"]:
-        found.append(keras.callbacks.TensorBoard(run.tensorboard, write_graph=False))
+        found.append(RunTensorBoard(run.tensorboard, write_graph=False))
     return [*found, Log(run, epochs_done)]
 
 
@@ -244,4 +270,4 @@ def results(run: RunFolder, values: Mapping[str, Any]) -> dict[str, Any]:
     monitor, mode = values["checkpoint"]["monitor"], values["checkpoint"]["mode"]
     rows = run.rows(values["epochs"])
     best = BEST_OF[mode](rows, key=lambda row: row[monitor])
-    return {"epochs": len(rows), "best": {**best, "epoch": int(best["epoch"]) + 1}}
+    return {"epochs": len(rows), "best": {**best, "epoch": int(best["epoch"])}}

@@ -2,9 +2,9 @@
 
 import contextlib
 import hashlib
-import io
 import itertools
 import json
+import logging
 import os
 import pathlib
 import sys
@@ -14,7 +14,11 @@ from typing import IO, Annotated, Any
 import typer
 
 from kerasseq.command_line import options, shell
+from kerasseq.command_line.lines import input_lines
 from kerasseq.command_line.shell import UsageError
+from kerasseq.file_writing import write_text
+
+logger = logging.getLogger(__name__)
 
 BATCHES = 8  # generated at once, to put sources of like length together
 
@@ -29,20 +33,25 @@ def generate(
     max_length: options.MaxLength = None,
     batch_size: options.BatchSize = 64,
     nbest: Annotated[
-        int | None, typer.Option(min=1, help="So many hypotheses, a line each: number of the source, text.")
+        int | None, typer.Option(min=1, help="Up to so many hypotheses, a line each: number of the source, text.")
     ] = None,
-    scores: Annotated[bool, typer.Option("--scores", help="Add the score, behind a tab.")] = False,
+    scores: Annotated[bool, typer.Option("--scores", help="Append the score after a tab.")] = False,
     alignments: Annotated[
-        bool, typer.Option("--alignments", help="Add the words that were looked at, behind a tab: 0-0 2-1, from 0.")
+        bool,
+        typer.Option(
+            "--alignments",
+            help="Append the word alignment after a tab: source-target pairs counted from 0, such as 0-0 2-1.",
+        ),
     ] = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Generate a text for each line of standard input. Empty lines stay empty.
+    """Generate a text for each line of standard input. Blank lines have blank outputs.
 
     Lines are written as soon as they are done: one by one with --batch-size 1, and what you type. A file of --output
     grows under the name FILE.part; where such a file is found, as after a kill, generation goes on behind its last
-    complete line. With --nbest, --scores and --alignments long sources are cut, where they are split without.
+    complete line. Long sources are split, but with --nbest and --alignments they are read in one pass, and
+    parts may be missing.
 
     \b
     Examples:
@@ -50,9 +59,14 @@ def generate(
       kerasseq generate translator.keras -i in.txt -o out.txt --beam-width 10
       kerasseq generate translation_en_fr --nbest 3 --scores --json < in.txt
     """
-    with shell.command(quiet) as stdout:
+    interrupted = "Interrupted." if output is None else "Interrupted. The same command goes on where it was."
+    with shell.command(quiet, interrupted) as stdout, contextlib.ExitStack() as stack:
         if alignments and nbest is not None:
             raise UsageError("--alignments are those of the best hypothesis. Received: --nbest as well.")
+        options.check_search_options(sampler, beam_width, length_penalty)
+        path = None if output is None else shell.output_path(output, files_beside=True)
+        lines = input_lines(stack, input)
+        shell.load_library()
         from kerasseq import search
         from kerasseq.command_line.zoo import identity, load_generator
 
@@ -67,13 +81,16 @@ def generate(
                 f"--sampler beam --beam-width {nbest}."
             )
         arguments = {"sampler": chosen, "max_length": max_length, "batch_size": batch_size}
-        details = scores or alignments or nbest is not None
+        details = alignments or nbest is not None
+        if details and generator.long_sources == "sentences":
+            logger.warning(
+                "With --nbest and --alignments each line is read in one pass, where this model otherwise reads one "
+                "sentence after the other: of lines of several sentences, parts may be missing."
+            )
 
         def lines_of(sources: Sequence[str], first: int) -> str:
             """The lines of sources; `first` is the number of the first one."""
-            filled = [source for source in sources if source.strip()]
-            outputs = iter(generator.generate(filled, details=details, **arguments) if filled else [])
-            found = [next(outputs) if source.strip() else None for source in sources]
+            found = generator.generate(sources, details=details, scores=scores and not details, **arguments)
             return "".join(
                 line
                 for number, output in enumerate(found, start=first)
@@ -83,25 +100,34 @@ def generate(
         settings = {"model": identity(model), "sampler": str(sampler), "beam_width": beam_width,
                     "length_penalty": length_penalty, "max_length": max_length, "nbest": nbest, "scores": scores,
                     "alignments": alignments, "json": as_json}  # fmt: skip
-        with contextlib.ExitStack() as stack:
-            lines = input_lines(stack, input)
-            target = Standard(stdout) if output is None else stack.enter_context(Resumable(output, settings))
-            number = target.skip(lines)
-            one_by_one = batch_size == 1 or (input is None and sys.stdin.isatty())
-            while sources := list(itertools.islice(lines, 1 if one_by_one else BATCHES * batch_size)):
-                target.write(lines_of(sources, number + 1), sources)
-                number += len(sources)
-            target.finish()
+        target: Standard | Resumable
+        if path is None:
+            target = Standard(stdout)
+        elif shell.is_device(path):
+            target = Standard(stack.enter_context(open(path, "w", encoding="utf-8")))
+        else:
+            target = stack.enter_context(Resumable(path, settings))
+        number = target.skip(lines)
+        one_by_one = batch_size == 1 or (input is None and sys.stdin.isatty())
+        while sources := list(itertools.islice(lines, 1 if one_by_one else BATCHES * batch_size)):
+            target.write(lines_of(sources, number + 1), sources)
+            number += len(sources)
+        target.finish()
 
 
 def output_lines(
     output: Any, number: int, nbest: int | None, scores: bool, alignments: bool, as_json: bool
 ) -> Iterator[str]:
-    """The lines of an output: a text, a `Generation`, or `None` for an empty source."""
-    text = "" if output is None else output if isinstance(output, str) else output.text
-    score = 0.0 if output is None or isinstance(output, str) else output.score
-    alternatives = [("", 0.0)] if output is None else getattr(output, "alternatives", [])[:nbest]
-    pairs = output.alignment() if alignments and output is not None else []
+    """The lines of an output: a text, a text with its score, or a `Generation`."""
+    score: Any = None
+    if isinstance(output, str):
+        text = output
+    elif isinstance(output, tuple):
+        text, score = output
+    else:
+        text, score = output.text, output.score
+    alternatives = getattr(output, "alternatives", [])[:nbest]
+    pairs = output.alignment() if alignments else []
     if as_json:
         record: dict[str, Any] = {"text": text}
         if scores:
@@ -128,25 +154,8 @@ def one_line(text: str) -> str:
     return text if text.isprintable() else " ".join(text.replace("\t", " ").splitlines())
 
 
-def input_lines(stack: contextlib.ExitStack, path: str | None) -> Iterator[str]:
-    r"""The lines of a file or of standard input, UTF-8, without their ends `\n` or `\r\n`."""
-    if path is None:
-        raw: IO[bytes] = getattr(sys.stdin, "buffer", None) or io.BytesIO(sys.stdin.read().encode("utf-8"))
-    else:
-        raw = stack.enter_context(open(pathlib.Path(path).expanduser(), "rb"))
-    for number, line in enumerate(raw, start=1):
-        try:
-            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-            yield text.removesuffix("\n").removesuffix("\r")
-        except UnicodeDecodeError as error:
-            raise ValueError(
-                f"{path or 'standard input'}, line {number}: expected UTF-8 text. Received: byte "
-                f"0x{line[error.start]:02x}. Convert it, for example with iconv."
-            ) from None
-
-
 class Standard:
-    """Standard output."""
+    """Standard output, or a device or a pipe in its place."""
 
     def __init__(self, stream: IO[str]):
         self.stream = stream
@@ -165,8 +174,8 @@ class Standard:
 class Resumable:
     """A file that grows as FILE.part, with FILE.part.json beside it, which says what is done and by which settings."""
 
-    def __init__(self, path: str, settings: dict[str, Any]):
-        self.path = pathlib.Path(path).expanduser()
+    def __init__(self, path: pathlib.Path, settings: dict[str, Any]):
+        self.path = path
         self.part = self.path.with_name(f"{self.path.name}.part")
         self.state_path = self.path.with_name(f"{self.path.name}.part.json")
         self.settings = settings
@@ -176,9 +185,12 @@ class Resumable:
     def __enter__(self) -> "Resumable":
         self.state = self._read_state()
         if self.state is not None and self.state["settings"] != self.settings:
+            before = self.state["settings"]
+            changed = [name for name in self.settings if before.get(name) != self.settings[name]]
             raise UsageError(
-                f"{self.part} was begun with other settings: {self.state['settings']}. Received: {self.settings}. "
-                f"Remove {self.part} and {self.state_path}, or pass the same model and options."
+                f"{self.part} was begun with {', '.join(f'{name} {before.get(name)}' for name in changed)}. Received: "
+                f"{', '.join(f'{name} {self.settings[name]}' for name in changed)}. Remove {self.part} and "
+                f"{self.state_path}, or pass the same model and options."
             )
         self.file = open(self.part, "wb" if self.state is None else "r+b")
         return self
@@ -221,9 +233,7 @@ class Resumable:
         for source in sources:
             self._count(source)
         state = {"settings": self.settings, "lines": self.lines, "bytes": self.file.tell()}
-        unfinished = self.state_path.with_name(f"{self.state_path.name}.new")
-        unfinished.write_text(json.dumps({**state, "digest": self.digest.hexdigest()}), encoding="utf-8")
-        os.replace(unfinished, self.state_path)
+        write_text(self.state_path, json.dumps({**state, "digest": self.digest.hexdigest()}))
 
     def finish(self) -> None:
         """Gives the file its name."""
@@ -260,13 +270,16 @@ def score(
       kerasseq score translator.keras test.en --target-path test.de --per-token
     """
     with shell.command(quiet) as stdout:
+        options.check_pairs_options(columns, kind, encoding)
+        path = None if output is None else shell.output_path(output)
+        shell.load_library()
         from kerasseq.command_line.zoo import load_generator
 
         found = options.pairs_of(pairs, target_path, columns, kind, quotes, encoding)
         values = load_generator(model).score(found, batch_size=batch_size, per_token=per_token)
         rows = [[float(value) for value in row] if per_token else float(row) for row in values]
         with contextlib.ExitStack() as stack:
-            stream = stdout if output is None else stack.enter_context(open(output, "w", encoding="utf-8"))
+            stream = stdout if path is None else stack.enter_context(open(path, "w", encoding="utf-8"))
             for row in rows:
                 numbers = row if isinstance(row, list) else [row]
                 shown = json.dumps(row) if as_json else " ".join(f"{number:.4f}" for number in numbers)

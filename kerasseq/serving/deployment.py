@@ -11,6 +11,7 @@ from tensorflow_serving.config import model_server_config_pb2
 
 from kerasseq.export.description import FORMAT, read_description, read_format
 from kerasseq.export.versions import versions
+from kerasseq.file_writing import write_text
 from kerasseq.serving.deployment_files import deployment_files
 
 MODELS_CONFIG = "models.config"
@@ -106,7 +107,7 @@ def configure(
     after = text_format.MessageToString(config)
     files[MODELS_CONFIG] = "up to date" if after == before else "written"
     if after != before:
-        write_atomically(path, HEADER + after)
+        write_text(path, HEADER + after)
     labels = {entry.name: dict(sorted(entry.version_labels.items(), reverse=True)) for entry in entries}
     return Deployment(labels, models, files)
 
@@ -260,13 +261,5 @@ def write_unless_edited(path: str, text: str, overwrite: bool) -> str:
                 return "up to date"
         if not overwrite:
             return "edited"
-    write_atomically(path, text)
+    write_text(path, text)
     return "written"
-
-
-def write_atomically(path: str, text: str) -> None:
-    """Replaces a file. A server reads either the old text or the new one."""
-    part = f"{path}.part"
-    with open(part, "w", encoding="utf-8", newline="\n") as file:
-        file.write(text)
-    os.replace(part, path)
