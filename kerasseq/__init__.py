@@ -1,28 +1,31 @@
 """Encoder-decoder models for Keras: build, fit, decode, export."""
 
-from kerasseq import quiet_start  # noqa: F401  # isort: skip  # Before TensorFlow.
+from kerasseq import quiet_start
 
-from kerasseq import (
-    backbones,
-    callbacks,
-    datasets,
-    decoders,
-    encoders,
-    evaluation,
-    export,
-    layers,
-    losses,
-    metrics,
-    models,
-    plotting,
-    preprocessing,
-    pretraining,
-    search,
-    zoo,
-)
-from kerasseq.generation import Generation
-from kerasseq.generator import TextGenerator
-from kerasseq.seq2seq import Seq2Seq
+# A command imports what it needs, for its help needs no TensorFlow: see `kerasseq.command_line.shell.load_library`.
+if quiet_start.COMMAND is None:
+    from kerasseq import (
+        backbones,
+        callbacks,
+        datasets,
+        decoders,
+        encoders,
+        evaluation,
+        export,
+        layers,
+        losses,
+        metrics,
+        models,
+        optimizers,
+        plotting,
+        preprocessing,
+        pretraining,
+        search,
+        zoo,
+    )
+    from kerasseq.generation import Generation
+    from kerasseq.generator import TextGenerator
+    from kerasseq.seq2seq import Seq2Seq
 
 __version__ = "0.3.0"
 
@@ -41,6 +44,7 @@ __all__ = [
     "losses",
     "metrics",
     "models",
+    "optimizers",
     "plotting",
     "preprocessing",
     "pretraining",

@@ -10,6 +10,8 @@ from keras import layers
 from kerasseq.datasets.fetch import fetch
 from kerasseq.types import Tensor
 
+__all__ = ["SqueezeNet"]
+
 FILE = "squeezenet/squeezenet_weights_tf_dim_ordering_tf_kernels_notop.h5"
 URL = (
     "https://raw.githubusercontent.com/DeepCognition/keras-squeezenet/a73d4339aa4d37c51a0b3ba044bed55477abec73/"

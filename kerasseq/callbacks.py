@@ -19,6 +19,8 @@ from kerasseq.preprocessing import Preprocessor
 from kerasseq.progress import say
 from kerasseq.types import Pair
 
+__all__ = ["AttentionImages", "GenerationScores", "GeneratorCheckpoint"]
+
 
 class GeneratingCallback(keras.callbacks.Callback):
     """Generates after the first epoch of a `fit` and after every `frequency`-th; subclasses define `on_generation`."""

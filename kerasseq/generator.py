@@ -13,12 +13,14 @@ import tensorflow as tf
 
 from kerasseq import export, search, zoo
 from kerasseq.arguments import check_choice, check_positive_integer
+from kerasseq.blank_sources import around_blanks
 from kerasseq.compatibility import check_model, check_sampler
 from kerasseq.evaluation.arguments import check_texts, sources_and_targets
 from kerasseq.evaluation.scores import Metrics, check_scorable, score_texts
 from kerasseq.forced_decoding import encode_prefixes, log_probabilities, target_lengths
 from kerasseq.generation import DECODER_DETAILS, describe
 from kerasseq.graphs import Graphs
+from kerasseq.keras_files import load_file
 from kerasseq.long_sources import LONG_SOURCES, decode_parts
 from kerasseq.padding import check_padding, warn_about_padding
 from kerasseq.preprocessing import Preprocessor
@@ -115,6 +117,7 @@ class TextGenerator(keras.Model):
         batch_size: int = 64,
         details: bool = False,
         prefixes: str | Sequence[str] | None = None,
+        scores: bool = False,
     ) -> Any:
         """Generates a text for every source.
 
@@ -127,18 +130,24 @@ class TextGenerator(keras.Model):
             max_length: int, the most tokens of an output. Default: the generator's own.
             batch_size: int, sources decoded together; where long ones are split, at least 64 parts.
             details: bool, whether to return `Generation` objects with scores, n-best lists and attention. They describe
-                one pass over a source, so long sources are cut.
+                one pass over a source, so nothing is split: long sources are cut, and of several sentences some may be
+                missing.
             prefixes: list of str, the beginning of each output, or a single str for all of them; "" for none. A prefix
                 is tokenized by itself, so it should end where a word ends.
+            scores: bool, whether to return each text with its score, the sum over the parts of a source that is split.
 
         Returns:
-            list of str, or of `Generation` with `details=True`; for a single source its only element.
+            list of str, of (text, score) tuples of str and float with `scores=True`, or of `Generation` with
+            `details=True`; for a single source its only element. Texts that are
+            empty or white space have the output "" with score 0, of which the model is not asked.
 
         Raises:
             ValueError: if the preprocessor refuses a source, a number is not positive, a prefix leaves no room within
                 `max_length`, or the sampler does not fit the model.
         """
         check_process()
+        if details and scores:
+            raise ValueError("details=True has the scores: leave out scores=True.")
         single = isinstance(sources, (str, bytes))
         if not isinstance(sources, collections.abc.Iterable):
             raise ValueError(
@@ -158,7 +167,8 @@ class TextGenerator(keras.Model):
         order = np.argsort([-len(source) for source in sources], kind="stable")
         results: list[Any] = [None] * len(sources)
         for row, outputs in in_batches(run, inputs, order, batch_size, "generate", "source"):
-            results[row] = describe(outputs) if details else outputs["text"][0].decode("utf-8")
+            text = outputs["text"][0].decode("utf-8")
+            results[row] = describe(outputs) if details else (text, float(outputs["score"][0])) if scores else text
         return results[0] if single else results
 
     def evaluate_text(
@@ -279,7 +289,8 @@ class TextGenerator(keras.Model):
             dict of `text`, string, and `score`, float32, `(batch, num_hypotheses)`, the best first, each text once; and
             the preprocessor's remarks on the sources, `(batch,)`: where long texts are cut, `ignored_tokens`, int32,
             the number of tokens that were not read; for sounds and images `problem`, string, empty if there is none.
-            The hypotheses of a source in parts join those of the same rank.
+            The hypotheses of a source in parts join those of the same rank. A blank source has one, which is empty,
+            with score 0; the scores of the other ranks are impossible.
         """
 
         def decode_rows(encoder_inputs, prefix_ids):
@@ -287,7 +298,11 @@ class TextGenerator(keras.Model):
             return self._hypotheses(outputs)
 
         if not self.splits:
-            outputs = decode_rows(self.preprocessor.encode_source(raw), prefix_ids)
+
+            def decode_cut(raw, prefix_ids):
+                return decode_rows(self.preprocessor.encode_source(raw), prefix_ids)
+
+            outputs = around_blanks(decode_cut, self.preprocessor.blank(raw), raw, prefix_ids)
             return {**outputs, **self.preprocessor.remarks(raw)}
         every_sentence = self.long_sources == "sentences"
         return decode_parts(decode_rows, raw, self.preprocessor, every_sentence, num_hypotheses, prefix_ids)
@@ -308,8 +323,16 @@ class TextGenerator(keras.Model):
             far as the model has them, `attention`, float32 `(batch, target, source)`, `attention_heads`, `(batch,
             heads, target, source)`, and `generation_probability`, `(batch, target)`; with attention and `with_words`,
             `source_words` and `target_words`, int32, the numbers of the words of these tokens, -1 for none; and the
-            preprocessor's remarks, as in `decode`.
+            preprocessor's remarks, as in `decode`. Of a blank source all are as for padding, with score 0.
         """
+
+        def decode_rows(raw, prefix_ids):
+            return self._decode_with_details(raw, sampler, max_length, prefix_ids, with_words)
+
+        outputs = around_blanks(decode_rows, self.preprocessor.blank(raw), raw, prefix_ids)
+        return {**outputs, **self.preprocessor.remarks(raw)}
+
+    def _decode_with_details(self, raw, sampler, max_length, prefix_ids, with_words):
         encoder_inputs = self.preprocessor.encode_source(raw)
         context, outputs = self._search(encoder_inputs, sampler, max_length, None, prefix_ids)
         best = outputs["token_ids"][:, 0]
@@ -320,7 +343,6 @@ class TextGenerator(keras.Model):
             **self._hypotheses(outputs),
             "source_tokens": self.preprocessor.source_tokens(context, self.model.encoder.stride),
             "target_tokens": self.preprocessor.target_tokens(best),
-            **self.preprocessor.remarks(raw),
         }
         # Teacher forcing on the finished hypothesis computes its attention, whatever the search.
         if self.model.decoder.has_attention:
@@ -444,13 +466,13 @@ class TextGenerator(keras.Model):
         """Saves the generator to a folder that can be published, and that `from_preset` reads from there.
 
         The folder gets `model.keras`, without the state of the optimizer; `preset.json` with its digest and size; and,
-        unless it has one, a `README.md` with the questions that a model card answers. See docs/publishing.md.
+        unless it has one, a `README.md` with the questions that a model card answers. See docs/guides/publishing.md.
 
         Args:
             folder: path of a folder, made if need be. An earlier preset there is replaced.
 
         Raises:
-            ValueError: if the path is that of a file.
+            ValueError: if the path is that of a file, of the folder of a training, or of an exported model.
         """
         folder = pathlib.Path(folder).expanduser()
         if folder.exists() and not folder.is_dir():
@@ -483,12 +505,13 @@ class TextGenerator(keras.Model):
 
     @staticmethod
     def from_preset(preset: str | os.PathLike) -> "TextGenerator":
-        """Loads a released model by its name, or a published one by its address.
+        """Loads a released model by its name, a published one by its address, or one on this machine.
 
         Args:
             preset: a name of `kerasseq.zoo.list()`, such as `"translation_en_fr"`, or `"translation_en_fr/2"` for a
-                version; a `.keras` file or a folder; or an address, `"https://..."` or `"hf://owner/name"`. See
-                `kerasseq.zoo.fetch` for where names are looked for, and what is kept.
+                version; a `.keras` file or a folder, also the run folder of `kerasseq train`; or an address,
+                `"https://..."` or `"hf://owner/name"`. See `kerasseq.zoo.fetch` for where names are looked for, and
+                what is kept.
 
         Returns:
             a `TextGenerator`; its `model` can be trained further and saved or exported again.
@@ -519,7 +542,7 @@ class TextGenerator(keras.Model):
             a `TextGenerator`; its `model` can be trained further and saved or exported again.
 
         Raises:
-            ValueError: if there is no such file, or it is not a `TextGenerator`.
+            ValueError: if there is no such file, it is damaged, or it is not a `TextGenerator`.
         """
         check_process()
         path = os.path.expanduser(os.fspath(path))
@@ -532,7 +555,7 @@ class TextGenerator(keras.Model):
                 "Expected a .keras file written by TextGenerator.save, or a folder written by TextGenerator.export. "
                 f"Received: {path}, which does not exist. Check the path; relative ones start at {os.getcwd()}."
             )
-        generator = keras.models.load_model(path)
+        generator = load_file(path)
         if not isinstance(generator, TextGenerator):
             raise ValueError(
                 f"Expected a TextGenerator in {path}. Received: a {type(generator).__name__}. Load a plain model with "

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
+from kerasseq.blank_sources import blank_scores
 from kerasseq.preprocessing import Preprocessor
-from kerasseq.preprocessing.long_texts import NOT_BLANK
 from kerasseq.search.request import IMPOSSIBLE
 from kerasseq.types import Tensor
 
@@ -35,14 +35,13 @@ def decode_parts(
 
     Returns:
         dict of `text` and `score`, `(batch, num_hypotheses)`. The hypotheses of the parts are joined rank by rank, and
-        their scores added. Lines remain lines, blank ones included.
+        their scores added. Lines remain lines, blank ones included; of a blank source the text is empty, and the score
+        0.
     """
     lines = preprocessor.lines(raw)
     texts_of_lines = tf.cast(lines.value_rowids(), tf.int32)
-    # Blank lines are not decoded, unless a source has no other.
-    decoded = tf.strings.regex_full_match(lines.flat_values, NOT_BLANK) | tf.gather(
-        lines.row_lengths() == 1, texts_of_lines
-    )
+    blank = preprocessor.blank(lines.flat_values)  # Blank lines are not decoded.
+    decoded = tf.ones_like(texts_of_lines, tf.bool) if blank is None else ~blank
     encoder_inputs, lines_of_parts = preprocessor.encode_parts(
         tf.boolean_mask(lines.flat_values, decoded), every_sentence
     )
@@ -79,4 +78,8 @@ def decode_parts(
     # As a separator, a line break after an empty first line would be lost.
     texts = tf.strings.unsorted_segment_join(texts + "\n", texts_of_lines, batch_size)
     texts = tf.strings.regex_replace(texts, r"\n\z", "")
-    return {"text": texts, "score": tf.math.unsorted_segment_sum(scores, owners, batch_size)}
+    scores = tf.math.unsorted_segment_sum(scores, owners, batch_size)
+    if (blank_sources := preprocessor.blank(raw)) is not None:
+        texts = tf.where(blank_sources[:, tf.newaxis], "", texts)
+        scores = tf.where(blank_sources[:, tf.newaxis], blank_scores(scores), scores)
+    return {"text": texts, "score": scores}

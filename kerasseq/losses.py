@@ -12,6 +12,8 @@ from kerasseq.projection import projection_of
 from kerasseq.replicas import global_mean, real_tokens, scaled
 from kerasseq.types import Tensor
 
+__all__ = ["MaskedCrossentropy", "RDropCrossentropy"]
+
 
 @keras.saving.register_keras_serializable(package="kerasseq")
 class MaskedCrossentropy(keras.losses.Loss):

@@ -7,6 +7,8 @@ from kerasseq.losses import token_weights
 from kerasseq.projection import TokenResults, projection_of
 from kerasseq.types import Tensor
 
+__all__ = ["Perplexity", "TokenAccuracy"]
+
 
 class TokenMean(keras.metrics.Metric):
     """The mean of a value over all tokens whose id is not 0. Subclasses define `values(y_true, y_pred)`."""

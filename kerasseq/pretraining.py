@@ -12,6 +12,8 @@ from kerasseq.losses import MaskedCrossentropy
 from kerasseq.preprocessing import TextPreprocessor
 from kerasseq.seq2seq import Seq2Seq
 
+__all__ = ["language_model", "language_model_dataset", "language_model_loss"]
+
 
 def language_model(model: Seq2Seq | Encoder, dropout: float = 0.0, name: str = "language_model") -> keras.Model:
     """A language model in both directions over the first layer of a model's encoder, whose weights it shares.

@@ -165,6 +165,11 @@ class Seq2Seq(keras.Model):
         check_data(self, x)
         return super().evaluate(x, *args, **kwargs)
 
+    def predict(self, x, *args, **kwargs):
+        """As that of Keras: logits of target tokens; refuses texts, which `TextGenerator.generate` takes."""
+        check_data(self, x)
+        return super().predict(x, *args, **kwargs)
+
     def make_train_function(self, force: bool = False):
         """Builds the optimizer, then the function of a training step; `fit` and `train_on_batch` call this."""
         check_loss(self.loss)
@@ -232,7 +237,15 @@ def takes_probabilities(loss) -> bool:
 
 
 def check_data(model: Seq2Seq, data) -> None:
-    """Raises a `ValueError` if a data set has other vocabularies than the model."""
+    """Raises a `ValueError` if data are texts, or a data set has other vocabularies than the model."""
+    first = next(iter(data), None) if isinstance(data, list | tuple) else None
+    while isinstance(first, list | tuple) and first:
+        first = first[0]
+    if isinstance(first, str | bytes):
+        raise ValueError(
+            "x must be batches of token ids: preprocessor.dataset(pairs, batch_size=64) makes them of pairs, and "
+            f"TextGenerator(model, preprocessor).generate takes texts. Received: x={reprlib.repr(data)}."
+        )
     digest = getattr(data, "vocabulary_digest", None)
     if digest is not None:
         check_digest(model, digest)

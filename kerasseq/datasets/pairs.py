@@ -150,8 +150,8 @@ def pairs_of_rows(
         if is_table and columns is None and not sources and is_header(row):
             raise ValueError(
                 f"{path}, line {number}: expected a pair. Received: {list(row)!r}, which looks like names of columns. "
-                "Pass those of sources and targets, such as columns=('source', 'target'); or columns=(0, 1) if the "
-                "line is a pair."
+                f"Pass those of sources and targets, such as columns={tuple(list(row)[:2])!r}; or "
+                "columns=(0, 1) if the line is a pair."
             )
         if columns is None and isinstance(row, Mapping):
             columns = default_columns(row)  # of the first row: keys of later ones may be in another order

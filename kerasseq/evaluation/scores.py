@@ -18,10 +18,17 @@ Metrics: TypeAlias = str | Sequence[str] | Mapping[str, Mapping[str, Any]]
 
 @dataclasses.dataclass(frozen=True)
 class Metric:
-    """A function of predictions and references, and what callbacks log of its result: entries and their names."""
+    """A function of predictions and references.
+
+    Attributes:
+        function: returns a dict of scores.
+        logged: dict from entries of the result to the names under which callbacks log them.
+        mode: str, `"max"` where higher scores are better, `"min"` for error rates; as of `keras.callbacks`.
+    """
 
     function: Callable[..., dict[str, Any]]
     logged: dict[str, str]
+    mode: str = "max"
 
     @property
     def settings(self) -> set[str]:
@@ -33,7 +40,7 @@ METRICS = {
     "bleu": Metric(bleu, {"score": "bleu"}),
     "chrf": Metric(chrf, {"score": "chrf"}),
     "rouge": Metric(rouge, {name: name for name in ("rouge1", "rouge2", "rougeL")}),
-    "word_error_rate": Metric(word_error_rate, {"wer": "wer", "cer": "cer"}),
+    "word_error_rate": Metric(word_error_rate, {"wer": "wer", "cer": "cer"}, mode="min"),
     "exact_match": Metric(exact_match, {"score": "exact_match"}),
     "token_f1": Metric(token_f1, {"score": "token_f1"}),
     "caption_bleu": Metric(caption_bleu, {f"bleu{order}": f"caption_bleu{order}" for order in range(1, 5)}),

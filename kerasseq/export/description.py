@@ -15,6 +15,7 @@ import os
 from typing import Any
 
 from kerasseq.export.warm_up import WARM_UP_FILE, read_warm_up
+from kerasseq.file_writing import write_text
 
 FORMAT = 2
 CONFIG_FILE = "kerasseq.json"
@@ -46,9 +47,7 @@ def write_description(folder: str, description: dict[str, Any]) -> None:
     """Writes `kerasseq.json` in one step, with its format and a digest of itself."""
     path = os.path.join(folder, EXTRA, CONFIG_FILE)
     description = json.loads(json.dumps({"format": FORMAT, **description}))  # As it will be read: keys are strings.
-    with open(f"{path}.part", "w", encoding="utf-8") as file:
-        json.dump({**description, "digest": digest(description)}, file, separators=(",", ":"))
-    os.replace(f"{path}.part", path)
+    write_text(path, json.dumps({**description, "digest": digest(description)}, separators=(",", ":")))
 
 
 def read_description(folder: str) -> dict[str, Any]:

@@ -43,6 +43,8 @@ def export(
       log-probability of each target, and `tokens` (int32 `[batch]`), the number of its tokens, END included. Targets
       beyond the model's limit are truncated. See `kerasseq.TextGenerator.score`.
 
+    Texts that are empty or white space have empty texts with score 0, without a search.
+
     Long sources are treated as the generator's `long_sources` says; where a signature cuts them, as `attention` does,
     the output `ignored_tokens` (int32 `[batch]`) counts the tokens that were not read. For sounds and images, every
     signature has the output `problem` (string `[batch]`), empty if there is none.

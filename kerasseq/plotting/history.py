@@ -26,7 +26,8 @@ def plot_history(
 
     Args:
         history: `keras.callbacks.History`, as `fit` returns; its `.history`, a dict of lists of float; or the path of a
-            file written by `keras.callbacks.CSVLogger`.
+            file written by `keras.callbacks.CSVLogger`, which counts epochs from 0, or the `log.csv` of `kerasseq
+            train`, which counts them from 1.
         title: str, title of the figure. Defaults to `None`: no title.
 
     Returns:
@@ -114,7 +115,8 @@ def read_csv_log(path: str | os.PathLike[str]) -> tuple[list[int], dict[str, lis
         )
     # Resumed training may log an epoch twice. The last row counts.
     rows_by_epoch = dict(sorted({int(row["epoch"]): row for row in rows}.items()))
-    epochs = [epoch + 1 for epoch in rows_by_epoch]
+    first = min(rows_by_epoch, default=0)
+    epochs = [epoch + (first != 1) for epoch in rows_by_epoch]  # `kerasseq train` counts from 1.
     names = [name for name in rows[0] if name != "epoch"] if rows else []
     curves = {name: [number(row[name]) for row in rows_by_epoch.values()] for name in names}
     # Without validation data, CSVLogger writes "NA" in the "val_" columns.

@@ -153,6 +153,13 @@ class Preprocessor(keras.layers.Layer):
         """
         return None
 
+    def blank(self, raw: Tensor) -> Tensor | None:
+        """Tells which sources are blank: bool `(batch,)`. Their outputs are empty, and the model is not asked.
+
+        Default: `None`, for sources that cannot be blank, such as sounds and images.
+        """
+        return None
+
     def remarks(self, raw: Tensor) -> dict[str, Tensor]:
         """Describes problems of raw sources: tensors `(batch,)` that exported models return as additional outputs."""
         return {}

@@ -26,6 +26,8 @@ NUMBER = r"(\b(?:No|Nr|Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept?|Oct|Nov|Dec)\.)" + BOUN
 # For sentences that are too long: line breaks, and all punctuation that may end a clause.
 CLAUSE_END = r"""([.!?…;:]["'”’»)\]]*)\s+|\s*\n\s*"""
 NOT_BLANK = r"(?s).*\S.*"
+# Any white space of Unicode, as of `str.isspace`.
+BLANK = r"[\s\x0b\x1c-\x1f\x{85}\p{Z}]*"
 
 
 def split_texts(texts: Tensor, tokenizer: Tokenizer, limit: int) -> tuple[tf.RaggedTensor, Tensor]:

@@ -42,7 +42,8 @@ def choose_normalization(texts: Sequence[str]) -> str:
     changes = [(text, after) for text, after in normalized if visible_text(text) != visible_text(after)]
     chosen = "nfc" if len(changes) > MAX_SHARE_CHANGED * len(compared) else "nmt_nfkc"
     if changes:
-        examples = ", ".join(f"{before} to {after}" for before, after in (differing(*change) for change in changes[:3]))
+        spellings = dict.fromkeys(differing(*change) for change in changes)  # Each once.
+        examples = ", ".join(f"{before} to {after}" for before, after in itertools.islice(spellings, 3))
         logger.warning(
             "normalization=%s the spelling of %.3g %% of the texts (%s). Pass normalization='nfc' to keep the "
             "spelling, or 'nmt_nfkc' to change it; either silences this warning.",

@@ -12,7 +12,7 @@ from kerasseq.arguments import check_number
 from kerasseq.preprocessing.base import Preprocessor
 from kerasseq.preprocessing.batching import Shuffle, batched, pad
 from kerasseq.preprocessing.ids import join_groups, padded, string_tensor, word_numbers
-from kerasseq.preprocessing.long_texts import join_texts, sentences, split_texts
+from kerasseq.preprocessing.long_texts import BLANK, join_texts, sentences, split_texts
 from kerasseq.preprocessing.pairs import (
     check_length,
     check_pairs,
@@ -190,6 +190,10 @@ class TextPreprocessor(Preprocessor):
                 if split else "They are truncated. Split long texts into sentences.",
             )  # fmt: skip
         return raw
+
+    def blank(self, raw: Tensor) -> Tensor:
+        """Returns whether texts are empty, or white space as `str.isspace` knows it: bool `(batch,)`."""
+        return tf.strings.regex_full_match(raw, BLANK)
 
     def remarks(self, raw: Tensor) -> dict[str, Tensor]:
         """Returns `ignored_tokens`, int32 `(batch,)`: how many tokens of each source `encode_source` drops."""

@@ -40,17 +40,45 @@ def default_vocabulary_size(texts: Sequence[str]) -> int:
     Returns:
         int, at least 262.
     """
+    words, characters = words_and_characters(texts)
+    required = len(characters) + 1  # and the mark of word beginnings
+    return min(NUM_SPECIAL_TOKENS + NUM_BYTE_TOKENS + required + affordable_subwords(words), DEFAULT_VOCABULARY_SIZE)
+
+
+def suits_characters(texts: Sequence[str]) -> bool:
+    """Whether characters suit texts better than subwords, as for numbers, dates and lists of names.
+
+    That is, most distinct words are numbers of several digits, or so few words recur that the default vocabulary would
+    have fewer subwords than characters.
+
+    Args:
+        texts: list of str.
+
+    Example:
+
+    >>> suits_characters([str(number) for number in range(1_000)])
+    True
+    >>> suits_characters(["the cat sat on the mat", "the dog sat on the cat"] * 1_000)
+    False
+    """
+    words, characters = words_and_characters(texts)
+    numbers = sum(DIGITS.search(word) is not None for word in words)
+    return numbers > MOST * len(words) or affordable_subwords(words) < len(characters)
+
+
+def words_and_characters(texts: Sequence[str]) -> tuple[Counter[str], set[str]]:
+    """How often each word occurs, and the characters, as written and as SentencePiece may normalize them."""
     words: Counter[str] = Counter()
-    characters: set[str] = set()
+    characters: set[str] = set()  # SentencePiece requires an id for each.
     for text in texts:
         words.update(WORD.findall(text))
-        # As written and as SentencePiece may normalize them: it requires an id for each character.
         characters.update(text, unicodedata.normalize("NFKC", text))
-    recurring = words.total() - len(words)
-    required = len(characters) + 1  # and the mark of word beginnings
-    return min(
-        NUM_SPECIAL_TOKENS + NUM_BYTE_TOKENS + required + recurring // WORDS_PER_SUBWORD, DEFAULT_VOCABULARY_SIZE
-    )
+    return words, characters
+
+
+def affordable_subwords(words: Counter[str]) -> int:
+    """The number of subwords that words are enough for, see `default_vocabulary_size`."""
+    return (words.total() - len(words)) // WORDS_PER_SUBWORD
 
 
 def warn_about_subwords(pieces: Sequence[str], counts: np.ndarray, default: int, size: int) -> None:

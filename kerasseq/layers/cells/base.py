@@ -47,13 +47,33 @@ class Cell(keras.layers.Layer):
         check_positive_integer("units", units)
         self.units = units
 
+    def by_gate(self, initializer: str) -> Callable[..., Tensor]:
+        """An initializer of kernels that draws the block of each gate by itself.
+
+        Keras draws all blocks as one matrix. Its initializers then make weights smaller the more gates there are, and a
+        model learns more slowly at first.
+
+        Args:
+            initializer: str, name of an initializer of Keras, for a block `(inputs, units)`.
+        """
+
+        def draw(shape, dtype=None):
+            block = (*shape[:-1], self.units)
+            # A new initializer for each block: one and the same draws the same numbers again.
+            blocks = [keras.initializers.get(initializer)(block, dtype=dtype) for _ in range(self.num_gates)]
+            return ops.concatenate(blocks, axis=-1)
+
+        return draw
+
     @property
     def width(self) -> int:
         """Number of columns of the kernel, `num_gates * units`."""
         return self.num_gates * self.units
 
     def build(self, inputs_shape):
-        self.kernel = self.add_weight(shape=(inputs_shape[-1], self.width), name="kernel")
+        self.kernel = self.add_weight(
+            shape=(inputs_shape[-1], self.width), initializer=self.by_gate("glorot_uniform"), name="kernel"
+        )
         self.bias = self.add_weight(shape=(self.width,), initializer="zeros", name="bias")
 
     def project(self, inputs: Tensor) -> Tensor:

@@ -28,9 +28,11 @@ class GatedCell(Cell):
     has_recurrent_bias = False
 
     def build(self, inputs_shape):
-        self.kernel = self.add_weight(shape=(inputs_shape[-1], self.width), name="kernel")
+        self.kernel = self.add_weight(
+            shape=(inputs_shape[-1], self.width), initializer=self.by_gate("glorot_uniform"), name="kernel"
+        )
         self.recurrent_kernel = self.add_weight(
-            shape=(self.units, self.width), initializer="orthogonal", name="recurrent_kernel"
+            shape=(self.units, self.width), initializer=self.by_gate("orthogonal"), name="recurrent_kernel"
         )
         self.bias = self.add_weight(shape=(self.width,), initializer=self.initial_bias, name="bias")
         self.recurrent_bias = None
