@@ -18,16 +18,20 @@ PACKAGE = pathlib.Path(kerasseq.__file__).parent
 # From the bottom to the top: each part imports only from parts listed above it here, and from itself.
 PARTS = [
     "quiet_start", "types", "arguments", "precision", "replicas", "devices", "changing_sizes", "projection",
-    "processes", "progress", "downloads",
-    "layers", "projected_crossentropy", "losses", "metrics",
+    "processes", "file_writing", "progress", "downloads",
+    "layers", "projected_crossentropy", "losses", "metrics", "optimizers",
     "preprocessing",
     "datasets", "backbones", "encoders", "decoders", "seq2seq", "models", "pretraining", "search", "compatibility",
-    "padding", "evaluation", "export", "zoo", "generation", "long_sources", "forced_decoding", "graphs", "generator",
+    "padding", "evaluation", "export", "zoo", "generation", "blank_sources", "long_sources", "forced_decoding",
+    "graphs", "keras_files", "generator",
     "plotting", "callbacks", "serving", "command_line", "__main__",
 ]  # fmt: skip
 
 # Stricter than the order.
-LEAVES = {"types", "arguments", "precision", "replicas", "devices", "changing_sizes", "projection", "processes"}
+LEAVES = {
+    "types", "arguments", "precision", "replicas", "devices", "changing_sizes", "projection", "processes",
+    "file_writing",
+}  # fmt: skip
 ALLOWED = {
     **{part: {*PARTS[:index], part} for index, part in enumerate(PARTS)},
     "layers": {*LEAVES, "layers"},
@@ -38,9 +42,9 @@ ALLOWED = {
     "search": {*LEAVES, "seq2seq", "search"},
     "export": {*LEAVES, "progress", "layers", "preprocessing", "seq2seq", "search", "export"},
     "generator": set(PARTS[: PARTS.index("generator") + 1]) - {"models"},
-    "zoo": {"progress", "downloads", "zoo"},
-    "serving": {"export", "serving"},
-    "command_line": {*PARTS[:-1], "__version__"},
+    "zoo": {"file_writing", "progress", "downloads", "zoo"},
+    "serving": {"file_writing", "export", "serving"},
+    "command_line": {*PARTS[:-1], "__version__", "__all__"},
 }
 
 # Parts that run on every backend: of the packages that they could import, Keras alone.
@@ -116,7 +120,10 @@ def test_imports_point_only_downwards(name):
 
 def test_the_package_itself_only_gathers_names():
     tree = TREES["__init__.py"]
-    assert all(isinstance(node, (ast.Expr, ast.ImportFrom, ast.Assign)) for node in tree.body)
+    (gathering,) = [node for node in tree.body if isinstance(node, ast.If)]
+    assert ast.unparse(gathering.test) == "quiet_start.COMMAND is None" and not gathering.orelse
+    others = [node for node in tree.body if node is not gathering]
+    assert all(isinstance(node, (ast.Expr, ast.ImportFrom, ast.Assign)) for node in [*others, *gathering.body])
     assert {full.split(".")[0] for _, full, _ in imports(tree)} == {"kerasseq"}
     assert sorted(kerasseq.__all__) == kerasseq.__all__
     assert all(hasattr(kerasseq, name) for name in [*kerasseq.__all__, "__version__"])

@@ -1,17 +1,21 @@
-"""Tables of the README are those of the results."""
+"""Tables of the documentation are those of the results."""
 
 import json
 import pathlib
+import re
 
 BENCHMARKS = pathlib.Path(__file__).resolve().parent.parent / "benchmarks"
 
 
 def test_tables_are_those_of_the_results(load_benchmark):
     tables = load_benchmark("tables")
-    text = (BENCHMARKS.parent / "README.md").read_text(encoding="utf-8")
-    assert "<!-- table multi30k -->" in text
-    assert tables.updated(text) == text
-    assert tables.updated(text.replace("| en-de |", "| en-xx |")) == text
+    texts = [page.read_text(encoding="utf-8") for page in tables.PAGES]
+    for text in texts:
+        assert tables.updated(text) == text
+    names = re.findall(r"^<!-- table (\w+) -->$", "\n".join(texts), re.MULTILINE)
+    assert set(names) == set(tables.TABLES)
+    (benchmarks,) = (text for text in texts if "<!-- table multi30k -->" in text)
+    assert tables.updated(benchmarks.replace("| en-de |", "| en-xx |")) == benchmarks
 
 
 def test_published_results_are_those_of_the_recipe(load_benchmark):

@@ -472,6 +472,16 @@ def test_settings_of_metrics():
     assert score_texts(*texts, "bleu", language="zh")["bleu"] == bleu(*texts, tokenize="zh")
 
 
+@pytest.mark.parametrize("name", METRICS)
+def test_which_values_of_a_metric_are_better(name):
+    """The references themselves are better than other texts."""
+    references = ["the cat sat on the mat", "a dog ran over the road"]
+    best = {"max": max, "min": min}[METRICS[name].mode]
+    perfect, wrong = (score_texts(texts, references, name)[name] for texts in (references, ["birds", "sing"]))
+    for key in METRICS[name].logged:
+        assert perfect[key] != wrong[key] and best(perfect[key], wrong[key]) == perfect[key]
+
+
 def test_every_metric_by_name():
     """One form: a dict of numbers, with intervals on request."""
     for name, metric in METRICS.items():

@@ -7,7 +7,7 @@ import re
 import pytest
 from helpers import load_script
 
-SCRIPT = pathlib.Path(__file__).resolve().parent.parent / "saved_models" / "translation_en_fr" / "everyday.py"
+SCRIPT = pathlib.Path(__file__).resolve().parent.parent / "saved_models" / "recipes" / "everyday.py"
 TEXT = "Where does the train to Lyon leave?"
 BESIDE = [row[place : place + 2] for row in ("qwertyuiop", "asdfghjkl", "zxcvbnm") for place in range(len(row) - 1)]
 
@@ -39,7 +39,7 @@ def test_slips(everyday):
         assert " the " in typed and " to " in typed
 
 
-@pytest.mark.parametrize("text", ["", "I am he.", "日本", "1234 5678"])
+@pytest.mark.parametrize("text", ["", "I am he.", "日本", "1234 5678", "a_b_c_d"])
 def test_texts_without_a_long_word_stay_as_they_are(everyday, text):
     assert everyday.slip(text, random.Random(1)) == text
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import zipfile
 
 import nbformat
 import pytest
@@ -96,6 +97,11 @@ def wheel(clone):
     run(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", folder, clone)
     (wheel,) = folder.iterdir()
     return wheel
+
+
+def test_the_wheel_has_files_besides_code(wheel):
+    """The mark that there are types, for type checkers, and the addresses of the released models."""
+    assert {"kerasseq/py.typed", "kerasseq/zoo/models.json"} <= set(zipfile.ZipFile(wheel).namelist())
 
 
 @pytest.mark.parametrize("name", ["04_translate", "05_summarize"])

@@ -53,6 +53,10 @@ def test_parts_go_through_in_groups(preprocessor, monkeypatch, at_once):
     parts, owners = preprocessor.encode_parts(raw, True)
     expected_lengths = np.count_nonzero(parts["encoder_token_ids"], axis=1)
     for row, prefix in enumerate((100, 200, 300)):
+        if not raw.numpy()[row]:
+            assert outputs["text"][row].numpy().tolist() == [b"", b""]
+            assert outputs["score"][row].numpy().tolist() == [0, -1e9]  # One text is one hypothesis.
+            continue
         own = expected_lengths[owners.numpy() == row]
         expected = [" ".join(map(str, own)), " ".join(map(str, [own[0] + prefix, *own[1:]]))]
         assert [text.decode() for text in outputs["text"][row].numpy()] == expected
@@ -61,17 +65,17 @@ def test_parts_go_through_in_groups(preprocessor, monkeypatch, at_once):
 
 
 def test_lines_remain_lines(preprocessor):
-    """Each is decoded on its own, if it is not blank; a blank source is."""
+    """Each is decoded on its own, if it is not blank. Blank sources have no lines, for their outputs are empty."""
     raw = tf.constant(["One two three\n\n one. Two\r\nfour\n", "two", "\n", " ", "\rone", ""])
     outputs = decode_parts(lengths, raw, preprocessor, True, 2, tf.constant([[0], [0], [0], [0], [100], [0]]))
     parts = ["One two three", " one.", "Two", "four", "two", "one"]
     long, one, two, four, alone, last = preprocessor.tokenize(parts, "source").row_lengths().numpy()
-    texts = [f"{long}\n\n{one} {two}\n{four}\n", f"{alone}", "\n", "1", f"\n{last}", "1"]
-    prefixed = [*texts[:4], f"\n{last + 100}", "1"]
+    texts = [f"{long}\n\n{one} {two}\n{four}\n", f"{alone}", "", "", f"\n{last}", ""]
+    prefixed = [*texts[:4], f"\n{last + 100}", ""]
     assert outputs["text"].numpy().tolist() == [
         [text.encode() for text in row] for row in zip(texts, prefixed, strict=True)
     ]
-    np.testing.assert_allclose(outputs["score"][:, 0], [-long - one - two - four, -alone, 0, -1, -last, -1])
+    np.testing.assert_allclose(outputs["score"][:, 0], [-long - one - two - four, -alone, 0, 0, -last, 0])
     nothing = decode_parts(lengths, raw[:0], preprocessor, True, 2, tf.zeros([0, 1], tf.int32))
     assert nothing["text"].shape == nothing["score"].shape == (0, 2)
 
@@ -122,7 +126,22 @@ def test_generated_sentence_by_sentence(trained_model, preprocessor, generator):
     expected = [
         " ".join(generator.generate(sentence) for sentence in ("One two.", "Three four.", "Two")),
         generator.generate("one"),
-        generator.generate(""),
+        "",
         f"\n{expected_line}\n\n{generator.generate('Two.')} {expected_line}",
     ]
     assert sentences.generate(["One two. Three four. Two", "one", "", "\nOne two.\r\n \nTwo. One two."]) == expected
+
+
+def test_scores_are_sums_over_parts(generator, trained_model):
+    sentences = TextGenerator(trained_model, generator.preprocessor, generator.sampler, long_sources="sentences")
+    parts = sentences.generate(["One two.", "Three four.", "Two", ""], scores=True)
+    assert parts == [
+        (generation.text, pytest.approx(generation.score, abs=1e-3))
+        for generation in generator.generate(["One two.", "Three four.", "Two", ""], details=True)
+    ]
+    assert parts[3] == ("", 0.0)
+    text, score = sentences.generate("One two. Three four. Two", scores=True)
+    assert text == " ".join(text for text, _ in parts[:3])
+    assert score == pytest.approx(sum(score for _, score in parts), abs=1e-3)
+    with pytest.raises(ValueError, match="details=True has the scores"):
+        sentences.generate("One", details=True, scores=True)

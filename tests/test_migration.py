@@ -1,4 +1,4 @@
-"""The README's page on migration: its blocks run as they stand, but for those that need TensorFlow Addons."""
+"""The pages on migration: their blocks run as they stand, but for those that need TensorFlow Addons."""
 
 import pathlib
 import re
@@ -7,24 +7,16 @@ import sys
 
 import pytest
 
-README = pathlib.Path(__file__).resolve().parent.parent / "README.md"
-SECTION = re.search(r"^## Migration\n(.*?)^## ", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)[1]
-PAIRS, *BLOCKS = re.findall(r"^```python\n(.*?)^```", SECTION, re.MULTILINE | re.DOTALL)
+FOLDER = pathlib.Path(__file__).resolve().parent.parent / "docs" / "migration"
 
+
+def blocks(name):
+    """The blocks of Python of a page."""
+    return re.findall(r"^```python\n(.*?)^```", (FOLDER / name).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+TFA, RECIPE = blocks("tfa.md"), blocks("keras_recipe.md")
 EXPECTED = [f"{a} {b}" for a in ("eins", "zwei", "drei", "vier") for b in ("eins", "zwei", "drei", "vier")]
-
-
-def side(marker):
-    """The blocks of one side, one after the other: `kerasseq`, or the recipe that needs Keras alone."""
-    return PAIRS + "".join(block for block in BLOCKS if marker(block))
-
-
-def of_kerasseq(block):
-    return "tfa" not in block and "encoder_inputs" not in block
-
-
-def of_recipe(block):
-    return "encoder_inputs" in block
 
 
 def run(code):
@@ -34,15 +26,16 @@ def run(code):
     return [line for line in result.stdout.splitlines() if line.startswith("[")]
 
 
-def test_every_block_has_a_side():
-    tfa = [block for block in BLOCKS if "tfa." in block or "embed_target" in block]
-    assert len(tfa) == 2
-    assert len(tfa) + sum(map(of_kerasseq, BLOCKS)) + sum(map(of_recipe, BLOCKS)) == len(BLOCKS) == 6
+def test_blocks_are_pairs_then_before_and_after():
+    assert ["tfa." in block for block in TFA] == [False, True, False, True, False]
+    assert ["kerasseq" in block for block in RECIPE] == [False, False, True]
+    assert TFA[0] == RECIPE[0]
 
 
 @pytest.mark.slow
 def test_the_afters():
-    greedy, sampled, recipe = run(side(of_kerasseq))
+    greedy, sampled = run(TFA[0] + TFA[2] + TFA[4])
+    (recipe,) = run(RECIPE[0] + RECIPE[2])
     for line in (greedy, recipe):
         assert sum(text in line for text in map(repr, EXPECTED)) >= 15
     assert sum(text in sampled for text in map(repr, EXPECTED)) >= 10
@@ -50,5 +43,5 @@ def test_the_afters():
 
 @pytest.mark.slow
 def test_the_recipe_before():
-    (line,) = run(side(of_recipe))
+    (line,) = run(RECIPE[0] + RECIPE[1])
     assert sum(text in line for text in map(repr, EXPECTED)) >= 15

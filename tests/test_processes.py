@@ -1,4 +1,4 @@
-"""What docs/processes.md says is safe: threads, forks, pickling."""
+"""What docs/guides/processes.md says is safe: threads, forks, pickling."""
 
 import copy
 import os

@@ -379,3 +379,14 @@ def test_a_decoder_of_ones_own(joined, tmp_path):
         np.testing.assert_allclose(outputs["logits"], logits[:, step], atol=1e-5)
     model.save(tmp_path / "model.keras")
     np.testing.assert_allclose(keras.models.load_model(tmp_path / "model.keras")(inputs), logits, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "x", [[("May 3", "05-03")], ["May 3"], ("May 3", "May 4"), [["May 3", "05-03"]], [b"May 3"]], ids=repr
+)
+def test_texts_in_the_place_of_batches(x):
+    model = AttentionSeq2Seq(20, 20, units=4, embedding_dim=4)
+    model.compile("adam", kerasseq.losses.MaskedCrossentropy())
+    for method in (model.fit, model.evaluate, model.predict):
+        with pytest.raises(ValueError, match="batches of token ids: preprocessor.dataset.*TextGenerator.*Received: x="):
+            method(x)

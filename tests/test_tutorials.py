@@ -15,12 +15,12 @@ TUTORIALS = pathlib.Path(__file__).resolve().parents[1] / "tutorials"
 # Of each tutorial, other parameters for a short run.
 SMALL = {
     "01_from_sequence_to_sequence.py": {
-        "NUM_EXAMPLES": 400, "EPOCHS": 1, "NUM_ROWS": 200, "EPOCHS_ROWS": 1, "UNITS": 16,
+        "NUM_EXAMPLES": 400, "EPOCHS": 1, "NUM_SEQUENCES": 200, "EPOCHS_SEQUENCES": 1, "UNITS": 16,
     },
-    "02_lstm_and_gru.py": {"NUM_ROWS": 200, "EPOCHS": 1, "UNITS": 16, "DISTANCE": 20},
+    "02_lstm_and_gru.py": {"NUM_SEQUENCES": 200, "EPOCHS": 1, "UNITS": 16, "DISTANCE": 20},
     "03_attention.py": {
         "NUM_SHORT": 64, "NUM_LONG": 64, "EPOCHS_SHORT": 2, "EPOCHS_LONG": 1, "UNITS": 16, "NUM_TEST": 2,
-        "COST_LENGTHS": (5, 10),
+        "COST_LENGTHS": (5, 10), "COST_ROUNDS": 3,
     },
     "04_translate.py": {
         "NUM_PAIRS": 1500, "VOCABULARY_SIZE": 500, "UNITS": 32, "EPOCHS": 2, "NUM_SCORED": 8, "NUM_FORMAL": 20,
@@ -57,6 +57,10 @@ plt.show()
 """
 
 
+# The others do much the same, for minutes.
+FAST = ("01_from_sequence_to_sequence.py", "04_translate.py", "06_serve.py", "08_look.py", "09_your_own_data.py")
+
+
 @pytest.fixture(scope="module")
 def notebooks():
     """The module `tutorials/notebooks.py`, which is no part of the package."""
@@ -76,7 +80,7 @@ def test_every_tutorial_is_run(notebooks):
 
 
 @pytest.mark.notebooks
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[] if name in FAST else pytest.mark.slow) for name in SMALL])
 def test_runs(notebooks, name, tmp_path, monkeypatch):
     folder = pathlib.Path(os.environ.get("KERASSEQ_DATA_DIR") or "missing").expanduser()
     if name in FILES and not (folder / FILES[name]).is_file():

@@ -2,11 +2,13 @@
 
 import contextlib
 import json
+import os
 
 import pytest
 
 from kerasseq import TextGenerator
-from kerasseq.command_line.generate import input_lines, one_line
+from kerasseq.command_line.generate import one_line
+from kerasseq.command_line.lines import input_lines
 from kerasseq.command_line.zoo import identity
 
 SOURCES = ["6. Juni 2020", "", "May 3, 1998", "12/24/1977"]
@@ -28,6 +30,11 @@ def test_lines_in_lines_out(kerasseq_command, trained, model, filled):
     assert stdout.split("\n") == [*(next(outputs) if source else "" for source in SOURCES), ""] and stderr == ""
 
 
+def test_a_device_stays_a_device(kerasseq_command, trained):
+    kerasseq_command("generate", trained["folder"], "-o", os.devnull, input="\n".join(SOURCES))
+    assert not os.path.isfile(os.devnull)
+
+
 def test_one_by_one_is_the_same(kerasseq_command, trained):
     text = "\r\n".join(SOURCES)
     together, _ = kerasseq_command("generate", trained["folder"] / "best.keras", input=text)
@@ -45,6 +52,22 @@ def test_scores_and_alignments(kerasseq_command, trained, model, filled):
         assert alignment == " ".join(f"{source}-{target}" for source, target in generation.alignment())
 
 
+def test_several_sentences(kerasseq_command, tmp_path, model):
+    """Scores leave a source in its parts; n-best lists do not, and say so."""
+    from kerasseq import TextGenerator
+
+    path = tmp_path / "sentences.keras"
+    TextGenerator(model.model, model.preprocessor, model.sampler, long_sources="sentences").save(path)
+    source = "May 3, 1998. June 4, 2001."
+    plain, stderr = kerasseq_command("generate", path, input=source)
+    assert "one pass" not in stderr
+    scored, stderr = kerasseq_command("generate", path, "--scores", input=source)
+    text, score = scored.rstrip("\n").split("\t")
+    assert text + "\n" == plain and float(score) < 0 and "one pass" not in stderr
+    _, stderr = kerasseq_command("generate", path, "--nbest", 1, input=source)
+    assert "Warning: With --nbest and --alignments each line is read in one pass" in stderr
+
+
 def test_nbest_and_json(kerasseq_command, trained, model, filled):
     options = ["--nbest", 2, "--scores", "--beam-width", 3, "--max-length", 12]
     stdout, _ = kerasseq_command("generate", trained["folder"], *options, input="\n".join(filled))
@@ -59,6 +82,8 @@ def test_nbest_and_json(kerasseq_command, trained, model, filled):
     assert [record["text"] for record in records] == [one.text for one in expected]
     assert [len(record["alternatives"]) for record in records] == [2, 2, 2]
     assert records[0]["alternatives"][1]["score"] == pytest.approx(expected[0].alternatives[1][1], abs=1e-3)
+    stdout, _ = kerasseq_command("generate", trained["folder"], *options, input="\n \n")
+    assert stdout == "1\t\t0.0000\n2\t\t0.0000\n"  # A blank line has one hypothesis.
 
 
 def test_a_half_written_output_goes_on(kerasseq_command, trained, tmp_path, monkeypatch):
@@ -83,7 +108,7 @@ def test_a_half_written_output_goes_on(kerasseq_command, trained, tmp_path, monk
         file.write("half a li")  # A line that was not finished.
     # Another search, or other sources, do not go on with it.
     _, stderr = kerasseq_command(*arguments, "--beam-width", 3, "-o", cut, code=2)
-    assert "was begun with other settings" in stderr
+    assert "cut.txt.part was begun with beam_width None. Received: beam_width 3. Remove" in stderr
     source.write_text("\n".join(["7 May 1999", *SOURCES[1:]]) + "\n")
     _, stderr = kerasseq_command(*arguments, "-o", cut, code=2)
     assert "was begun for other sources" in stderr
@@ -128,7 +153,10 @@ def test_mistakes(kerasseq_command, trained, tmp_path):
         ([trained["folder"], "--nbest", 9], 2, "Add --sampler beam --beam-width 9"),
         ([trained["folder"], "--nbest", 2, "--alignments"], 2, "best hypothesis"),
         ([trained["folder"], "--sampler", "greedy", "--beam-width", 3], 2, "Add --sampler beam"),
-        ([trained["folder"], "--sampler", "bean"], 1, "sampler must be one of 'greedy', 'beam'"),
+        ([trained["folder"], "--sampler", "bean"], 2, "--sampler must be one of greedy, beam. Received: 'bean'."),
+        ([trained["folder"], "--length-penalty", "inf"], 2, "length_penalty must be a number"),
+        ([trained["folder"], "-o", tmp_path / "none" / "out.txt"], 2, "there is no folder"),
+        ([""], 1, "preset must be a name, a path or an address. Received: ''"),
         ([trained["folder"], "--max-length", 0], 2, "max-length"),
         ([trained["folder"], "-i", tmp_path / "none.txt"], 1, "No such file"),
     ):
@@ -138,19 +166,33 @@ def test_mistakes(kerasseq_command, trained, tmp_path):
     assert "standard input, line 2: expected UTF-8 text. Received: byte 0xff" in stderr
 
 
+def test_a_missing_input_is_found_before_the_model_is_loaded(kerasseq_command, tmp_path):
+    arguments = ["generate", tmp_path / "none.keras", "-i", tmp_path / "none.txt", "-o", tmp_path / "out.txt"]
+    _, stderr = kerasseq_command(*arguments, code=1)
+    assert stderr == f"Error: {tmp_path / 'none.txt'}: No such file or directory.\n"
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_output_is_one_line():
     assert one_line("a b") == "a b" and one_line("a\tb\nc\u2028d\r\ne") == "a b c d e"
     assert one_line("non\u00a0breaking") == "non\u00a0breaking"
 
 
-def test_score(kerasseq_command, trained, model, tmp_path):
+def test_score_checks_its_output_at_the_start(kerasseq_command, tmp_path):
+    """Before it looks for the model and the pairs, which are not there."""
+    _, stderr = kerasseq_command("score", "none", "none.tsv", "-o", tmp_path / "none" / "scores", code=2)
+    assert stderr.startswith("Error: --output must be a file that can be written.") and stderr.count("\n") == 1
+
+
+def test_score(kerasseq_command, trained, model, tmp_path, monkeypatch):
     pairs = [("6. Juni 2020", "2020-06-06"), ("May 3, 1998", "1998-05-03")]
     for number, side in enumerate(("source", "target")):
         (tmp_path / side).write_text("".join(f"{pair[number]}\n" for pair in pairs))
     arguments = ["score", trained["folder"], tmp_path / "source", "--target-path", tmp_path / "target"]
     stdout, _ = kerasseq_command(*arguments)
     assert [float(line) for line in stdout.splitlines()] == pytest.approx(model.score(pairs), abs=1e-3)
-    kerasseq_command(*arguments, "--per-token", "--json", "-o", tmp_path / "scores")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    kerasseq_command(*arguments, "--per-token", "--json", "-o", "~/scores")
     lines = [json.loads(line) for line in (tmp_path / "scores").read_text().splitlines()]
     assert [len(line) for line in lines] == [11, 11]
     assert [sum(line) for line in lines] == pytest.approx(model.score(pairs), abs=1e-3)

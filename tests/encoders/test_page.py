@@ -3,6 +3,7 @@
 import importlib.util
 import pathlib
 import re
+import textwrap
 
 import keras
 import numpy as np
@@ -18,10 +19,10 @@ def load(tmp_path):
     """A function that loads the first block of code of the page, with a text in it replaced."""
 
     def load(old="", new=""):
-        code = re.search("```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)[1]
+        code = re.search("```python\n(.*?)\n *```", PAGE.read_text(encoding="utf-8"), re.DOTALL)[1]
         assert old in code
         file = tmp_path / "convolutional.py"
-        file.write_text("\n".join(line[3:] for line in code.splitlines()).replace(old, new), encoding="utf-8")
+        file.write_text(textwrap.dedent(code).replace(old, new), encoding="utf-8")
         specification = importlib.util.spec_from_file_location("convolutional", file)
         module = importlib.util.module_from_spec(specification)
         specification.loader.exec_module(module)

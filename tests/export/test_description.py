@@ -87,5 +87,5 @@ def test_exchanged_vocabularies(copy):
 
 
 def test_description_is_written_in_one_step(quick_export):
-    assert not [name for name in os.listdir(quick_export / "assets.extra") if name.endswith(".part")]
+    assert not [name for name in os.listdir(quick_export / "assets.extra") if name.startswith(".")]
     json.loads((quick_export / DESCRIPTION).read_text(encoding="utf-8"))

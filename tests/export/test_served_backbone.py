@@ -20,7 +20,7 @@ C_API = pathlib.Path(__file__).resolve().parents[1] / "serving" / "c_api.py"
 TEXTS = [b"one two three", b"", b"four  two\n", b"\xff\xfe one \xc3", "één 中文 👍🏽".encode(), b"a\0b", b"two " * 300]
 
 
-@pytest.mark.parametrize("kind", ["bert", "roberta", "t5"])
+@pytest.mark.parametrize("kind", ["bert", pytest.param("roberta", marks=pytest.mark.slow), "t5"])
 def test_served_as_in_process(kind, hub_parts, number_pairs, tmp_path):
     tokenizer, backbone = hub_parts(kind)
     target_vocabulary = train_vocabulary([target for _, target in number_pairs], 280)

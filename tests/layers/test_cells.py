@@ -215,9 +215,38 @@ def test_initial_weights():
         cell.build((None, FEATURES))
         # The forget gate of an LSTM is the second block.
         assert cell.bias.numpy().tolist() == ([0, 0, 1, 1, 0, 0, 0, 0] if name == "lstm" else [0] * cell.width)
-        if name == "lstm":
-            recurrent_kernel = cell.recurrent_kernel.numpy()
-            np.testing.assert_allclose(recurrent_kernel @ recurrent_kernel.T, np.eye(UNITS), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_initial_kernels_of_gates(name):
+    """Each gate has a matrix of Glorot and Bengio 2010, equation 16, and an orthogonal one, of its own."""
+    features, units = 96, 64
+    keras.utils.set_random_seed(1)
+    cell = CELLS[name](units)
+    cell.build((None, features))
+    limit = np.sqrt(6 / (features + units))
+    gates = np.split(cell.kernel.numpy(), cell.num_gates, axis=1)
+    for gate in gates:
+        assert 0.99 * limit < np.abs(gate).max() <= limit
+        assert gate.std() == pytest.approx(limit / np.sqrt(3), rel=0.03)
+    assert len({gate.tobytes() for gate in gates}) == cell.num_gates
+    if name == "ssru":
+        return
+    recurrent_gates = np.split(cell.recurrent_kernel.numpy(), cell.num_gates, axis=1)
+    for gate in recurrent_gates:
+        np.testing.assert_allclose(gate @ gate.T, np.eye(units), atol=1e-5)
+    assert len({gate.tobytes() for gate in recurrent_gates}) == cell.num_gates
+
+
+def test_initial_weights_follow_the_seed():
+    kernels = []
+    for seed in (1, 1, 2):
+        keras.utils.set_random_seed(seed)
+        cell = CELLS["gru"](UNITS)
+        cell.build((None, FEATURES))
+        kernels.append((cell.kernel.numpy().tobytes(), cell.recurrent_kernel.numpy().tobytes()))
+    assert kernels[0] == kernels[1]
+    assert kernels[0][0] != kernels[2][0] and kernels[0][1] != kernels[2][1]
 
 
 @pytest.mark.parametrize("units", [0, -1, 2.0, "2", None, True])

@@ -83,6 +83,12 @@ def test_csv_log_of_resumed_training_without_validation(tmp_path):
     assert curves(plot_history(tmp_path / "log.csv")) == {"loss": {"training": ([1, 2, 3], [3.0, 2.0, 1.0])}}
 
 
+def test_csv_log_of_the_command_line(tmp_path):
+    """`kerasseq train` counts from 1, where `CSVLogger` counts from 0."""
+    (tmp_path / "log.csv").write_text("epoch,loss\n1,3.0\n2,2.0\n")
+    assert curves(plot_history(tmp_path / "log.csv")) == {"loss": {"training": ([1, 2], [3.0, 2.0])}}
+
+
 def test_csv_log_with_other_columns_appended(tmp_path):
     path = tmp_path / "log.csv"
     path.write_text("epoch,loss\n0,1.5\n1,0.001,1.2\n")

@@ -121,6 +121,15 @@ def test_remarks_are_a_value_for_each_source(case):
     assert not any(np.any(value.numpy().astype(bool)) for value in values.values())
 
 
+def test_blank_sources(case):
+    blank = tf.function(case.preprocessor.blank, input_signature=[case.preprocessor.source_signature])
+    if case.kind in ("audio", "image"):
+        assert blank(tf.constant([b"", b" "])) is None
+        return
+    assert blank(tf.constant(["", " \n\t\u00a0", " one ", "\ufeff"])).numpy().tolist() == [True, True, False, False]
+    assert blank(tf.zeros([0], tf.string)).shape == (0,)
+
+
 @pytest.mark.parametrize("share", [0.001, 0.5, 1.5])
 def test_example_sources_can_be_encoded(case, share):
     sources = case.preprocessor.example_sources(3, share)

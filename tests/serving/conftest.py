@@ -18,6 +18,7 @@ import tensorflow as tf
 from kerasseq.serving import Client, ServingError
 
 FOLDER = pathlib.Path(__file__).parent
+PROJECT = FOLDER.parents[1]
 MODEL_SERVER = os.environ.get("KERASSEQ_MODEL_SERVER") or shutil.which("tensorflow_model_server")
 NO_MODEL_SERVER = "no tensorflow_model_server on the PATH or named by KERASSEQ_MODEL_SERVER"
 
@@ -86,7 +87,7 @@ def running(command, **arguments):
 
 @contextlib.contextmanager
 def double(script, folders, labels=()):
-    """Runs `rest_double.py` or `grpc_double.py` with all versions of the models, by name."""
+    """Runs `grpc_double.py` with all versions of the models, by name."""
     versions = [f"{name}={path}" for name, folder in folders.items() for path in sorted(folder.glob("[0-9]*"))]
     command = [sys.executable, str(FOLDER / script), "--port", "0"]
     command += [argument for version in versions for argument in ("--model", version)]
@@ -94,18 +95,30 @@ def double(script, folders, labels=()):
     with running(command, stdout=subprocess.PIPE, text=True) as process:
         ready = json.loads(process.stdout.readline())
         assert ready["imported"] == []
-        yield types.SimpleNamespace(url=f"http://127.0.0.1:{ready['port']}", port=ready["port"], process=process)
+        yield types.SimpleNamespace(port=ready["port"], process=process)
 
 
-@contextlib.contextmanager
-def model_server(folders, config):
-    """Runs a real `tensorflow_model_server`, with the label `stable` for version 1."""
+def write_config(folders, config):
+    """Writes a `models.config` with all versions of models, by name, and the label `stable` for version 1."""
     entry = (
         'config {{ name: "{}" base_path: "{}" model_platform: "tensorflow" model_version_policy {{ all {{}} }} '
         'version_labels {{ key: "stable" value: 1 }} }}'
     )
     entries = " ".join(entry.format(name, folder) for name, folder in folders.items())
     config.write_text(f"model_config_list {{ {entries} }}", encoding="utf-8")
+
+
+@contextlib.contextmanager
+def kerasseq_serve(*arguments):
+    """Runs `kerasseq serve` at a free port."""
+    command = [sys.executable, "-m", "kerasseq", "serve", *map(str, arguments), "--port", "0", "--quiet"]
+    with running(command, stdout=subprocess.PIPE, text=True, cwd=PROJECT) as process:
+        yield types.SimpleNamespace(url=process.stdout.readline().strip(), process=process)
+
+
+@contextlib.contextmanager
+def model_server(folders, config):
+    """Runs a real `tensorflow_model_server`."""
     with socket.socket() as grpc, socket.socket() as rest:
         for unused in (grpc, rest):
             unused.bind(("127.0.0.1", 0))
@@ -131,16 +144,16 @@ def is_available(url, name, folder):
 
 
 EACH_SERVER = [
-    "double",
+    "kerasseq_serve",
     pytest.param("model_server", marks=pytest.mark.skipif(not MODEL_SERVER, reason=NO_MODEL_SERVER)),
 ]
 
 
 def serve(kind, folders, tmp_path_factory):
-    """Runs a REST server: the test double, or a real server."""
-    if kind == "double":
-        return double("rest_double.py", folders, [f"{name}:stable=1" for name in folders])
-    return model_server(folders, tmp_path_factory.mktemp("server") / "models.config")
+    """Runs a REST server: that of the command line, or the real one."""
+    config = tmp_path_factory.mktemp("server") / "models.config"
+    write_config(folders, config)
+    return kerasseq_serve(config) if kind == "kerasseq_serve" else model_server(folders, config)
 
 
 @pytest.fixture(scope="session", params=EACH_SERVER)
@@ -160,3 +173,10 @@ def start_double():
     """A function that starts a test double until the session ends."""
     with contextlib.ExitStack() as stack:
         yield lambda *arguments: stack.enter_context(double(*arguments))
+
+
+@pytest.fixture
+def start_server():
+    """A function that starts `kerasseq serve` until the test ends."""
+    with contextlib.ExitStack() as stack:
+        yield lambda *arguments: stack.enter_context(kerasseq_serve(*arguments))

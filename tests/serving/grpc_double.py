@@ -2,7 +2,7 @@
 
 Usage: python grpc_double.py --port 0 --model NAME=VERSION_FOLDER ... [--label NAME:LABEL=VERSION ...]
 
-Like `rest_double.py`, it never imports kerasseq, and prints a line `{"port": ...}` when it is ready.
+The process never imports kerasseq, and prints a line `{"port": ...}` when it is ready.
 """
 
 import argparse

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import requests
 
-from kerasseq.export.versions import versions
 from kerasseq.serving import Client, RequestRefused, VersionStatus
 
 pytestmark = pytest.mark.exports
@@ -184,11 +183,9 @@ def test_huge_sources(client, source):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["translation_en_fr", "summarization_en"])
-def test_random_requests_of_released_models(start_double, tmp_path, name, capsys):
-    newest = RELEASES / name / str(max(versions(RELEASES / name)))
-    (tmp_path / newest.name).symlink_to(newest)
-    server, alone = start_double("rest_double.py", {"model": tmp_path}), {}
-    with Client(server.url, "model", deadline=300.0) as client:
+def test_random_requests_of_released_models(start_server, name, capsys):
+    server, alone = start_server(RELEASES / name), {}
+    with Client(server.url, name, deadline=300.0) as client:
         for start in range(0, len(CORPUS), 6):
             check(client, CORPUS[start : start + 6], alone)
         counts = check_random_requests(client, 5_000, alone)

@@ -25,7 +25,10 @@ SHORT = [
 LONG = [b"The old man never talks to us. " * 20 + b"Mr. Smith paid $3.5 million! " * 10, b"Thank you."]
 
 
-@pytest.fixture(scope="module", params=["translation_en_fr", "summarization_en"])
+OTHERS = [pytest.param(name, marks=pytest.mark.slow) for name in ("translation_en_de", "translation_en_es")]
+
+
+@pytest.fixture(scope="module", params=["translation_en_fr", "summarization_en", *OTHERS])
 def released(request):
     """(generator, answer, expected): two functions that return the outputs of a served signature and of `generate`."""
     version = RELEASES / request.param / str(max(versions(RELEASES / request.param)))
@@ -52,10 +55,13 @@ def has_ties(scores):
 
 
 @pytest.mark.parametrize("signature", SIGNATURES)
-def test_short_sources(released, signature):
+def test_short_sources(request, released, signature):
     _, answer, expected = released
     outputs, texts, scores = answer(signature, SHORT)
+    invents = "translation_en_fr-" in request.node.name  # Exported when blank sources still had outputs.
     for row, generation in enumerate(expected(signature == "greedy", is_long=False, details=True)):
+        if invents and not SHORT[row]:
+            continue
         hypotheses = generation.alternatives if signature == "nbest" else generation.alternatives[:1]
         found = len(hypotheses)
         np.testing.assert_allclose(scores[row][:found], [score for _, score in hypotheses], atol=TOLERANCE)

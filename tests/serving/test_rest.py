@@ -1,10 +1,11 @@
 """Requests and replies of TensorFlow Serving's REST API.
 
-Each test runs against the test double `rest_double.py`, and against a real `tensorflow_model_server` on the PATH or
-named by the environment variable KERASSEQ_MODEL_SERVER.
+Each test runs against `kerasseq serve`, and against a real `tensorflow_model_server` on the PATH or named by the
+environment variable KERASSEQ_MODEL_SERVER.
 """
 
 import base64
+import concurrent.futures
 import json
 import pathlib
 import re
@@ -15,7 +16,7 @@ import requests
 
 RULES = "/v1/models/rules/versions/1:predict"
 
-pytestmark = pytest.mark.exports  # The double loads an exported model.
+pytestmark = pytest.mark.exports  # The server loads exported models.
 
 
 @pytest.fixture(scope="module")
@@ -173,6 +174,32 @@ def test_unknown_models(call, verb, path, code, error):
 def test_refused_requests(call, document, error):
     code, text = refusal(call, document)
     assert code == 400 and error in text
+
+
+def test_what_is_no_request_of_the_api(rules_server):
+    with requests.Session() as session:
+        assert session.get(rules_server.url, timeout=60).status_code == 404
+        assert session.get(rules_server.url + "/v2/models/rules", timeout=60).status_code == 404
+        assert session.put(rules_server.url + RULES, timeout=60).status_code == 405
+    assert rules_server.process.poll() is None
+
+
+@pytest.mark.parametrize("document", [b'{"instances": ' + b"[" * 900 + b'"a"', b"[" * 100_000, b"9" * 10_000])
+def test_deep_documents_and_long_numbers(call, document):
+    code, error = refusal(call, document)
+    assert code == 400 and error.startswith("JSON Parse error: ")
+
+
+def test_callers_at_once_get_their_own_answers(call):
+    def ask(number):
+        texts = [f"{number}-{row}" for row in range(number % 5 + 1)]
+        document = {"signature_name": "greedy", "instances": texts}
+        return call(RULES, document) == (
+            200, {"predictions": [{"text": text, "score": len(text)} for text in texts]},
+        )  # fmt: skip
+
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        assert all(pool.map(ask, range(200)))
 
 
 def test_strings_do_not_stay_in_memory(rules_server, call):

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import types
+import unittest.mock
 
 import numpy as np
 import pytest
@@ -109,6 +110,55 @@ def test_a_folder_of_an_export(exported, generator, server, tmp_path, describe):
     path = kerasseq.zoo.fetch(f"{server.url}/numbers")
     assert (path / "saved_model.pb").is_file() and (path / "variables" / "variables.index").is_file()
     assert TextGenerator.from_preset(f"{server.url}/numbers").generate(SOURCES) == generator.generate(SOURCES)
+
+
+def test_an_empty_name_is_not_the_current_folder(preset, monkeypatch):
+    monkeypatch.chdir(preset)
+    for empty in ("", " ", "\n"):
+        with pytest.raises(ValueError, match="preset must be a name, a path or an address. Received: "):
+            kerasseq.zoo.fetch(empty)
+    assert kerasseq.zoo.fetch(".").resolve() == preset / "model.keras"
+
+
+@pytest.fixture
+def run(preset, tmp_path):
+    """The folder of a training, as far as its model is concerned."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "run.json").write_text("{}")
+    shutil.copy(preset / "model.keras", folder / "best.keras")
+    return folder
+
+
+def test_the_best_model_of_a_training(run, generator):
+    assert kerasseq.zoo.fetch(run) == run / "best.keras"
+    assert TextGenerator.from_preset(run).generate(SOURCES) == generator.generate(SOURCES)
+    (run / "best.keras").unlink()
+    with pytest.raises(ValueError, match="run is the folder of a training that has no best.keras yet.*--resume"):
+        kerasseq.zoo.fetch(run)
+    with pytest.raises(ValueError, match=r"which is none of these\. Pass a model in it: .*run\.$"):
+        kerasseq.zoo.fetch(run.parent)
+    (run.parent / "empty").mkdir()
+    with pytest.raises(ValueError, match=r"Received: .*empty, which is none of these\.$"):
+        kerasseq.zoo.fetch(run.parent / "empty")
+    with pytest.raises(ValueError, match="no best.keras yet"):
+        TextGenerator.from_preset(run)
+
+
+def test_folders_of_other_kinds_get_no_preset(run, preset, generator, tmp_path):
+    exported = tmp_path / "exported"
+    (exported / "1").mkdir(parents=True)
+    (exported / "1" / "saved_model.pb").write_bytes(b"")
+    for folder, kind in ((run, "a training"), (exported, "an exported model"), (exported / "1", "an exported model")):
+        before = sorted(folder.iterdir())
+        with pytest.raises(ValueError, match=f"own. Received: .*, the folder of {kind}. Pass the path of a new folder"):
+            generator.save_to_preset(folder)
+        assert sorted(folder.iterdir()) == before
+    # As earlier releases did.
+    for path in preset.iterdir():
+        shutil.copy(path, run)
+    with pytest.raises(ValueError, match="has a model of a training, best.keras, and one that save_to_preset wrote"):
+        TextGenerator.from_preset(run)
 
 
 # === Addresses of folders ===
@@ -222,12 +272,21 @@ def test_no_file_outside_the_folder(published, server, name):
         ("[]", "Expected a preset.json"),
         ('{"format": 2, "files": {}}', "must have format 1. Received: 2. Update kerasseq"),
         ('{"format": 1, "files": {"a": {"sha256": "0", "size": 1}}}', "each with sha256 and size. Received: 'a'"),
+        ('{"format": 1, "files": {"a": 3}}', "each with sha256 and size. Received: 'a': 3"),
+        ('{"format": 1, "files": "model.keras"}', "Expected a preset.json"),
+        ('{"format": 1, "files": null}', "Expected a preset.json"),
+        pytest.param("\udcff", "Expected a preset.json", id="no UTF-8"),
+        pytest.param("[" * 100_000, "Expected a preset.json", id="too deep"),
     ],
 )
-def test_no_description(server, text, message):
-    server.files["/numbers/preset.json"] = text.encode()
+def test_no_description(server, tmp_path, text, message):
+    content = text.encode(errors="surrogateescape")
+    server.files["/numbers/preset.json"] = content
     with pytest.raises(ValueError, match=message):
         kerasseq.zoo.fetch(f"{server.url}/numbers")
+    (tmp_path / "preset.json").write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        kerasseq.zoo.fetch(tmp_path)
 
 
 def test_addresses_have_folders_of_their_own(published, server):
@@ -247,6 +306,24 @@ def test_a_keras_file_by_its_address(preset, server):
     server.files.clear()
     kerasseq.zoo.fetch(address)
     assert server.requests == [("/v1/model.keras", None)]
+
+
+def test_a_file_in_another_cache_is_used(server, tmp_path, monkeypatch):
+    """As in an image whose cache cannot be written to."""
+    address, caches = f"{server.url}/model.keras", [tmp_path / "first", tmp_path / "second"]
+    server.files["/model.keras"] = b"one"
+    monkeypatch.setattr("kerasseq.zoo.locate.cache_folders", lambda: caches[1:])
+    path = kerasseq.zoo.fetch(address)
+    server.files.clear()
+    monkeypatch.setattr("kerasseq.zoo.locate.cache_folders", lambda: caches)
+    assert kerasseq.zoo.fetch(address) == path and path.is_relative_to(caches[1])
+
+
+@pytest.mark.parametrize("name", ["nothing.md", "best.keras"])
+def test_other_folders_are_not_described(tmp_path, name):
+    (tmp_path / name).write_bytes(b"?")
+    with pytest.raises(ValueError, match="Expected the folder of a preset, or of one exported version"):
+        presets.describe(tmp_path)
 
 
 def test_a_pinned_file(server):
@@ -380,7 +457,7 @@ def test_a_changed_file_of_hugging_face_is_refused(hub):
 
 def test_hugging_face_is_an_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(ImportError, match=r'hf://owner/numbers needs .* pip install "kerasseq\[hub\]"'):
+    with pytest.raises(ImportError, match="hf://owner/numbers needs .* pip install huggingface_hub"):
         kerasseq.zoo.fetch("hf://owner/numbers")
 
 
@@ -391,7 +468,7 @@ def test_the_command_line(published, capsys, model_folder):
     from kerasseq.zoo.__main__ import main
 
     assert main(["list"]) == 0
-    assert capsys.readouterr().out.splitlines()[1] == "translation_en_fr/2  27 MB  English to French"
+    assert "translation_en_fr/2  27 MB  English to French" in capsys.readouterr().out.splitlines()
     assert main(["card", "translation_en_fr"]) == 0
     assert capsys.readouterr().out == f"{kerasseq.zoo.card('translation_en_fr')}\n"
     address = published()
@@ -406,12 +483,22 @@ def test_the_command_line(published, capsys, model_folder):
         assert capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("error", "code", "message"), [(PermissionError(13, "denied"), 1, "denied"), (KeyboardInterrupt(), 130, "Interrup")]
+)
+def test_the_command_line_ends_without_a_traceback(monkeypatch, capsys, error, code, message):
+    from kerasseq.zoo.__main__ import main
+
+    monkeypatch.setattr(kerasseq.zoo, "fetch", unittest.mock.Mock(side_effect=error))
+    assert main(["fetch", "translation_en_fr"]) == code and message in capsys.readouterr().err
+
+
 # === What is written ===
 
 
 def test_the_page_on_publishing(preset, server, tmp_path, monkeypatch):
     """Each address that the page names, with this machine in the place of its hosts."""
-    page = (ROOT / "docs" / "publishing.md").read_text("utf-8")
+    page = (ROOT / "docs" / "guides" / "publishing.md").read_text("utf-8")
     written = re.findall(r'from_preset\("([^"]+)"\)', page)
     assert len(written) == 7
     server.publish(preset, "/models/my_fra")

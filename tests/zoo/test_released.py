@@ -16,7 +16,7 @@ RELEASES = [(name, version) for name, versions in released.models().items() for 
 
 
 def test_all_models_of_the_repository_are_released():
-    assert kerasseq.zoo.list() == sorted(path.parent.name for path in SAVED_MODELS.glob("*/train.py"))
+    assert kerasseq.zoo.list() == sorted({path.parent.parent.name for path in SAVED_MODELS.glob("*/*/saved_model.pb")})
     for name in kerasseq.zoo.list():
         assert (SAVED_MODELS / name / str(released.newest(name))).is_dir()
 
@@ -56,20 +56,25 @@ def test_the_pinned_revision_has_the_files(name, version):
 
 def test_scores_are_those_of_the_metrics():
     metrics = {name: json.loads((SAVED_MODELS / name / "metrics.json").read_text("utf-8")) for name in released.names()}
-    translation, summarization = metrics["translation_en_fr"], metrics["summarization_en"]["test"]
-    assert kerasseq.zoo.card("translation_en_fr").scores == {
-        "BLEU, beam search": round(translation["beam_5"]["bleu"]["score"], 1),
-        "chrF, beam search": round(translation["beam_5"]["chrf"]["score"], 1),
-        "BLEU, copy of the nearest training sentence": round(
-            translation["copy_nearest_training_sentence"]["bleu"]["score"], 1
-        ),
-    }
+    for name in (name for name in metrics if name.startswith("translation_")):
+        beam, copy = metrics[name]["beam_5"], metrics[name]["copy_nearest_training_sentence"]
+        assert kerasseq.zoo.card(name).scores == {
+            "BLEU, beam search": round(beam["bleu"]["score"], 1),
+            "chrF, beam search": round(beam["chrf"]["score"], 1),
+            "BLEU, copy of the nearest training sentence": round(copy["bleu"]["score"], 1),
+        }
+    summarization = metrics["summarization_en"]["test"]
     assert kerasseq.zoo.card("summarization_en").scores == {
         "token F1, beam search": round(summarization["pointer-generator"]["token_f1"], 3),
         "token F1, first 12 tokens and a full stop": round(
             summarization["first 12 tokens and a full stop"]["token_f1"], 3
         ),
         "token F1, copy everything": round(summarization["copy everything"]["token_f1"], 3),
+    }
+    digits = metrics["digits_en"]["test"]
+    assert kerasseq.zoo.card("digits_en").scores == {
+        "word error rate, %": round(digits["wer"], 2),
+        "strings without an error, %": round(100 * digits["strings_right"] / digits["strings"], 1),
     }
     for name in released.names():
         assert kerasseq.zoo.card(name).parameters == metrics[name]["parameters"]
@@ -83,22 +88,26 @@ def test_titles_are_those_of_the_cards():
         assert card.page.startswith(f"{kerasseq.zoo.REPOSITORY}/blob/")
 
 
-def test_the_readme_lists_the_models():
-    readme = (ROOT / "README.md").read_text("utf-8")
-    for card in map(kerasseq.zoo.card, kerasseq.zoo.list()):
-        (row,) = [line for line in readme.splitlines() if line.startswith(f"| `{card.name}` |")]
-        assert f"{card.size / 1e6:.0f} MB" in row and card.title in row
+def test_the_table_of_models(load_benchmark):
+    """`tests/test_benchmark_tables.py` compares it with those in the documentation."""
+    rows = load_benchmark("tables").models().splitlines()[2:]
+    for row, card in zip(rows, map(kerasseq.zoo.card, kerasseq.zoo.list()), strict=True):
+        cells = [cell.strip() for cell in row.strip("|").split("|")]
+        assert cells[:3] == [f"`{card.name}`", card.title, f"{card.size / 1e6:.0f} MB"]
+        assert card.licence.startswith(cells[4])
 
 
 def test_the_address_stands_in_one_place():
     """The notebooks are made with it."""
     host_and_path = kerasseq.zoo.REPOSITORY.removeprefix("https://")
     files = [
-        path for folder in ("kerasseq", "tutorials", "docs", "saved_models") for path in (ROOT / folder).rglob("*")
+        path
+        for folder in ("kerasseq", "tutorials", "docs", "saved_models", ".github")
+        for path in (ROOT / folder).rglob("*")
     ]
     found = [
         path.relative_to(ROOT).as_posix()
-        for path in [*files, ROOT / "README.md", ROOT / "setup.cfg", ROOT / "pyproject.toml"]
+        for path in [*files, *ROOT.glob("*.md"), *ROOT.glob("*.cfg"), *ROOT.glob("*.toml"), *ROOT.glob("*.yml")]
         if path.suffix in {".py", ".md", ".json", ".cfg", ".toml", ".yml", ".yaml"}
         and host_and_path in path.read_text("utf-8")
     ]
@@ -114,7 +123,7 @@ def test_a_card_is_readable():
 @pytest.mark.parametrize(
     "name, message",
     [
-        ("translation_en_de", "Expected one of .*'translation_en_fr'.*Received: 'translation_en_de'. Did you mean"),
+        ("translation_en_fi", "Expected one of .*'translation_en_fr'.*Received: 'translation_en_fi'. Did you mean"),
         (
             "translation_en_fr/99",
             "The versions of translation_en_fr that this release of kerasseq knows: 2. Received: 99",
