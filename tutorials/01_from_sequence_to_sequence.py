@@ -12,29 +12,30 @@
 # %% [markdown]
 # # 1. From sequence to sequence
 #
-# "3rd of May, 1998" goes in, "1998 05 03" comes out. A sentence goes in, its translation comes out. A sound goes in,
-# what was said comes out. In each of these tasks a sequence becomes another one, of another length, and no rule says
-# which element of the one belongs to which of the other: the day may stand first or last, and the weekday belongs to
-# nothing.
+# Many tasks turn one sequence into another: a date into its ISO form ("3rd of May, 1998" into "1998 05 03"), a sentence
+# into its translation, a recording into its transcript. Source and target differ in length, and no rule says which
+# source element belongs to which target element: the day may come first or last, and the weekday has no counterpart at
+# all.
 #
-# A classifier cannot do this, for there is no fixed list of answers. What can is a pair of networks. An **encoder**
-# reads the source and sums it up. A **decoder** writes the target, one token after the other (Cho et al. 2014;
-# Sutskever et al. 2014). Here you build the simplest such pair, compute its steps by hand, train it, and find out where
-# it ends.
+# A classifier cannot do this, because there is no fixed list of answers. A pair of networks can. An **encoder** reads
+# the source and summarizes it in one vector. A **decoder** generates the target from that vector, one token at a time
+# (Cho et al. 2014; Sutskever et al. 2014). In this tutorial you build the simplest encoder-decoder, compute its steps
+# by hand, train it, and find its limits.
 
 # %% tags=["parameters"]
 NUM_EXAMPLES = 20_000  # dates
 EPOCHS = 16
-NUM_ROWS = 20_000  # rows of letters
-EPOCHS_ROWS = 12
+NUM_SEQUENCES = 20_000  # letter sequences
+EPOCHS_SEQUENCES = 12
 MAX_LENGTH = 10  # letters
 UNITS = 128
+NORMALIZATION = "nmt_nfkc"  # of texts: writes "º" as "o", for example
 SEED = 1
 
 # %%
 import os
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reports a missing GPU as an error; none is needed here.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # Hides the message about a missing GPU. None is needed.
 
 import keras
 import matplotlib.pyplot as plt
@@ -45,82 +46,91 @@ import kerasseq
 keras.utils.set_random_seed(SEED)
 
 # %% [markdown]
-# ## The data, looked at first
+# ## Look at the data first
 #
-# `load_dates` generates dates as people write them, in five languages and 55 forms, each with its ISO 8601 form. No
-# date of the test is in the training, however it is written. (All years are from 1950 to 2049, so 44 is 2044.) We put
-# spaces in the place of the hyphens, so that the target is a few subwords; further down, the same dates in characters.
+# `load_dates` generates dates as people write them, in five languages and 55 formats, each with its ISO 8601 form. No
+# test date occurs in the training set, in any format. (All years lie between 1950 and 2049, so 44 means 2044.) We
+# replace the hyphens with spaces, so that each target is a few subwords. Further down we train on the same dates as
+# characters.
 
 # %%
 sides = kerasseq.datasets.load_dates(NUM_EXAMPLES)
 train, validation, test = [[(source, iso.replace("-", " ")) for source, iso in side] for side in sides]
-print(len(train), len(validation), len(test))
+print(f"{len(train):,} training dates, {len(validation):,} validation dates, {len(test):,} test dates")
 for source, target in train[:6]:
     print(f"{source:28} -> {target}")
 
 # %% [markdown]
-# Networks read numbers. The preprocessor cuts each text into **tokens**, pieces that are frequent in the data, and
-# gives each an id. "▁" begins a word, and END, shown as `</s>`, ends every sequence: the decoder says with it that it
-# is done.
+# Networks read numbers. The preprocessor splits each text into **tokens**, pieces that are frequent in the data, and
+# maps each token to an id. "▁" marks the start of a word. END, printed as `</s>`, closes every sequence: the decoder
+# emits it to stop.
 
 # %%
-preprocessor = kerasseq.preprocessing.TextPreprocessor.from_pairs(train, vocabulary_size=1_500, max_target_length=16)
+preprocessor = kerasseq.preprocessing.TextPreprocessor.from_pairs(
+    train, vocabulary_size=1_500, max_target_length=16, normalization=NORMALIZATION
+)
 print(preprocessor.source_vocabulary_size, "source tokens,", preprocessor.target_vocabulary_size, "target tokens")
 ids = preprocessor.encode_source(["3rd of May, 1998"])  # {"encoder_token_ids": (1, source)}
-print(ids["encoder_token_ids"].numpy()[0])
-print([piece.decode() for piece in preprocessor.source_tokens(ids).numpy()[0]])
+print("source ids:   ", ids["encoder_token_ids"].numpy()[0])
+source_tokens = [token.decode() for token in preprocessor.source_tokens(ids).numpy()[0]]
+_, labels = preprocessor.encode_target(["1998 05 03"])  # (1, target)
+target_tokens = [token.decode() for token in preprocessor.target_tokens(labels).numpy()[0]]
+print("source tokens:", source_tokens)
+print("target tokens:", target_tokens)
 
 # %% [markdown]
 # ## The model
 #
-# Let the source have $n$ tokens, and let $x_j$ be the **embedding** of token $j$: a row of a table that is learned, of
-# `embedding_dim` numbers. The encoder is a recurrent network. It has a **state** $h_j$ of `units` numbers, which begins
-# at zero and takes in one token a step:
+# Let the source have $n$ tokens. Token $j$ is first replaced by its **embedding** $x_j$: a row of a learned table, with
+# `embedding_dim` numbers. The encoder is a recurrent network. It keeps a **hidden state** $h_j$ of `units` numbers,
+# which starts at zero and is updated once per token:
 #
 # $$h_j = \tanh(x_j W + h_{j-1} U + b), \qquad j = 1 \ldots n.$$
 #
-# This step is the **cell** of the network. Vectors are rows, as in the code. $W$, $U$ and $b$ are learned, and the same
-# in all steps. So one network reads sources of any length. Its last state is the **context vector** $c = h_n$: all that
-# the decoder will ever know of the source.
+# The function that computes one step is the **cell** of the network. Vectors are rows, as in the code. $W$, $U$ and $b$
+# are learned and shared by all steps, so one network reads sources of any length. The last hidden state is the
+# **context vector** $c = h_n$. It is all that the decoder ever learns about the source.
 #
-# The decoder is such a network too, with weights of its own. Its state $s_i$ begins at $c$. In each step it reads the
-# embedding $y_{i-1}$ of the token that was written last (at first: START), and gives a probability to each token:
+# The decoder is a second recurrent network, with its own weights. Its hidden state $s_i$ starts at $c$. At each step it
+# reads $y_{i-1}$, the embedding of the previous token (at the first step START, printed as `<s>`), and assigns a
+# probability to every token of the target vocabulary:
 #
 # $$s_0 = c, \qquad s_i = \tanh(y_{i-1} W' + s_{i-1} U' + b'), \qquad p_i = \mathrm{softmax}(s_i V + a).$$
 #
-# In the picture each word is one token, and END is left out.
+# The diagram shows the tokens printed above. The middle of the source and the end of the target are left out.
 
 # %%
 kerasseq.plotting.plot_diagram(
     {
-        "x1": ("$x_1$: 3rd", 0, 0, "data"),
-        "x2": ("$x_2$: May", 0.8, 0, "data"),
-        "x3": ("$x_3$: 1998", 1.6, 0, "data"),
+        "x1": (f"$x_1$: {source_tokens[0]}", 0, 0, "data"),
+        "x2": (f"$x_2$: {source_tokens[1]}", 0.75, 0, "data"),
+        "xn": (f"$x_n$: {source_tokens[-1]}", 2.0, 0, "data"),
         "e1": ("encoder", 0, 1),
-        "e2": ("encoder", 0.8, 1),
-        "e3": ("encoder", 1.6, 1),
-        "c": ("context\n$c = h_3 = s_0$\n(units)", 2.5, 1, "state"),
-        "y0": ("$y_0$: START", 3.4, 0, "data"),
-        "y1": ("$y_1$: 1998", 4.2, 0, "data"),
-        "y2": ("$y_2$: 05", 5.0, 0, "data"),
-        "d1": ("decoder", 3.4, 1),
-        "d2": ("decoder", 4.2, 1),
-        "d3": ("decoder", 5.0, 1),
-        "p1": ("$p_1$: 1998", 3.4, 2, "data"),
-        "p2": ("$p_2$: 05", 4.2, 2, "data"),
-        "p3": ("$p_3$: 03", 5.0, 2, "data"),
+        "e2": ("encoder", 0.75, 1),
+        "...": ("...", 1.4, 1),
+        "en": ("encoder", 2.0, 1),
+        "c": ("context vector\n$c = h_n = s_0$\n(units)", 2.8, 1, "state"),
+        "y0": ("$y_0$: <s>", 3.6, 0, "data"),
+        "y1": (f"$y_1$: {target_tokens[0]}", 4.35, 0, "data"),
+        "y2": (f"$y_2$: {target_tokens[1]}", 5.1, 0, "data"),
+        "d1": ("decoder", 3.6, 1),
+        "d2": ("decoder", 4.35, 1),
+        "d3": ("decoder", 5.1, 1),
+        "p1": (f"$p_1$: {target_tokens[0]}", 3.6, 2, "data"),
+        "p2": (f"$p_2$: {target_tokens[1]}", 4.35, 2, "data"),
+        "p3": (f"$p_3$: {target_tokens[2]}", 5.1, 2, "data"),
     },
     [
-        ("x1", "e1"), ("x2", "e2"), ("x3", "e3"), ("e1", "e2", "$h_1$"), ("e2", "e3", "$h_2$"), ("e3", "c"),
+        ("x1", "e1"), ("x2", "e2"), ("xn", "en"), ("e1", "e2", "$h_1$"), ("e2", "..."), ("...", "en"), ("en", "c"),
         ("c", "d1"), ("y0", "d1"), ("y1", "d2"), ("y2", "d3"), ("d1", "d2", "$s_1$"), ("d2", "d3", "$s_2$"),
         ("d1", "p1"), ("d2", "p2"), ("d3", "p3"),
     ],
-    title="The encoder reads, hands over one vector, and the decoder writes",
+    title="An encoder-decoder: one vector connects the two networks",
 )  # fmt: skip
 
 # %% [markdown]
-# The model is a `keras.Model` of two parts, `model.encoder` and `model.decoder`. The decoder starts from the context as
-# it is.
+# The model is a `keras.Model` with two parts, `model.encoder` and `model.decoder`. The decoder uses the context vector
+# directly as its initial state.
 
 # %%
 model = kerasseq.models.VanillaSeq2Seq(
@@ -143,70 +153,72 @@ for name, layer in layers.items():
 # %% [markdown]
 # ## One step by hand
 #
-# The equations are short enough to compute them in NumPy, from the model's own weights. First the encoder: one step is
-# one line, and a loop of it reads the source. The encoder calls the states of all steps its **memory**.
+# The equations are short enough to compute in NumPy with the model's own weights. First the encoder: one step is one
+# line, and a loop over it reads the source. kerasseq calls the hidden states of all steps the encoder's **memory**.
 
 
 # %%
-def numbers(layer):
-    """The weights of a layer as NumPy arrays."""
+def arrays(layer):
+    """Returns the weights of a layer as NumPy arrays."""
     return [keras.ops.convert_to_numpy(weight) for weight in layer.weights]
 
 
 def encoder_step(token_id, h):
-    """One token and the state before it, `(units,)`, to the state behind it, `(units,)`."""
-    (table,), (W, U, b) = numbers(embedding), numbers(forward)
+    """Returns the next hidden state, `(units,)`, from a token id and the current one, `(units,)`."""
+    (table,), (W, U, b) = arrays(embedding), arrays(forward)
     return np.tanh(table[token_id] @ W + h @ U + b)
 
 
-states = keras.ops.convert_to_numpy(encoder(ids)["memory"][0])  # (source, units): the states of all steps
+states = keras.ops.convert_to_numpy(encoder(ids)["memory"][0])  # (source, units): the hidden states of all steps
 h = np.zeros(UNITS)
 for j, token_id in enumerate(ids["encoder_token_ids"].numpy()[0]):
     h = encoder_step(token_id, h)
-    print(f"h_{j + 1}: largest difference to Keras {np.abs(h - states[j]).max():.1e}")
+    print(f"h_{j + 1}: largest difference from Keras {np.abs(h - states[j]).max():.1e}")
 
 # %% [markdown]
-# Then one step of the decoder. It reads START, whose id is 2, and the context.
+# Next, one step of the decoder. It reads START, whose id is 2, and the context vector.
 
 
 # %%
 def decoder_step(token_id, s):
-    """The last token and the state before it to the state behind it, `(units,)`, and logits `(vocabulary,)`."""
-    (table,), (W, U, b), (V, a) = numbers(decoder.embedding), numbers(recurrent), numbers(decoder.logits)
+    """Returns the next hidden state, `(units,)`, and logits, `(vocabulary,)`, from a token id and the current state."""
+    (table,), (W, U, b), (V, a) = arrays(decoder.embedding), arrays(recurrent), arrays(decoder.logits)
     s = np.tanh(table[token_id] @ W + s @ U + b)
     return s, s @ V + a
 
 
 START, END = kerasseq.preprocessing.vocabulary.START_ID, kerasseq.preprocessing.vocabulary.END_ID
-_, logits = decoder_step(START, h)  # h is the last state, the context.
+_, logits = decoder_step(START, h)  # h is the last hidden state, the context vector.
 whole = model({**ids, "decoder_token_ids": keras.ops.array([[START]], "int32")})  # (1, 1, vocabulary)
-print(f"logits: largest difference to Keras {np.abs(logits - keras.ops.convert_to_numpy(whole)[0, 0]).max():.1e}")
+print(f"logits: largest difference from Keras {np.abs(logits - keras.ops.convert_to_numpy(whole)[0, 0]).max():.1e}")
 
 # %% [markdown]
-# Logits are what goes into the softmax. The differences are those of 32 bits: the model is these two lines and nothing
-# else.
+# Logits are the inputs of the softmax. The differences are float32 rounding errors: these two functions are the whole
+# model.
 #
 # ## Training: teacher forcing
 #
-# In training the right target is known, so the decoder need not read what it wrote itself. It reads the *right* token
-# before, whatever it would have said: its inputs are the labels, one place later, behind START. This is called
-# **teacher forcing**. All steps are trained at once, and an early mistake does not spoil the lesson of the later steps.
+# During training the correct target is known, so the decoder does not have to read its own output. It reads the
+# *correct* previous token, whatever it predicted itself: its inputs are the labels, shifted right by one position, with
+# START in front. This is called **teacher forcing**. All steps are trained at once, and an early mistake does not
+# derail the steps after it.
 
 # %%
 inputs, labels = next(iter(preprocessor.dataset(train[:1], batch_size=1)))
-for name, row in {"decoder reads": inputs["decoder_token_ids"], "should say": labels}.items():
+for name, row in {"decoder input": inputs["decoder_token_ids"], "label": labels}.items():
     print(f"{name:15}", [token.decode() for token in preprocessor.target_tokens(row).numpy()[0]])
 
 # %% [markdown]
-# `<s>` is START. The loss is the mean of $-\log p_i(\text{right token})$ over all tokens. Sequences in a batch are
-# filled up with padding, id 0, which `MaskedCrossentropy` and `TokenAccuracy` leave out. The learning rate falls to
-# almost nothing along half a wave of the cosine, and gradients are cut to a norm of 1: recurrent networks now and then
-# have very steep places.
+# The loss is the mean of $-\log p_i(\text{correct token})$ over all target tokens. Short sequences in a batch are
+# filled up with padding, id 0, which `MaskedCrossentropy` and `TokenAccuracy` ignore. We pass the metric as one of the
+# `weighted_metrics`: Keras weights these by the sample weights, so padding and weighted tokens count right. (Metrics
+# passed as `metrics` never see the weights.) The learning rate decays along half a cosine wave to 2 % of its initial
+# value. Gradients are clipped to norm 1, because those of recurrent networks occasionally explode.
 
 
 # %%
 def train_model(model, preprocessor, train, validation, epochs, learning_rate):
-    """Trains a model by teacher forcing; returns Keras's history."""
+    """Trains a model with teacher forcing and returns the Keras history."""
     batches = preprocessor.dataset(train, batch_size=64, shuffle=True, seed=SEED)
     schedule = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * len(batches), alpha=0.02)
     model.compile(
@@ -215,20 +227,20 @@ def train_model(model, preprocessor, train, validation, epochs, learning_rate):
         weighted_metrics=[kerasseq.metrics.TokenAccuracy()],
     )
     validation_batches = preprocessor.dataset(validation, batch_size=64)
-    # `shuffle=False` is for Keras: the data set shuffles itself.
+    # The data set shuffles itself, so Keras must not (`shuffle=False`).
     return model.fit(batches, validation_data=validation_batches, epochs=epochs, shuffle=False, verbose=2)
 
 
 history = train_model(model, preprocessor, train, validation, EPOCHS, learning_rate=2e-3)
 
 # %%
-kerasseq.plotting.plot_history(history, title="Learning to write dates")
+kerasseq.plotting.plot_history(history, title="Training on dates (subwords)")
 
 # %% [markdown]
 # ## Generation
 #
-# Now there is no teacher. The decoder reads its own last token, until it says END. With the two steps from above this
-# is a loop of a few lines. It takes the most probable token each time, which is called *greedy* search.
+# Without a teacher, the decoder reads its own previous token until it emits END. With the two step functions above,
+# this is a short loop. Taking the most probable token at each step is called *greedy* search.
 
 
 # %%
@@ -248,25 +260,25 @@ for text in ("3rd of May, 1998", "Sonntag, 23. März 2033", "5 mai 2021"):
     print(f"{text:24} by hand: {generate_by_hand(text):14} TextGenerator: {generator.generate(text)}")
 
 # %% [markdown]
-# Teacher forcing and generation are not the same task: in generation the model reads sequences that may be wrong, which
-# it never did in training, and one mistake can lead to others. This gap is called **exposure bias**. So judge a model
-# by what it generates. **Exact match** is the share of test dates that are right from beginning to end.
+# Teacher forcing and generation are different tasks. In generation the decoder reads its own output, which may be
+# wrong. It never saw that in training, so one mistake can lead to others. This gap is called **exposure bias**. So
+# judge a model by what it generates. **Exact match** is the percentage of test dates that are entirely correct.
 
 # %%
 sources, targets = zip(*test, strict=True)
 written = generator.generate(sources)
 print(kerasseq.evaluation.exact_match(written, targets))
-print("tokens right under teacher forcing, in validation:", f"{history.history['val_token_accuracy'][-1]:.1%}")
+print("token accuracy under teacher forcing, on validation dates:", f"{history.history['val_token_accuracy'][-1]:.1%}")
 for source, text in zip(sources[:4], written, strict=False):
     print(f"{source:28} -> {text}")
 
 # %% [markdown]
 # ## What it learned
 #
-# The context vector must hold what the decoder needs, and nothing else is asked of it. Nobody told the model that
-# "juin" and "June" are the same. Here each month has the mean of its contexts over twelve dates, in English and in
-# French. The mean over each language is taken away, and the cosine of each pair is drawn: 1 is the same direction. If
-# the encoder knows what the months mean, the diagonal is dark red.
+# Nobody told the model that "juin" and "June" are the same month. Do their context vectors agree? For each month we
+# average the context vectors of twelve dates, once in English and once in French. We subtract the mean of each language
+# and plot the cosine similarity of all pairs, where 1 means the same direction. If the encoder knows the months, the
+# diagonal is dark red.
 
 # %%
 months = {
@@ -276,9 +288,9 @@ months = {
 directions = []
 for names in months.values():
     dates = [f"{day} {month} {year}" for month in names for day in (4, 13, 22) for year in (1957, 1986, 2013, 2038)]
-    (state,) = encoder(preprocessor.encode_source(dates))["states"]  # one for each layer
+    (state,) = encoder(preprocessor.encode_source(dates))["states"]  # one per layer
     contexts = keras.ops.convert_to_numpy(state["hidden"])  # (144, units)
-    means = contexts.reshape(12, -1, UNITS).mean(axis=1)  # (months, units): what does not depend on day and year
+    means = contexts.reshape(12, -1, UNITS).mean(axis=1)  # (months, units): day and year average out
     means -= means.mean(axis=0)
     directions.append(means / np.linalg.norm(means, axis=1, keepdims=True))
 
@@ -286,8 +298,8 @@ figure, axis = plt.subplots(figsize=(6, 5), layout="constrained")
 image = axis.imshow(directions[0] @ directions[1].T, cmap="RdBu_r", vmin=-1, vmax=1)
 axis.set_xticks(range(12), months["French"], rotation=90)
 axis.set_yticks(range(12), months["English"])
-axis.set(xlabel="French", ylabel="English", title="Context vectors of the months, in two languages")
-figure.colorbar(image, label="cosine")
+axis.set(xlabel="French month", ylabel="English month", title="Context vectors of months: similarity across languages")
+figure.colorbar(image, label="cosine similarity")
 plt.show()
 
 # %% [markdown]
@@ -296,23 +308,23 @@ plt.show()
 # %%
 wrong = [row for row, text in enumerate(written) if text != targets[row]]
 for row in wrong[:6]:
-    print(f"{sources[row]:28} -> {written[row]:12} and not {targets[row]}")
+    print(f"{sources[row]:28} -> {written[row]:12} expected {targets[row]}")
 
 # %% [markdown]
-# Look at which part is wrong: rarely the year. And look at the forms: those that begin with the year and have nothing
-# but digits are few in the training, and each form has to be practised.
+# Look at which part is wrong: rarely the year. Then look at the formats. All-digit dates that begin with the year are
+# rare in the training set, and every format takes practice.
 #
-# ### The same dates, in characters
+# ### The same dates, as characters
 #
-# Now cut the same dates into single characters, all but a few, and write the hyphens again. (A vocabulary begins with
-# 260 tokens, special ones and single bytes: 272 leaves room for the ten digits, the hyphen and "▁".) The cell and the
-# number of units stay (and the learning rate is halved). But the way is longer: half of the dates have 11 to 19 tokens
-# to read, and there are 12 to write: "▁", ten characters and END.
+# Now split the same dates into single characters (all but a few), and keep the hyphens. (A vocabulary begins with 260
+# special tokens and single bytes, so a size of 272 leaves room for the ten digits, the hyphen and "▁".) The cell and
+# the number of units stay the same, and the learning rate is halved. But the sequences are longer. Half of the dates
+# have 11 to 19 source tokens, and every target has 12: "▁", ten characters and END.
 
 # %%
 characters = kerasseq.preprocessing.TextPreprocessor(
-    kerasseq.preprocessing.train_vocabulary([source for source, _ in sides[0]], vocabulary_size=350),
-    kerasseq.preprocessing.train_vocabulary([target for _, target in sides[0]], vocabulary_size=272),
+    kerasseq.preprocessing.train_vocabulary([source for source, _ in sides[0]], 350, NORMALIZATION),
+    kerasseq.preprocessing.train_vocabulary([target for _, target in sides[0]], 272, NORMALIZATION),
     max_target_length=16,
 )
 speller = kerasseq.models.VanillaSeq2Seq(
@@ -336,88 +348,95 @@ for offset, (name, values) in zip((-0.2, 0.2), right.items(), strict=True):
     bars = axis.bar(np.arange(3) + offset, values, 0.38, label=name)
     axis.bar_label(bars, fmt="%.0f")
 axis.set_xticks(range(3), ["year", "month", "day"])
-axis.set(ylabel="right, % of test dates", ylim=(0, 135), title="One cell, two vocabularies")
+axis.set(xlabel="part of the date", ylabel="correct test dates (%)", ylim=(0, 135))
+axis.set_title("Accuracy by part of the date: subwords and characters")
 axis.legend(loc="upper center", ncols=2)
 plt.show()
 
 # %% [markdown]
-# By chance a month is right once in twelve, a day once in thirty. Look at how the bars of the characters go down from
-# left to right: the year is written first, mostly soon after it was read. What is written later is learned later, and
-# the day is still a guess.
+# Guessing gets one month in twelve right, and one day in thirty. With characters, accuracy drops from left to right.
+# The year is written first, usually soon after it was read, and it is learned first. The month is written later and is
+# half learned. The day comes last and is still a guess.
 #
-# ### Rows of letters
+# ### Letter sequences
 #
-# Dates differ in many ways. To see the length alone, take rows of random letters, and two tasks: to write the row
-# **again** (the *copy* task), and to write it **backwards** (*reverse*). Both need all letters in the context. Two
-# models are trained, alike in everything but the target.
+# Dates differ in many ways. To isolate the effect of sequence length, take sequences of random letters and two tasks:
+# write the letters in the same order (the *copy task*) or in reverse order (the *reverse task*). Both need every letter
+# in the context vector. We train one model per task. The models differ only in their targets.
 
 # %%
 rng = np.random.default_rng(SEED)
 
 
-def make_rows(number, lengths):
-    """Random rows of the letters a to j, with spaces, so that each letter is a token."""
+def random_sequences(number, lengths):
+    """Returns random sequences of the letters a to j, separated by spaces, so that each letter is a token."""
     return [" ".join(rng.choice(list("abcdefghij"), length)) for length in rng.choice(lengths, number)]
 
 
 lengths = np.arange(1, MAX_LENGTH + 1)
-rows, validation_rows = make_rows(NUM_ROWS, lengths), make_rows(300, lengths)
-test_rows = {length: make_rows(200, [length]) for length in lengths}
-letters = kerasseq.preprocessing.TextPreprocessor.from_pairs([(row, row) for row in rows], vocabulary_size=281)
+sequences, validation_sequences = random_sequences(NUM_SEQUENCES, lengths), random_sequences(300, lengths)
+test_sequences = {length: random_sequences(200, [length]) for length in lengths}
+letters = kerasseq.preprocessing.TextPreprocessor.from_pairs(
+    [(sequence, sequence) for sequence in sequences], vocabulary_size=281
+)
 exact = {}
-for task, step in {"again": 1, "backwards": -1}.items():
-    print(f"\n{task}: {rows[0]} -> {rows[0][::step]}")
-    copier = kerasseq.models.VanillaSeq2Seq(
+for task, step in {"copy": 1, "reverse": -1}.items():
+    print(f"\n{task}: {sequences[0]} -> {sequences[0][::step]}")
+    letter_model = kerasseq.models.VanillaSeq2Seq(
         letters.source_vocabulary_size, letters.target_vocabulary_size, embedding_dim=32, units=UNITS
     )
-    pairs, validation_pairs = ([(row, row[::step]) for row in some] for some in (rows, validation_rows))
-    train_model(copier, letters, pairs, validation_pairs, EPOCHS_ROWS, learning_rate=1e-3)
-    writer = kerasseq.TextGenerator(copier, letters, sampler="greedy")
+    pairs, validation_pairs = (
+        [(sequence, sequence[::step]) for sequence in some] for some in (sequences, validation_sequences)
+    )
+    train_model(letter_model, letters, pairs, validation_pairs, EPOCHS_SEQUENCES, learning_rate=1e-3)
+    writer = kerasseq.TextGenerator(letter_model, letters, sampler="greedy")
     exact[task] = [
-        kerasseq.evaluation.exact_match(writer.generate(some), [row[::step] for row in some])["score"]
-        for some in test_rows.values()
+        kerasseq.evaluation.exact_match(writer.generate(some), [sequence[::step] for sequence in some])["score"]
+        for some in test_sequences.values()
     ]
 
 # %% tags=["picture"]
 figure, axis = plt.subplots(figsize=(6, 3.2), layout="constrained")
 for (task, values), style in zip(exact.items(), ("o-", "s--"), strict=True):
-    axis.plot(lengths, values, style, label=f"write it {task}")
-axis.set(xlabel="length in letters", ylabel="exact match in %", title="A simple RNN, 200 rows for each length")
+    axis.plot(lengths, values, style, label=f"{task} task")
+axis.set(xlabel="sequence length (letters)", ylabel="exact match (% of 200 sequences)")
+axis.set_title("Simple RNN: accuracy against sequence length")
 axis.set_ylim(-3, 105)
 axis.grid(alpha=0.3)
 axis.legend()
 plt.show()
 
 # %% [markdown]
-# Where the curve of the rows backwards is high, the vector is large enough: it held the whole row. What differs is the
-# way. In a row of $n$ letters, each is written $n + 1$ steps after it was read, if it is written again. Backwards, with
-# END in between, the last letter follows 2 steps after it was read, the one before 4, the first $2n$. The mean is the
-# same, but there are short ways, with which training can begin, and each next one is only two steps longer (Sutskever
-# et al. 2014 read their sources backwards for this reason).
+# Accuracy on the reverse task stays high, so the context vector is large enough: it holds the whole sequence. What
+# differs is the distance between reading a letter and writing it. In the copy task, a letter of a sequence of length
+# $n$ is always written $n + 1$ steps after it is read (END is read in between). In the reverse task, the last letter is
+# written after 2 steps, the one before it after 4, and the first one after $2n$. The mean distance is also $n + 1$. But
+# training can start with the short distances, and each further letter adds only two steps. Sutskever et al. 2014
+# reversed their source sentences for this reason.
 #
-# Two things stand in the way of longer sequences, and the next two tutorials take them away:
+# Two obstacles remain for longer sequences. The next two tutorials remove them:
 #
-# - **The memory fades.** In each step the whole state goes through $U$ and $\tanh$. In training the gradient goes back
-#   through them, too, and fades with the distance (Bengio et al. 1994). Tutorial 2 gives the cell gates, with which it
-#   can keep what it wants to keep.
-# - **The vector has a fixed size.** 10 letters or 1,000, the context has `units` numbers. Sooner or later no cell will
-#   do. Tutorial 3 lets the decoder look back at all states.
+# - **The hidden state forgets.** Each step passes the whole state through $U$ and $\tanh$. During training the gradient
+#   takes the same path backwards and shrinks with distance (Bengio et al. 1994). Tutorial 2 adds gates, with which the
+#   cell can keep what it needs.
+# - **The context vector has a fixed size.** For 10 letters or 1,000, it has `units` numbers. Beyond some length, no
+#   cell suffices. Tutorial 3 lets the decoder look back at all encoder states.
 #
 # ## Exercises
 #
-# 1. How many bits does it take to know a row of $n$ letters out of ten, and how many bits has a context of 128 floats?
-#    Is it the size that keeps the model from writing longer rows again?
-# 2. Let the last model write rows backwards that are one, two and three letters longer than all it was trained on.
-# 3. `generator.generate("3rd of May, 1998", prefixes="2001")` makes the output begin with 2001. What does the model
-#    write behind it, and why?
+# 1. How many bits does a sequence of $n$ letters out of ten carry, and how many bits does a context vector of 128
+#    floats have? Is its size what keeps the model from copying longer sequences?
+# 2. Let the reverse model reverse sequences that are one, two and three letters longer than any in training.
+# 3. `generator.generate("3rd of May, 1998", prefixes="2001")` forces the output to begin with 2001. What does the model
+#    write next, and why?
 #
 # **Solutions**
 #
-# 1. $n \log_2 10$, so 33 bits for ten letters, against 128 times 32. Even if only a few bits of each number are of use,
-#    the size is not what stops it here, as the rows backwards show.
-# 2. `more = make_rows(200, [MAX_LENGTH + 1])`, then `writer.generate(more)`, which is the backwards model. Hardly any
-#    row is right, and most outputs stop at the length that the model knows: it learned to do up to `MAX_LENGTH` steps,
-#    not to reverse.
-# 3. Mostly the month of the source, but often another day. Only the context knows the source, and the decoder goes on
-#    from its state and from what it reads. Here it reads a year that does not fit its state. Under teacher forcing that
-#    never happened, so nothing taught it what to do then.
+# 1. $n \log_2 10$, which is 33 bits for ten letters, against 128 times 32. Even if only a few bits of each float are
+#    usable, the size is not the limit here, as the reverse task shows.
+# 2. `longer = random_sequences(200, [MAX_LENGTH + 1])`, then `writer.generate(longer)`: `writer` holds the reverse
+#    model, which was trained last. Hardly any sequence is right, and most outputs stop at the length the model knows.
+#    It learned to emit up to `MAX_LENGTH` letters, not to reverse.
+# 3. Usually the month of the source, but often another day. Only the hidden state knows the source, and the decoder
+#    continues from that state and from the token it reads. Here it reads a year that contradicts its state. Teacher
+#    forcing never showed it such a case, so it never learned what to do.

@@ -12,21 +12,21 @@
 # %% [markdown]
 # # 4. Translate English to French
 #
-# `I didn't see them.` goes in, `Je ne les ai pas vus.` comes out.
+# `I didn't see them.` becomes `Je ne les ai pas vus.`
 #
 # The last tutorial built the model: an encoder, a decoder, and attention between them. This one makes it work on real
-# sentences. What decides there is not the network alone. It is how text is cut into tokens, how sentences are put into
-# batches, how the output is searched for, and how one reads what went wrong.
+# sentences. The network is only one part of that. The others are how text is split into tokens, how sentences are
+# batched, how the output is searched, and how you analyse the errors.
 
 # %% tags=["parameters"]
-NUM_PAIRS = 45_000  # pairs of sentences to train on
-MAX_WORDS = 7  # of an English sentence
-VOCABULARY_SIZE = 4_000  # subwords of each language
+NUM_PAIRS = 45_000  # training pairs
+MAX_WORDS = 7  # per English sentence
+VOCABULARY_SIZE = 4_000  # subwords per language
 UNITS = 256
 EPOCHS = 6
-NUM_SCORED = 500  # sentences of validation, and of test, that are translated and scored
-NUM_FORMAL = 4_000  # pairs to fine-tune on
-RELEASED = "translation_en_fr"  # the released model that is fine-tuned
+NUM_SCORED = 500  # scored sentences, in validation and in test
+NUM_FORMAL = 4_000  # formal pairs for fine-tuning, and as many others
+RELEASED = "translation_en_fr"  # the released model to fine-tune
 SEED = 1
 
 # %%
@@ -37,7 +37,7 @@ import re
 import time
 import unicodedata
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reports a missing GPU as an error; none is needed here.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # Hides the message about a missing GPU. None is needed.
 
 import keras
 import matplotlib.pyplot as plt
@@ -48,24 +48,24 @@ import kerasseq
 keras.utils.set_random_seed(SEED)
 
 # %% [markdown]
-# ## The data, looked at first
+# ## Look at the data first
 #
-# Volunteers of the Tatoeba project write everyday sentences and translate each other's (CC BY 2.0 FR). `load_anki` has
-# 167,130 English-French pairs, and puts an English sentence with all its translations into one split only: no sentence
-# of the test was trained on as it stands. (Sentences much like it were: tutorial 9 counts them.) Short sentences are
-# enough here, and train in minutes. (French has a space before "?" and "!", and the data have several kinds of it. NFKC
-# makes one of them.)
+# Volunteers of the Tatoeba project write everyday sentences and translate those of others (CC BY 2.0 FR). `load_anki`
+# loads 167,130 English-French pairs. It puts an English sentence and all its translations into the same split, so no
+# test sentence occurs in training word for word. (Near-duplicates do: tutorial 9 counts them.) We keep the short
+# sentences, which train in minutes. (French puts a space before "?" and "!", and the data contain several kinds of
+# space. NFKC normalization maps them to one.)
 
 
 # %%
 def short(pairs):
-    """The pairs with few English words, with one form of each character."""
+    """Returns the pairs with short English sentences, NFKC-normalized."""
     few = [pair for pair in pairs if len(pair[0].split()) <= MAX_WORDS]
     return [tuple(unicodedata.normalize("NFKC", text) for text in pair) for pair in few]
 
 
 train, validation, test = map(short, kerasseq.datasets.load_anki("fra"))
-print(f"{len(train):,} short pairs to train on, {len(validation):,} for validation, {len(test):,} for the test")
+print(f"{len(train):,} short pairs for training, {len(validation):,} for validation, {len(test):,} for the test")
 all_train, train = train, random.Random(SEED).sample(train, min(NUM_PAIRS, len(train)))
 for english, french in train[:6]:
     print(f"{english:<40} {french}")
@@ -75,20 +75,20 @@ figure, axis = plt.subplots(figsize=(6, 2.8), layout="constrained")
 for side, name in enumerate(("English", "French")):
     lengths = [len(pair[side].split()) for pair in train]
     axis.hist(lengths, bins=np.arange(0.5, 15), alpha=0.6, label=f"{name}, mean {np.mean(lengths):.1f}")
-axis.set(xlabel="words in a sentence", ylabel="sentences", title="How long the sentences are")
+axis.set(xlabel="sentence length (words)", ylabel="number of sentences", title="Sentence lengths in the training data")
 axis.legend()
 plt.show()
 
 
 # %% [markdown]
-# A sentence has more than one translation. English "you" alone is "tu" to a friend, "vous" to a stranger or to several,
-# and an adjective shows whether a man or a woman is meant. So the model cannot know *the* answer, and a score that
-# compares with a single one is unfair. We keep all of them for scoring.
+# A sentence has more than one translation. English "you" is "tu" to a friend and "vous" to a stranger or to several
+# people, and a French adjective shows whether it refers to a man or a woman. So the model cannot know *the* answer, and
+# scoring against a single reference is unfair. For scoring we keep all references.
 
 
 # %%
 def with_references(pairs, number):
-    """Some of the sources, each once and with all its translations: a list of (source, list of targets)."""
+    """Samples distinct sources with all their translations: a list of (source, list of targets)."""
     targets = collections.defaultdict(list)
     for source, target in pairs:
         targets[source].append(target)
@@ -104,32 +104,32 @@ for translation in translations:
 # %% [markdown]
 # ## Subwords
 #
-# Which units should the model read and write? Words are too many: most of them are rare, and the next sentence holds
-# one that no training sentence had. Characters are few, but make sequences five times as long. **Subwords** lie
-# between: frequent words stay whole, rare ones are cut into pieces, and any text can be written with some thousand of
-# them.
+# Which units should the model read and write? There are too many words: most are rare, and new sentences contain words
+# that never occurred in training. There are few characters, but they make sequences five times as long. **Subwords**
+# lie in between. Frequent words stay whole, rare words are split into pieces, and a few thousand pieces can spell any
+# text.
 #
-# SentencePiece learns a **unigram language model** from the texts. It gives each piece $w_k$ a probability, and a text
-# the product $\prod_k p(w_k)$; a text is cut in the way with the largest product. It starts with very many pieces and
-# throws away, again and again, those that the texts' probability misses least (Kudo 2018). Each language gets a
-# vocabulary of its own.
+# SentencePiece learns a **unigram language model** from the texts (Kudo 2018). It assigns each piece $w_k$ a
+# probability and a text the product $\prod_k p(w_k)$, and it splits a text in the way that maximizes this product.
+# Training starts from a very large set of pieces and repeatedly drops those whose removal lowers the likelihood of the
+# texts least. Each language gets its own vocabulary.
 
 # %%
 preprocessor = kerasseq.preprocessing.TextPreprocessor.from_pairs(
     train, vocabulary_size=VOCABULARY_SIZE, max_source_length=64, max_target_length=80
 )
 for name, tokenizer in zip(("English", "French"), preprocessor.tokenizers, strict=True):
-    pieces = tokenizer.id_to_string(range(260, 290)).numpy()  # before them: 4 special tokens, and 256 bytes
+    pieces = tokenizer.id_to_string(range(260, 290)).numpy()  # after 4 special tokens and 256 bytes
     print(f"{name}, {tokenizer.vocabulary_size:,}:", *(piece.decode() for piece in pieces))
 
 # %% [markdown]
-# `▁` stands for the space before a word, so pieces can be joined again without guessing. Here is how words are cut. A
-# character that is not in the vocabulary is written in the bytes of its UTF-8 form: nothing is ever unknown.
+# `▁` stands for the space before a word, so joining pieces restores the text exactly. Here is how some words are split.
+# Characters that are not in the vocabulary are written as UTF-8 bytes, so nothing is ever unknown.
 
 
 # %%
 def pieces_of(texts):
-    """The pieces of English texts, a list of lists of str."""
+    """Splits English texts into pieces: a list of lists of str."""
     ids = preprocessor.tokenize(texts, "source")[:, :-1]  # without END
     return [[piece.decode() for piece in row] for row in preprocessor.tokenizers[0].id_to_string(ids).to_list()]
 
@@ -141,45 +141,45 @@ for word, pieces in zip(words, pieces_of(words), strict=True):
 # %% [markdown]
 # ## Buckets
 #
-# A batch is a rectangle of ids `(batch, length)`; short sentences are filled up with padding, id 0. It counts nowhere,
-# but it is computed. So the data set shuffles the pairs, sorts every hundred batches by length, cuts the batches and
-# shuffles these: sentences of one batch are about as long as each other. It also rounds lengths up, here to even
-# numbers, for few different shapes.
+# A batch is a rectangle of ids, `(batch, length)`. Short sentences are filled up with padding, id 0, which is masked
+# but still computed. To limit it, the data set shuffles the pairs, sorts every hundred batches by length, cuts batches,
+# and shuffles the batches. Sentences in a batch then have similar lengths. Lengths are also rounded up, here to even
+# numbers, so that there are fewer distinct shapes.
 
 
 # %%
 def padding(batches):
-    """The share of ids, of both sides, that is padding."""
+    """Returns the share of padding among the ids of both sides."""
     ids = [tensor.numpy() for inputs, labels in batches for tensor in (inputs["encoder_token_ids"], labels)]
     return 1 - sum(np.count_nonzero(rows) for rows in ids) / sum(rows.size for rows in ids)
 
 
-at_random = preprocessor.dataset(train, batch_size=64)  # The pairs were drawn in a random order.
+at_random = preprocessor.dataset(train, batch_size=64)  # The pairs are already in random order.
 batches = preprocessor.dataset(train, batch_size=64, shuffle=True, seed=SEED, pad_to_multiple=2)
-print(f"padding in batches of random sentences: {padding(at_random):.0%}, in buckets: {padding(batches):.0%}")
+print(f"padding in random batches: {padding(at_random):.0%}, in buckets: {padding(batches):.0%}")
 tokens = sum(int(np.count_nonzero(labels)) for _, labels in batches)
-print(f"{tokens:,} target tokens an epoch, {tokens / len(train):.1f} a sentence")
+print(f"{tokens:,} target tokens per epoch, {tokens / len(train):.1f} per sentence")
 
 # %%
 figure, axes = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
-for axis, some, title in zip(axes, (at_random, batches), ("random sentences", "a bucket"), strict=True):
+for axis, some, title in zip(axes, (at_random, batches), ("Random batch", "Batch from a bucket"), strict=True):
     (_, labels) = next(iter(some))  # (batch, target)
     axis.imshow(labels != 0, aspect="auto", cmap="Blues", vmin=0, vmax=1.4, interpolation="nearest")
-    axis.set(xlabel="position", ylabel="sentence of the batch", title=f"{title}: white is padding")
+    axis.set(xlabel="position (tokens)", ylabel="sentence in the batch", title=f"{title} (white: padding)")
     axis.xaxis.get_major_locator().set_params(integer=True)
 plt.show()
 
 # %% [markdown]
 # ## The model
 #
-# It is the model of the last tutorial, with Luong's attention (Luong et al. 2015).
+# This is the model of the last tutorial, with `"luong"` attention (Luong et al. 2015).
 #
 # | symbol | what it is | shape |
 # |---|---|---|
-# | $h_j$ | memory: states of a bidirectional GRU at source token $j$ | `(batch, source, 2 * units)` |
-# | $s_i$ | the decoder's state at target token $i$ | `(batch, target, units)` |
+# | $h_j$ | memory: hidden states of a bidirectional GRU at source token $j$ | `(batch, source, 2 * units)` |
+# | $s_i$ | hidden state of the decoder at target token $i$ | `(batch, target, units)` |
 # | $a_{ij}$ | attention weights, $\mathrm{softmax}_j(h_j W s_i^T)$ | `(batch, target, source)` |
-# | $c_i$ | context, $\sum_j a_{ij} h_j$ | `(batch, target, 2 * units)` |
+# | $c_i$ | context vector, $\sum_j a_{ij} h_j$ | `(batch, target, 2 * units)` |
 # | $\tilde s_i$ | attentional state, $\tanh([c_i; s_i]\,R + b)$ | `(batch, target, embedding)` |
 # | logits | $\tilde s_i$ times the target embeddings | `(batch, target, vocabulary)` |
 
@@ -189,7 +189,7 @@ kerasseq.plotting.plot_diagram(
         "source": ("English ids\n(batch, source)", 0, 0, "data"),
         "encoder": ("embedding,\nbidirectional GRU", 0, 1),
         "memory": ("memory $h$\n(batch, source, 2 units)", 0, 2.1, "state"),
-        "bridge": ("dense: first state\n(batch, units)", 1.35, 1, "state"),
+        "bridge": ("dense: initial state\n(batch, units)", 1.35, 1, "state"),
         "target": ("French ids, shifted\n(batch, target)", 2.7, 0, "data"),
         "decoder": ("embedding, GRU\n$s$ (batch, target, units)", 2.7, 1),
         "attention": ("attention: context $c$\n(batch, target, 2 units)", 1.35, 2.1),
@@ -201,18 +201,18 @@ kerasseq.plotting.plot_diagram(
         ("target", "decoder"), ("decoder", "attention"), ("memory", "attention"), ("attention", "readout"),
         ("decoder", "readout"), ("readout", "logits"),
     ],
-    title="Encoder, attention, decoder",
+    title="The translation model: encoder, attention, decoder",
 )  # fmt: skip
 
 # %% [markdown]
-# Three things help where data is small. *Dropout* hides a share of the units, so that none is relied upon. *Label
-# smoothing* asks for 0.9 of the probability for the right token instead of all of it: there are other good
-# translations. *Tied embeddings* use one matrix for reading and for writing French tokens.
+# Three techniques help when data are scarce. *Dropout* zeroes a random share of the units, so that the model does not
+# rely on any single one. *Label smoothing* asks for a probability of 0.9 for the reference token instead of 1, because
+# other translations are good too. *Tied embeddings* use one matrix to read and to write French tokens.
 #
-# The loss is no measure of translations. **BLEU** is: it counts which **n-grams** of one to four words of the output
-# are in a reference, takes the geometric mean of the four **precisions**, and lowers it by a **brevity penalty** where
-# outputs are too short (Papineni et al. 2002). `GenerationScores` translates the validation sentences after each epoch,
-# and puts `val_bleu` into the history.
+# The loss does not measure translation quality. **BLEU** does (Papineni et al. 2002): it counts which **n-grams** of
+# one to four words in the output occur in a reference, takes the geometric mean of the four **precisions**, and applies
+# a **brevity penalty** when outputs are too short. `GenerationScores` translates the validation sentences after each
+# epoch and adds `val_bleu` to the history.
 
 # %%
 model = kerasseq.models.AttentionSeq2Seq(
@@ -230,44 +230,44 @@ history = model.fit(
     batches,
     validation_data=preprocessor.dataset(pairs, batch_size=64),
     epochs=EPOCHS,
-    shuffle=False,  # for Keras: the data set shuffles itself
+    shuffle=False,  # The data set shuffles itself.
     verbose=2,
     callbacks=[kerasseq.callbacks.GenerationScores(preprocessor, validation_scored, metrics=["bleu"], samples=1)],
 )
 
 # %%
-kerasseq.plotting.plot_history(history, title="Learning to translate")
+kerasseq.plotting.plot_history(history, title="Training the translation model")
 
 # %% [markdown]
-# Look at the sample in the log above: after one epoch it is almost right, and soon it is right. In the last epochs the
-# validation loss hardly falls, and BLEU goes up and down a little: with 500 sentences, a difference of a point may be
-# chance. (The training loss starts above the validation loss because dropout is on in training alone, and because it is
-# the mean over an epoch in which the model is still learning.)
+# Look at the sample in the log above: after one epoch its translation is almost right, and soon it is right. In the
+# last epochs the validation loss hardly falls, and BLEU goes up and down. With 500 sentences, a difference of one point
+# may be chance. (The training loss starts above the validation loss for two reasons: dropout is active only in
+# training, and the training loss is a mean over an epoch in which the model is still learning.)
 #
-# ## Beam search, looked into
+# ## Inside beam search
 #
-# Greedy search takes the most probable token in each step, and cannot take it back. Beam search keeps the `beam_width`
-# best **hypotheses**, outputs as far as they are written, at a time. Wider is slower; is it better?
+# Greedy search takes the most probable token at each step and can never revise it. Beam search keeps the `beam_width`
+# best **hypotheses** (partial outputs) at a time. A wider beam is slower. Is it better?
 
 # %%
 translator = kerasseq.TextGenerator(model, preprocessor, sampler=kerasseq.search.BeamSampler(4))
 sources, references = zip(*validation_scored, strict=True)
 greedy = None
-print("width   BLEU   seconds   other than greedy")
+print("width   BLEU   seconds differs from greedy")
 for width in (1, 2, 4, 8):
     sampler = kerasseq.search.BeamSampler(width)
     translator.generate(sources[:2], sampler=sampler)  # The first call builds the graph.
     begin = time.perf_counter()
     outputs = translator.generate(sources, sampler=sampler)
     seconds = time.perf_counter() - begin
-    greedy = greedy or outputs  # A beam of 1 is greedy.
+    greedy = greedy or outputs  # Beam width 1 is greedy search.
     changed = np.mean([output != other for output, other in zip(outputs, greedy, strict=True)])
     print(f"{width:>5} {kerasseq.evaluation.bleu(outputs, references)['score']:>6} {seconds:>9.1f} {changed:>19.0%}")
 
 # %% [markdown]
-# With 500 sentences no single step is certain, and from four to eight the time doubles. What the beam holds in
-# the end are the n-best alternatives. Their scores are log-probabilities, divided by a length penalty that the next
-# section explains. A star marks those that some volunteer wrote as well.
+# With 500 sentences, no single difference here is certain. From beam width 4 to 8, the time doubles. The final beam
+# holds the n-best alternatives. Their scores are log-probabilities divided by a length penalty, which the next section
+# explains. A star marks alternatives that a volunteer also wrote.
 
 # %%
 generation = translator.generate(ambiguous, details=True)
@@ -278,18 +278,18 @@ for text, score in generation.alternatives:
 # %% [markdown]
 # ### Why there is a length penalty
 #
-# The log-probability of an output $y$ is a sum, $\log p(y \mid x) = \sum_i \log p(y_i \mid y_{<i}, x)$, and every term
-# is below 0: each further token makes it smaller. So the plain sum prefers short outputs, and the wider the beam, the
-# more of them it finds. Beam search therefore ranks what has ended by
+# The log-probability of an output $y$ is a sum, $\log p(y \mid x) = \sum_i \log p(y_i \mid y_{<i}, x)$, of negative
+# terms, so every additional token lowers it. The plain sum therefore favours short outputs, and the wider the beam, the
+# more of them it finds. To compensate, beam search ranks finished hypotheses by
 #
 # $$\frac{\log p(y \mid x)}{\mathrm{lp}(y)}, \qquad \mathrm{lp}(y) = \left(\frac{5 + |y|}{6}\right)^\alpha,$$
 #
-# with $|y|$ tokens and the length penalty $\alpha$ (Wu et al. 2016). With $\alpha = 0$ it is the plain sum, and
-# `BeamSampler` takes $\alpha = 1$ unless it is told otherwise.
+# with $|y|$ tokens and the length penalty $\alpha$ (Wu et al. 2016). $\alpha = 0$ gives the plain sum. The default of
+# `BeamSampler` is $\alpha = 1$.
 
 # %%
 by_penalty = {}
-print("alpha   BLEU   words to those of the references")
+print("alpha   BLEU   length ratio (words, output / reference)")
 for alpha in (0.0, 1.0, 2.0):
     outputs = translator.generate(sources, sampler=kerasseq.search.BeamSampler(4, length_penalty=alpha))
     by_penalty[alpha] = outputs
@@ -305,25 +305,25 @@ for source, brief, full in longer[:4]:
     print(f"\n{source}\n  alpha 0: {brief}\n  alpha 1: {full}")
 
 # %% [markdown]
-# A penalty above 1 is dangerous: for long outputs $\mathrm{lp}$ then grows faster than the sum falls, and what goes on
-# and on wins. Choose $\alpha$ on validation, as every setting of the search.
+# A penalty above 1 is dangerous. For long outputs, $\mathrm{lp}$ then grows faster than the sum falls, and outputs that
+# never stop win. Like every search setting, choose $\alpha$ on validation data.
 #
-# ## Where it looks
+# ## Where the decoder looks
 #
-# Each row is a French piece, each column an English one. French puts most adjectives behind the noun, and "them" before
-# the verb: the dark cells leave the diagonal there. Pieces that need nothing new of the source often rest on the full
-# stop or on END, as the "s" of "vus" does.
+# Each row is a French piece, each column an English one. French puts most adjectives after the noun, and "them" before
+# the verb: there the dark cells leave the diagonal. Pieces that need nothing new from the source often attend to the
+# full stop or to END, as the "s" of "vus" does.
 
 # %% tags=["picture"]
 generations = translator.generate(["She has a black dog.", "I didn't see them."], details=True)
-kerasseq.plotting.plot_attention(generations, title="Where the decoder looks")
+kerasseq.plotting.plot_attention(generations, title="Attention weights of two translations")
 
 # %% [markdown]
-# ## Good ones and bad ones
+# ## Good and bad translations
 #
-# The test, once. A score without its uncertainty says little: BLEU comes with the interval in which it lies for 95 % of
-# resampled tests. To sort single sentences we take chrF, which compares runs of characters (Popović 2015): plain BLEU
-# of one sentence is 0 as soon as no four words in a row agree.
+# Use the test set once. A score without its uncertainty says little, so BLEU comes with the interval that contains 95 %
+# of its values on resampled test sets. To rank single sentences we use chrF, which compares character n-grams (Popović
+# 2015): plain sentence-level BLEU is 0 as soon as no four consecutive words match.
 
 # %%
 sources, references = zip(*test_scored, strict=True)
@@ -336,8 +336,8 @@ order = np.argsort(scores, kind="stable")
 
 
 def show(rows):
-    """Sources, outputs and first references side by side."""
-    print(f"{'English':<42} {'the model':<44} a reference")
+    """Prints sources, outputs and first references side by side."""
+    print(f"{'English':<42} {'model':<44} reference")
     for row in rows:
         print(f"{sources[row]:<42} {outputs[row]:<44} {references[row][0]}")
 
@@ -350,14 +350,15 @@ show(sorted(good, key=lambda row: -len(sources[row]))[:8])
 show(order[:12])
 
 # %% [markdown]
-# Read the bad ones one by one, and ask of each which kind it is:
+# Read the bad ones one by one, and ask which kind of error each is:
 #
-# - **No mistake at all.** Another translation, which no volunteer wrote. The score is wrong, not the model.
-# - **A rare word**, seen once or never, becomes a frequent one of its kind, or an invention of plausible pieces.
-# - **An idiom**, translated word by word.
-# - **Something left out**, or said twice.
+# - **No error at all.** The output is another correct translation, which no volunteer wrote. The score is wrong, not
+#   the model.
+# - **A rare word**, seen once or never, becomes a frequent word of the same kind or an invention of plausible pieces.
+# - **An idiom** is translated word by word.
+# - **An omission or a repetition**: something is left out or said twice.
 #
-# Is it the rare words? Group the sentences by how often their rarest word is in the training data:
+# Are rare words to blame? Group the sentences by how often their rarest word occurs in the training data:
 
 # %%
 counts = collections.Counter(word for source, _ in train for word in re.findall(r"[\w'-]+", source.lower()))
@@ -369,37 +370,41 @@ means = [np.mean(np.array(scores)[rows]) if len(rows) else 0 for rows in members
 figure, axis = plt.subplots(figsize=(6, 3), layout="constrained")
 axis.bar_label(axis.bar(labels, means), fmt="%.0f")
 axis.set(
-    xlabel="how often the rarest word is in the data", ylabel="mean chrF", ylim=(0, 100), title="Do rare words hurt?"
+    xlabel="occurrences of the rarest source word in the training data",
+    ylabel="mean chrF",
+    ylim=(0, 100),
+    title="Test sentences: quality against word frequency",
 )
 plt.show()
 
 # %% [markdown]
-# Rare words go with bad translations. (The groups may differ in other ways too, as in length: a hint, not a proof.)
-# What to do about the bad ones (none of it is tried here; the samplers and their options are those of
-# `kerasseq.search`):
+# Sentences with rare words are translated worse. (The groups may differ in other ways too, such as length: this is a
+# hint, not a proof.) The table lists remedies for bad translations. None of them is tried here. The samplers and their
+# options are in `kerasseq.search`.
 #
-# | what is seen | what helps |
+# | symptom | remedy |
 # |---|---|
 # | rare words | more pairs: `NUM_PAIRS`, `MAX_WORDS` |
 # | training much better than validation | `dropout=0.3`, `dataset(..., subword_sampling=0.3)` |
-# | something left out | `BeamSampler(4, scorers=[Coverage(0.02)])`; a larger length penalty, if it was below 1 |
-# | something said twice | `BeamSampler(4, constraints=[NoRepeatNGram(3)])` |
-# | all kinds, a little | an ensemble: `kerasseq.models.Ensemble([model, other])` |
-# | "tu" where it should be "vous" | say so with data: fine-tune |
+# | omissions | `BeamSampler(4, scorers=[Coverage(0.02)])`; a larger length penalty, if it was below 1 |
+# | repetitions | `BeamSampler(4, constraints=[NoRepeatNGram(3)])` |
+# | a bit of everything | an ensemble: `kerasseq.models.Ensemble([model, other])` |
+# | "tu" where it should be "vous" | show it with data: fine-tune |
 #
 # ## Fine-tune a released model
 #
-# The released model has more units, and learned from all pairs, long ones too; its model card says how, and how good it
-# is. It mixes "tu" and "vous" as its data does. A hotel wants "vous", always. A model that can translate needs few
-# examples and small steps to learn that. `TextGenerator.from_preset` gets a released model by its name, with its
-# subwords: from a clone of the project, or else over the network, the first time (27 MB).
+# The released model has more units and was trained on all pairs, long ones included. Its model card documents the
+# training and the scores. Like its training data, it mixes "tu" and "vous". Suppose a hotel always wants "vous". A
+# model that already translates can learn this from few examples with small steps. `TextGenerator.from_preset` loads a
+# released model by name, with its subwords, from a clone of the project. Without a clone, it downloads the model on
+# first use (27 MB).
 
 # %%
 released = kerasseq.TextGenerator.from_preset(RELEASED)
 
 # %% [markdown]
-# The domain is made from the data: pairs in which "you" is "vous". As many pairs without "you" go with them, or the
-# model would forget what is not shown any more, and see a "vous" everywhere.
+# We select the domain data from the corpus: pairs in which "you" is "vous". We add the same number of pairs without
+# "you". Otherwise the model would forget what it no longer sees, and put "vous" everywhere.
 
 # %%
 YOU = re.compile(r"\b(you|your|yours|yourself)\b", re.IGNORECASE)
@@ -421,8 +426,8 @@ for english, french in formal[:4]:
     print(f"{english:<40} {french}")
 
 # %% [markdown]
-# The yardsticks are validation sentences with "you", scored against their formal translations alone, and those without
-# "you", which should stay as they are.
+# We score two sets of validation sentences: those with "you", against their formal translations only, and those without
+# "you", whose quality should not change.
 
 # %%
 asked, answers = zip(*with_references(filter(is_formal, validation), NUM_SCORED), strict=True)
@@ -430,7 +435,7 @@ rest = with_references([pair for pair in validation if not YOU.search(pair[0])],
 
 
 def measure(generator, name):
-    """Prints how a generator speaks to "you", and returns its outputs."""
+    """Prints how a generator translates "you" and its BLEU scores, and returns its outputs."""
     outputs = generator.generate(asked)
     vous, tu = (sum(bool(kind.search(text)) for text in outputs) for kind in (FORMAL, FAMILIAR))
     print(f"{name:<6} of {len(asked)} sentences with you, {vous} have vous and {tu} tu;", end=" ")
@@ -454,25 +459,26 @@ for row in changed[:12]:
     print(f"{asked[row]:<42} {before[row]:<44} {after[row]}")
 
 # %% [markdown]
-# Its steps are a tenth of those of the training: large ones would undo what the model knows. Look at both numbers,
-# always: what it was taught, and what it should not have lost. `released.export("exported/formal_en_fr")` makes a
-# version of it for a server; *Serve it*, the sixth tutorial, goes on from there.
+# The learning rate is a tenth of the one in training, because large steps would undo what the model knows. Always look
+# at both numbers: what the model was taught, and what it should not have lost.
+# `released.export("exported/formal_en_fr")` exports a version for a server. Tutorial 6, *Serve it*, continues from
+# there.
 #
 # ## Exercises
 #
-# 1. A vocabulary of 1,000, and one of 8,000. How many tokens has a sentence, how fast is an epoch, and which `val_bleu`
-#    comes out?
-# 2. Cut the training texts into other pieces in every epoch (Kudo 2018). Which of the two losses rises, and what does
-#    BLEU say?
-# 3. Fine-tune on the formal pairs alone. What happens to the sentences without "you"?
+# 1. Try vocabularies of 1,000 and of 8,000. How many tokens does a sentence have, how long does an epoch take, and what
+#    is `val_bleu`?
+# 2. Split the training texts differently in every epoch (Kudo 2018). Which of the two losses rises, and what happens to
+#    BLEU?
+# 3. Fine-tune on the formal pairs only. What happens to the sentences without "you"?
 #
 # **Solutions**
 #
-# 1. `VOCABULARY_SIZE = 1_000` in the cell of parameters. Small pieces make long sequences, and the decoder has more to
-#    put together; large ones are rarer each, so the model sees each of them less often, and the layer of logits costs
-#    more.
+# 1. Set `VOCABULARY_SIZE = 1_000` in the parameters cell. Small pieces make long sequences, and the decoder has more
+#    pieces to put together. Large pieces are rarer, so the model sees each of them less often, and the logits layer
+#    costs more.
 # 2. `preprocessor.dataset(train, batch_size=64, shuffle=True, seed=SEED, subword_sampling=0.3)`. The training loss
-#    rises, because the same sentence never comes twice in the same form. Compare `val_bleu` at the end, not in the
-#    first epochs.
-# 3. Give `dataset` the list `formal`, after a fresh `TextGenerator.load`. Compare the BLEU of the others, and look for
-#    a "vous" that nobody said.
+#    rises, because the same sentence never comes back in the same form. Compare `val_bleu` at the end of training, not
+#    in the first epochs.
+# 3. Reload the released model with `TextGenerator.from_preset`, and pass only `formal` to `dataset`. Compare the BLEU
+#    of the sentences without "you", and look for a "vous" that nobody asked for.

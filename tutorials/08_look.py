@@ -12,10 +12,10 @@
 # %% [markdown]
 # # 8. Look
 #
-# A picture goes in, a sentence comes out: "a large blue square above a small red circle".
+# The source is an image, and the target describes it: "a large blue square above a small red circle".
 #
-# This is *Show, Attend and Tell* (Xu et al. 2015). A convolutional network makes a grid of features of the picture; the
-# grid is the memory; and for each word the decoder weighs the regions of the grid.
+# This is *Show, Attend and Tell* (Xu et al. 2015). A convolutional network turns the image into a grid of features, the
+# grid serves as the memory, and for each word the decoder attends to the regions of the grid.
 
 # %% tags=["parameters"]
 NUM_SCENES = 16_000
@@ -26,7 +26,7 @@ SEED = 1
 # %%
 import os
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reports a missing GPU as an error; none is needed here.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # Hides the message about a missing GPU. None is needed.
 
 import keras
 import matplotlib.pyplot as plt
@@ -37,21 +37,22 @@ import kerasseq
 keras.utils.set_random_seed(SEED)
 
 # %% [markdown]
-# ## The data, looked at first
+# ## Look at the data first
 #
-# Photographs need a large network and a long training. Drawn scenes need neither, and one sees at once what is right:
-# one or two shapes, in six colours and two sizes, one above the other or to its left. The two-shape descriptions of the
-# test are in no training pair: the model has to look, it cannot remember. Sources are the contents of PNG files, bytes.
+# Photographs need a large network and long training. Drawn scenes need neither, and you see at once whether a
+# description is right: one or two shapes, in six colours and two sizes, one above the other or to its left. The
+# two-shape descriptions of the test set occur in no training pair, so the model cannot recite them: it has to look.
+# Sources are the contents of PNG files, as bytes.
 
 # %%
 train, validation, test = kerasseq.datasets.load_drawn_scenes(NUM_SCENES, image_size=IMAGE_SIZE)
 preprocessor = kerasseq.preprocessing.ImagePreprocessor.from_pairs(train, vocabulary_size=320, image_size=IMAGE_SIZE)
 pictures = preprocessor.encode_source([image for image, _ in train[:4]])["encoder_images"]
-figure, axes = plt.subplots(1, 4, figsize=(9, 2.6), layout="constrained")
+figure, axes = plt.subplots(1, 4, figsize=(9, 3), layout="constrained")
 for axis, picture, (_, text) in zip(axes, pictures, train, strict=False):
     axis.imshow(picture / 255)
     axis.set_axis_off()
-    axis.set_title(text.replace(" above ", "\nabove\n").replace(" to the left of ", "\nto the left of\n"), fontsize=8)
+    axis.set_title(text.replace(" above ", "\nabove\n").replace(" to the left of ", "\nto the left of\n"), fontsize=9)
 plt.show()
 
 # %% [markdown]
@@ -66,8 +67,8 @@ plt.show()
 # | attention | where to look for the next token | `(batch, tokens, 36)` |
 # | GRU decoder | the next token | `(batch, tokens, vocabulary)` |
 #
-# The score of region $j$ for token $i$ is $e_{ij} = \tanh(s_{i-1} W + h_j U)\,v$, the weights are
-# $a_i = \mathrm{softmax}(e_i)$, and the decoder reads the context $c_i = \sum_j a_{ij} h_j$.
+# The score of region $j$ for token $i$ is $e_{ij} = \tanh(s_{i-1} W + h_j U)\,v$, as in `"bahdanau"`. The weights are
+# $a_i = \mathrm{softmax}(e_i)$, and the decoder reads the context vector $c_i = \sum_j a_{ij} h_j$.
 
 # %%
 kerasseq.plotting.plot_diagram(
@@ -75,9 +76,9 @@ kerasseq.plotting.plot_diagram(
         "image": ("pixels", 0, 0, "data"),
         "backbone": ("convolutional\nbackbone", 1, 0),
         "memory": ("grid of features\n$h_1 ... h_{36}$", 2.2, 0, "state"),
-        "before": ("state $s_{i-1}$", 1, 1, "state"),
+        "before": ("hidden state $s_{i-1}$", 1, 1, "state"),
         "attention": ("attention\nweights $a_{ij}$", 2.2, 1),
-        "decoder": ("GRU decoder\nstate $s_i$", 2.2, 2),
+        "decoder": ("GRU decoder\nhidden state $s_i$", 2.2, 2),
         "last": ("token $i - 1$", 1, 2, "data"),
         "next": ("token $i$", 3.4, 2, "data"),
     },
@@ -85,12 +86,12 @@ kerasseq.plotting.plot_diagram(
         ("image", "backbone"), ("backbone", "memory"), ("memory", "attention"), ("before", "attention"),
         ("attention", "decoder", "context $c_i$"), ("before", "decoder"), ("last", "decoder"), ("decoder", "next"),
     ],
-    title="Show, attend and tell",
+    title="The captioning model: show, attend and tell",
 )  # fmt: skip
 
 # %% [markdown]
-# The backbone is small enough to be trained from nothing. For photographs, put a network in its place that has seen
-# many: `kerasseq.backbones.SqueezeNet((160, 160, 3))`, or any of `keras.applications`.
+# This backbone is small enough to train from scratch. For photographs, use a pretrained network instead:
+# `kerasseq.backbones.SqueezeNet((160, 160, 3))`, or any model of `keras.applications`.
 
 # %%
 images = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3))
@@ -115,25 +116,25 @@ model.compile(
 history = model.fit(batches, validation_data=validation_batches, epochs=EPOCHS, shuffle=False, verbose=2)
 
 # %%
-kerasseq.plotting.plot_history(history, title="Learning to look")
+kerasseq.plotting.plot_history(history, title="Training on drawn scenes")
 
 # %% [markdown]
-# ## What it sees
+# ## What the model sees
 
 # %%
 captioner = kerasseq.TextGenerator(model, preprocessor, sampler="greedy")
 test_images, descriptions = zip(*test, strict=True)
 texts = captioner.generate(test_images)
 exact = kerasseq.evaluation.exact_match(texts, descriptions)["score"]
-print(f"{exact:.1f}% of {len(test)} descriptions are right to the last word")
+print(f"{exact:.1f}% of {len(test)} descriptions match exactly")
 print(kerasseq.evaluation.caption_bleu(texts, descriptions))
 
 # %% [markdown]
-# Where it looked: bright regions had the most attention for a word. Do not expect it to stand exactly on the shape:
-# mostly it is near the one that is named, and sometimes in a corner. Each region of the grid has seen its neighbourhood
-# through four convolutions and, through the normalizations, something of the whole picture. So a region beside a shape
-# knows as well what it is, and the model is paid for words, not for pictures of its attention. The words between, "to
-# the left of", can be written from what the state remembers.
+# Where did the model look? Bright regions had the most attention for a word. Do not expect them exactly on the shape:
+# mostly they are near the shape that is named, and sometimes in a corner. Each region has seen its neighbourhood
+# through four convolutions and, through the normalization layers, something of the whole image. So a region next to a
+# shape also knows what the shape is, and the loss rewards words, not plausible attention maps. The words in between,
+# "to the left of", can be written from the hidden state alone.
 
 # %% tags=["picture"]
 longest = max(range(len(test)), key=lambda index: len(descriptions[index]))
@@ -146,21 +147,21 @@ kerasseq.plotting.plot_image_attention(test_images[longest], generation)
 # %%
 wrong = [row for row, text in enumerate(texts) if text != descriptions[row]][:4]
 for row in wrong:
-    print(f"is:   {descriptions[row]}\nsees: {texts[row]}\n")
+    print(f"expected: {descriptions[row]}\nreceived: {texts[row]}\n")
 
 # %% [markdown]
-# Which kinds of mistakes are there: the colour, the size, the shape, or how the two things stand? At 48 pixels a small
-# circle and a small square differ by a few of them only. Raise the 4 in the cell to see all.
+# Which kinds of errors are there: colour, size, shape, or relative position? At 48 pixels, a small circle and a small
+# square differ in only a few pixels. Raise the 4 in the cell to see all errors.
 #
 # ## Photographs
 #
-# `kerasseq.datasets.load_flickr8k()` has 8,000 photographs with five captions each (1 GB, for research only). A
-# backbone that is frozen gives the same features in every epoch, so compute them once:
+# `kerasseq.datasets.load_flickr8k()` has 8,000 photographs with five captions each (1 GB, for research only). A frozen
+# backbone computes the same features in every epoch, so compute them once:
 #
 # ```python
 # train, validation, test = kerasseq.datasets.load_flickr8k()
 # preprocessor = kerasseq.preprocessing.ImagePreprocessor.from_pairs(train, vocabulary_size=4_000, image_size=160)
-# backbone = kerasseq.backbones.SqueezeNet((160, 160, 3))  # its weights are downloaded, 3 MB
+# backbone = kerasseq.backbones.SqueezeNet((160, 160, 3))  # downloads its weights, 3 MB
 # backbone.trainable = False
 # extractor = kerasseq.encoders.image_features(backbone, normalization="caffe")
 # pairs = preprocessor.feature_pairs(train, extractor)
@@ -170,26 +171,26 @@ for row in wrong:
 # model = kerasseq.models.with_backbone(model, extractor)
 # ```
 #
-# `benchmarks/flickr8k.py` does it from beginning to end.
+# `benchmarks/flickr8k.py` is the complete program.
 #
 # ## Serve it
 #
-# `captioner.export("exported/scenes")` writes a SavedModel whose input `image_bytes` are the contents of JPEG or PNG
-# files. What is no image has an answer as well, and an output `problem` that says what is wrong.
+# `captioner.export("exported/scenes")` writes a SavedModel whose input `image_bytes` takes the contents of JPEG or PNG
+# files. Bytes that are not an image also get an answer, and an output `problem` that says what is wrong.
 #
 # ## Exercises
 #
-# 1. `attention="luong"` stands after the recurrence, and trains faster. Does it look at the same regions?
-# 2. Give the model a picture without any shape: `np.full((48, 48, 3), 255, "uint8")`, encoded by `tf.io.encode_png` of
-#    TensorFlow. What does it say, and why?
-# 3. Make the pictures 96 pixels wide. Which mistakes go away? (The grid then has 12 x 12 regions, and an epoch takes
+# 1. `attention="luong"` attends after the recurrence and trains faster. Does it look at the same regions?
+# 2. Give the model an image without shapes: `np.full((48, 48, 3), 255, "uint8")`, encoded by TensorFlow's
+#    `tf.io.encode_png`. What does it say, and why?
+# 3. Make the images 96 pixels wide. Which errors disappear? (The grid then has 12 x 12 regions, and an epoch takes
 #    about four times as long.)
 #
 # **Solutions**
 #
-# 1. Pass `attention="luong"` to `CaptioningSeq2Seq`. Its regions are chosen *after* the state has read the last token;
-#    Bahdanau's are chosen before that, by the state of the step before.
-# 2. `import numpy as np`, `import tensorflow as tf`, then
-#    `captioner.generate(tf.io.encode_png(np.full((48, 48, 3), 255, "uint8")).numpy())`: a description like any other.
-#    The model has never learned to say that there is nothing; it says what is likely.
-# 3. `IMAGE_SIZE = 96` in the cell of parameters. Count the kinds of mistakes before and after.
+# 1. Pass `attention="luong"` to `CaptioningSeq2Seq`. It chooses regions *after* the state has read the last token.
+#    `"bahdanau"` chooses them before, from the previous state.
+# 2. `import numpy as np`, `import tensorflow as tf`, then `captioner.generate(tf.io.encode_png(np.full((48, 48, 3),
+#    255, "uint8")).numpy())`: a description like any other. The model never learned to say that there is nothing, so it
+#    says what is likely.
+# 3. Set `IMAGE_SIZE = 96` in the parameters cell. Count the kinds of errors before and after.

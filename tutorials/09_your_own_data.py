@@ -12,29 +12,29 @@
 # %% [markdown]
 # # 9. Your own data
 #
-# You have a file of pairs: a source and a target in each line, with a tab between them. You want a model that is
-# served. Most of the days that are lost on the way are lost to the data, and to a training that could not have worked.
-# This tutorial goes all the way, with the checks that find such things in minutes.
+# You have a file of pairs, with a source and a target on each line, separated by a tab, and you want a served model.
+# Most lost days are lost to problems in the data, or to training runs that could never have worked. This tutorial goes
+# all the way, with checks that find such problems in minutes.
 #
-# Set `PATH` to your own file and run all cells. Without one, the tutorial writes a file first: Spanish sentences and
-# their English translations by volunteers of Tatoeba, to which we add the dirt that real files have.
+# Set `PATH` to your own file and run all cells. Without one, the tutorial first writes a file: Spanish sentences and
+# their English translations by volunteers of Tatoeba, with the dirt of real files added.
 
 # %% tags=["parameters"]
-PATH = ""  # your file, not compressed; without one, the tutorial writes its own
-NUM_PAIRS = 40_000  # of that file
-VOCABULARY_SIZE = 4_000
-MAX_LENGTH = 32  # tokens of a source or a target
+PATH = ""  # your uncompressed file; if empty, the tutorial writes its own
+NUM_PAIRS = 40_000  # in the file that the tutorial writes
+VOCABULARY_SIZE = 4_000  # subwords per language
+MAX_LENGTH = 32  # tokens per source or target
 UNITS = 192
 EPOCHS = 12
 FINDER_STEPS = 200
 OVERFIT_STEPS = 300
-NUM_SCORED = 300  # validation pairs that are decoded after each epoch
+NUM_SCORED = 300  # validation pairs to translate after each epoch
 SEED = 1
 
 # %%
 import os
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reports a missing GPU as an error; none is needed here.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # Hides the message about a missing GPU. None is needed.
 
 import collections
 import pathlib
@@ -48,7 +48,7 @@ import tensorflow as tf
 
 import kerasseq
 
-tf.get_logger().setLevel("WARNING")  # It would say where it writes files.
+tf.get_logger().setLevel("WARNING")  # Hides messages about written files.
 keras.utils.set_random_seed(SEED)
 
 # %%
@@ -58,8 +58,8 @@ kerasseq.plotting.plot_diagram(
         "clean": ("read, drop\nduplicates", 1, 1),
         "split": ("split: no source\nin two splits", 2.2, 1),
         "tokens": ("vocabulary;\nlengths, characters", 3.5, 1),
-        "try": ("overfit one batch,\nfind the rate", 3.5, 0),
-        "fit": ("fit, scores,\ncheckpoint", 2.2, 0),
+        "try": ("overfit one batch,\nfind the learning rate", 3.5, 0),
+        "fit": ("train, score,\ncheckpoint", 2.2, 0),
         "test": ("evaluate\non test", 1, 0),
         "serve": ("SavedModel", 0, 0, "data"),
     },
@@ -73,9 +73,9 @@ kerasseq.plotting.plot_diagram(
 # %% [markdown]
 # ## The file
 #
-# Run this cell in any case: with a `PATH` of your own it only shows how the file begins. Without one it adds lines that
-# stand there twice, sentences that return without their full stop, a line without a target, a text of thirty sentences
-# in one line, an emoji, and lines that were once read in the wrong encoding.
+# Run this cell in either case. With your own `PATH`, it only shows the beginning of the file. Without one, it adds
+# duplicate lines, sentences that return without their full stop, a line without a target, a text of thirty sentences on
+# one line, an emoji, and lines that were decoded with the wrong encoding.
 
 # %%
 folder = pathlib.Path("your_own_data")
@@ -99,8 +99,8 @@ print(path.read_bytes()[:300].decode("utf-8", errors="replace"), "...")
 # %% [markdown]
 # ## Read it
 #
-# `read_pairs` does not guess. A line that is no pair is an error that names the line, because a file with one broken
-# line often has a thousand, and a reader that skips them hides it.
+# `read_pairs` does not guess. A line that is not a pair raises an error that names the line. A file with one broken
+# line often has a thousand, and a reader that skips them would hide that.
 
 # %%
 try:
@@ -109,14 +109,14 @@ except ValueError as error:
     print(error)
 
 # %% [markdown]
-# Look at such lines, then decide. Here we keep the lines that have both sides, and count the others. A large number
-# means that the file is not what you think it is. The lines stay bytes, so that `read_pairs` still finds those that are
-# no UTF-8: to replace what cannot be decoded would hide that the file has another encoding.
+# Look at such lines, then decide. Here we keep the lines that have both sides, and count the others. A large count
+# means that the file is not what you think it is. We keep the lines as bytes, so that `read_pairs` still finds lines
+# that are not valid UTF-8: replacing undecodable characters would hide a wrong encoding.
 
 
 # %%
 def is_pair(line):
-    """Whether a line, bytes, has both sides."""
+    """Returns whether a line (bytes) has both sides."""
     source, _, rest = line.decode("utf-8", errors="replace").partition("\t")
     return bool(source.strip() and rest.split("\t")[0].strip())
 
@@ -128,31 +128,32 @@ clean.write_bytes(b"\n".join(good) + b"\n")
 pairs = kerasseq.datasets.read_pairs(clean)
 print(f"{len(lines):,} lines, {len(lines) - len(good):,} without a pair")
 unique = list(dict.fromkeys(pairs))
-print(f"{len(pairs) - len(unique):,} pairs stand there more than once; {len(unique):,} remain")
+print(f"{len(pairs) - len(unique):,} duplicate pairs; {len(unique):,} remain")
 print(f"{len(unique) - len({source for source, _ in unique}):,} have a source that also has another target")
 
 # %% [markdown]
-# Pairs that stand there twice count twice in the loss, and what stands there a thousand times is what the model learns.
-# Several targets for a source are fine: there is more than one way to say it.
+# Duplicate pairs count twice in the loss, and the model will know best what is repeated a thousand times. Several
+# targets for one source are fine: there is more than one way to say it.
 #
-# ## Split it, and look for leaks
+# ## Split it and look for leaks
 #
-# A **leak** is a sentence of the test that the model has trained on: it measures memory. A random split leaks wherever
-# a source has several targets. `split_by_source` puts all of them into one split, by a digest of the source, so that a
-# sentence also stays in its split when the data grows. But it takes "Ven aquí." and "Ven aquí" for two sentences. So we
-# split by a **key** that leaves out what does not matter: case, spaces, punctuation and other signs, and the forms in
-# which Unicode writes the same letter. (So "2+2" and "22" are one. Change it if signs matter to you.)
+# A **leak** is a test sentence that the model was trained on: it measures memorization. A random split leaks wherever a
+# source has several targets. `split_by_source` puts all of them into one split, chosen by a hash of the source, so a
+# sentence stays in its split when the data grow. But with `key=None` it compares sources exactly, and "Ven aquí." and
+# "Ven aquí" are two sentences. So we split by a **key** that ignores what does not matter: case, spaces, punctuation
+# and other signs, and different Unicode forms of the same letter. ("2+2" and "22" get the same key. Change that if
+# signs matter to you.)
 
 
 # %%
 def key(text):
-    """A text's letters, with their marks, and digits, without case; of a text that has none, the text."""
+    """Returns the letters, marks and digits of a text, case-folded, or the whole text if it has none."""
     text = unicodedata.normalize("NFKC", text).casefold()
     return "".join(char for char in text if unicodedata.category(char)[0] in "LMN") or text
 
 
 def without_copies(pairs):
-    """The longest of those pairs whose keys are the same."""
+    """Keeps the longest of the pairs with the same keys."""
     longest = {}
     for pair in pairs:
         keys = tuple(map(key, pair))
@@ -161,46 +162,46 @@ def without_copies(pairs):
 
 
 def leaks(train, test):
-    """The share of test sources that stand in training, but for what their keys leave out."""
+    """Returns the share of test sources whose key occurs in training."""
     known = {key(source) for source, _ in train}
     return np.mean([key(source) in known for source, _ in test])
 
 
 shuffled = random.Random(SEED).sample(unique, len(unique))
 cut = len(unique) // 20
-by_key = kerasseq.datasets.split_by_source([(key(source), (source, target)) for source, target in unique])
-splits = {  # each: training, validation, test
+by_key = kerasseq.datasets.split_by_source([(key(source), (source, target)) for source, target in unique], key=None)
+splits = {  # training, validation, test
     "random": (shuffled[2 * cut :], shuffled[cut : 2 * cut], shuffled[:cut]),
-    "split_by_source": kerasseq.datasets.split_by_source(unique),
+    "split_by_source": kerasseq.datasets.split_by_source(unique, key=None),
     "split_by_source of keys": tuple([pair for _, pair in split] for split in by_key),
 }
 for name, (train, _, test) in splits.items():
     print(f"{name:24} {leaks(train, test):6.1%} of {len(test):,} test pairs leak")
 train, validation, test = map(without_copies, splits["split_by_source of keys"])
 pairs = [*train, *validation, *test]
-print(f"{len(unique) - len(pairs):,} pairs differ from another in what keys leave out alone; {len(pairs):,} remain")
+print(f"{len(unique) - len(pairs):,} pairs have the same keys as another; {len(pairs):,} remain")
 
 # %% [markdown]
-# Whatever belongs together in your data must stay together: the lines of one document, one customer, one template.
-# Split by its name instead: `split_by_source([(name, pair), ...])`.
+# Whatever belongs together in your data must stay together: the lines of one document, one customer, one template. In
+# that case split by its name: `split_by_source([(name, pair), ...])`.
 #
-# ## The vocabulary, and characters that it does not know
+# ## The vocabulary and its unknown characters
 #
-# The vocabulary learns from the training split alone. Characters that are too rare for it are written as bytes, so no
-# text is impossible, but the model has hardly seen these bytes. Texts that need them are worth a look: behind rare
-# characters stand wrong encodings, other languages, and what was pasted by mistake. The second check is a round trip,
-# from text to ids and back: what comes back changed, the model can neither read nor write as it was.
+# The vocabulary is learned from the training split only. Characters too rare for it are written as bytes. So no text is
+# impossible, but the model has hardly seen these bytes. Look at the texts that need them: rare characters point to
+# wrong encodings, other languages, and copy-and-paste errors. The second check is a round trip from text to ids and
+# back. A text that comes back changed cannot be read or written faithfully.
 
 # %%
 preprocessor = kerasseq.preprocessing.TextPreprocessor.from_pairs(
-    train, VOCABULARY_SIZE, max_source_length=MAX_LENGTH, max_target_length=MAX_LENGTH
+    train, VOCABULARY_SIZE, max_source_length=MAX_LENGTH, max_target_length=MAX_LENGTH, normalization="nmt_nfkc"
 )
 lengths, rare = [], []
 for number, side in enumerate(("source", "target")):
     texts = np.array([pair[number] for pair in pairs], dtype=object)
     ids = preprocessor.tokenize(tf.constant(texts), side)  # ragged (pairs, tokens), END included
     lengths.append(ids.row_lengths().numpy())
-    needs_bytes = tf.reduce_any((ids >= 4) & (ids < 260), axis=1).numpy()  # The 256 bytes have these ids.
+    needs_bytes = tf.reduce_any((ids >= 4) & (ids < 260), axis=1).numpy()  # the ids of the 256 bytes
     unknown = set("".join(texts[needs_bytes])) - set("".join(texts[~needs_bytes]))
     holds = collections.Counter(char for text in texts[needs_bytes] for char in unknown.intersection(text))
     rare.append({char for char, count in holds.items() if count < 5})
@@ -210,21 +211,22 @@ for number, side in enumerate(("source", "target")):
     )
     tokenizer = preprocessor.tokenizers[0] if side == "source" else preprocessor.tokenizers[-1]
     back = np.array([raw.decode() for raw in tokenizer.detokenize(ids[:, :-1]).numpy()], dtype=object)
-    print(f"  {(back != texts).sum()} come back changed:", *map(repr, texts[back != texts][:3]))
+    print(f"  {(back != texts).sum()} change in the round trip:", *map(repr, texts[back != texts][:3]))
 
 # %% [markdown]
 # ## Lengths
 #
-# The time of a batch goes with its longest pair, and so does its memory. A few lines that are far longer than all
-# others are mostly no sentences. The limit belongs where the tail begins. And pairs with one long and one short side
-# are often no translations.
+# The time and memory of a batch depend on its longest pair. The few lines that are far longer than all others are
+# mostly not sentences. Put the limit where the tail begins. Pairs with one long and one short side are often not
+# translations.
 
 # %%
 figure, axis = plt.subplots(figsize=(7, 3), layout="constrained")
 bins = np.arange(3 * MAX_LENGTH)
 axis.hist([np.minimum(values, bins[-1]) for values in lengths], bins, label=["source", "target"])
-axis.axvline(MAX_LENGTH, color="0.3", linewidth=1, label="limit")
-axis.set(yscale="log", xlabel="tokens (the last bar: that many or more)", ylabel="texts", title="Lengths")
+axis.axvline(MAX_LENGTH, color="0.3", linewidth=1, label=f"limit: {MAX_LENGTH}")
+axis.set(yscale="log", xlabel="length (tokens), longer texts in the last bar", ylabel="number of texts (log scale)")
+axis.set_title("Lengths of sources and targets")
 axis.legend()
 plt.show()
 too_long = np.maximum(*lengths) > MAX_LENGTH
@@ -234,8 +236,8 @@ for row in np.argsort(-np.abs(ratios))[:3]:
     print(f"{lengths[0][row]} and {lengths[1][row]} tokens:", *(repr(text[:50]) for text in pairs[row]))
 
 # %% [markdown]
-# We take away what is too long, and what has characters that stand in less than five texts of its language, in
-# training, validation and test. That is honest as long as the served model is not meant to get such texts.
+# We drop pairs that are too long, and pairs with characters that occur in fewer than five texts of their language, from
+# training, validation and test. That is honest as long as the served model is not meant to receive such texts.
 
 # %%
 bad = {
@@ -249,10 +251,10 @@ print(f"dropped {len(bad):,} pairs; {len(train):,} for training, {len(validation
 # %% [markdown]
 # ## Overfit one batch
 #
-# Before a long training, a short one that must succeed: 32 pairs, again and again. A model that cannot learn them by
-# heart has a bug, or the data has, and no number of epochs will help. (Their sources are different: one source with two
-# targets cannot be learned by heart.) The loss begins near $\ln V$, the loss of guessing among $V$ tokens, and must
-# come near 0.
+# Before a long training run, do a short one that must succeed: 32 pairs, over and over. If a model cannot memorize
+# them, there is a bug in the model or in the data, and more epochs will not help. (The sources are distinct, because no
+# model can memorize two targets for one source.) The loss starts near $\ln V$, the loss of guessing among $V$ tokens,
+# and must end near 0.
 
 
 # %%
@@ -273,13 +275,13 @@ print(
     f"ln V = {np.log(preprocessor.target_vocabulary_size):.2f}; the loss goes from {losses[0]:.2f} to {losses[-1]:.3f}"
 )
 outputs = kerasseq.TextGenerator(model, preprocessor, sampler="greedy").generate([source for source, _ in few])
-print(sum(output == target for output, (_, target) in zip(outputs, few, strict=True)), "of", len(few), "by heart")
+print(sum(output == target for output, (_, target) in zip(outputs, few, strict=True)), "of", len(few), "memorized")
 
 # %% [markdown]
 # ## Find the learning rate
 #
-# One rate is too small to get anywhere, another so large that the loss explodes. A short run tries them all (Smith
-# 2017): the rate grows from batch to batch, and we note the loss of each.
+# If the learning rate is too small, training gets nowhere. If it is too large, the loss explodes. One short run tries
+# them all (Smith 2017): we raise the rate from batch to batch and record the loss of each.
 
 
 # %% tags=["picture"]
@@ -293,7 +295,7 @@ class LearningRateFinder(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         self.losses.append(float(logs["loss"]))
-        self.model.reset_metrics()  # Keras shows means over the epoch; this makes it the loss of each batch.
+        self.model.reset_metrics()  # Keras reports running means. This makes it the loss of the batch.
 
 
 batches = preprocessor.dataset(train, batch_size=64, shuffle=True, seed=SEED)
@@ -302,30 +304,31 @@ model = build_model()
 model.compile(keras.optimizers.Adam(clipnorm=1.0), loss)
 finder = LearningRateFinder(1e-5, 1.0, FINDER_STEPS)
 model.fit(batches.repeat(), steps_per_epoch=FINDER_STEPS, verbose=0, shuffle=False, callbacks=[finder])
-window = max(FINDER_STEPS // 20, 1)  # Batches differ: a mean over neighbours shows the trend.
+window = max(FINDER_STEPS // 20, 1)  # Batches differ: a moving average shows the trend.
 smooth = np.convolve(np.nan_to_num(finder.losses, nan=1e9), np.ones(window) / window, mode="valid")
 rates = finder.rates[window // 2 :][: len(smooth)]
 rate = float(rates[smooth < 1.05 * smooth.min()].max() / 5)
 
 figure, axis = plt.subplots(figsize=(6, 3), layout="constrained")
-axis.plot(finder.rates, finder.losses, color="0.8", label="a batch")
-axis.plot(rates, smooth, label=f"mean of {window}")
+axis.plot(finder.rates, finder.losses, color="0.8", label="one batch")
+axis.plot(rates, smooth, label=f"mean of {window} batches")
 axis.axvline(rate, color="C1", linestyle="--", label=f"chosen: {rate:.1e}")
-axis.set(xscale="log", xlabel="learning rate", ylabel="loss in nats per token", ylim=(0, 1.5 * finder.losses[0]))
-axis.set_title("The loss, while the rate grows")
+axis.set(xscale="log", xlabel="learning rate", ylabel="loss (nats per token)", ylim=(0, 1.5 * finder.losses[0]))
+axis.set_title("Learning rate finder: loss at increasing rates")
 axis.legend()
 plt.show()
 
 # %% [markdown]
-# On the left nothing happens, on the right the steps are too large. The best rate lies between, nearer to the right: we
-# take a fifth of the largest rate at which the loss is within 5 % of its lowest. The model of the finder is thrown
-# away.
+# On the left nothing happens, and on the right the steps are too large. The best rate lies in between, closer to the
+# right. We take a fifth of the largest rate at which the loss is within 5 % of its minimum, and discard the finder's
+# model.
 #
 # ## Train
 #
-# The loss says how likely the right tokens are. Users see texts. So after each epoch `GenerationScores` translates some
-# validation sources, and Keras's own callbacks watch its BLEU (Papineni et al. 2002): `ModelCheckpoint` keeps the best
-# epoch, and `EarlyStopping` ends the training when three epochs were no better. Order matters: the scores come first.
+# The loss says how likely the reference tokens are, but users see texts. So after each epoch, `GenerationScores`
+# translates some validation sources, and two Keras callbacks monitor the BLEU score (Papineni et al. 2002):
+# `ModelCheckpoint` keeps the best epoch, and `EarlyStopping` stops after three epochs without improvement. The order
+# matters: `GenerationScores` comes first.
 
 # %%
 model = build_model()
@@ -344,18 +347,19 @@ history = model.fit(
 )
 
 # %%
-kerasseq.plotting.plot_history(history, title="Training, with scores of real outputs")
+kerasseq.plotting.plot_history(history, title="Training, with BLEU of greedy translations")
 
 # %% [markdown]
-# (The loss is smoothed, as in tutorial 4: the right token is to get 0.9, so it cannot come near 0.) Where the
-# validation loss turns up while the training loss falls, the model begins to learn by heart (it **overfits**): more
-# data, more dropout, or fewer epochs. BLEU often goes on rising for a while, and it is what you watch.
+# (The loss cannot get close to 0 because of label smoothing, as in tutorial 4: the correct token should get a
+# probability of 0.9.) If the validation loss rises while the training loss falls, the model begins to memorize the
+# training data (it **overfits**): use more data, more dropout, or fewer epochs. BLEU often keeps rising for a while,
+# and BLEU is what you watch.
 #
-# ## Evaluate, once
+# ## Evaluate once
 #
-# The test is used once, when all choices are made. Sources with several targets count once, with all of them as
-# references. A score without an interval says little: 95 % of the resampled test sets score within it (Koehn 2004). A
-# baseline says what the number is worth: here, the source as it is.
+# Use the test set once, when all choices are made. A source with several targets counts once, with all of them as
+# references. A score without an interval says little: on 95 % of resampled test sets, the score lies within this one
+# (Koehn 2004). A baseline shows what the number is worth. Here it is the unchanged source.
 
 # %%
 references = collections.defaultdict(list)
@@ -369,19 +373,21 @@ baseline = kerasseq.evaluation.bleu(list(references), list(references.values()))
 print(f"the sources themselves: {baseline:.1f} BLEU")
 
 # %% [markdown]
-# (The test's BLEU is not `val_bleu`: there the search was greedy, and each source had one reference.) Where the model
+# (This BLEU differs from `val_bleu`, which comes from greedy search and one reference per source.) Where the model
 # looks while it writes:
 
 # %%
 shown = sorted(references, key=len)[len(references) // 2 :][:2]
-kerasseq.plotting.plot_attention(translator.generate(shown, details=True), title="Where the decoder looks")
+kerasseq.plotting.plot_attention(
+    translator.generate(shown, details=True), title="Attention weights, two test sentences"
+)
 
 # %% [markdown]
 # ## What it gets wrong
 #
-# A score is a mean. The worst outputs say more about what to do next, and often about the data: a wrong reference is
-# dirt that no check has found. Look for them on validation: whoever reads the test and then changes something has
-# chosen by the test.
+# A score is a mean. The worst outputs tell you more about what to do next, and often about the data: a wrong reference
+# is dirt that no check has found. Look at them on validation data. If you read the test outputs and then change
+# something, you have tuned on the test set.
 
 # %%
 sources, targets = zip(*scored, strict=True)
@@ -391,15 +397,15 @@ ranked = [
     for source, target, output in zip(sources, targets, outputs, strict=True)
 ]
 for score, source, target, output in sorted(ranked)[:6]:
-    print(f"{score:5.1f}  {source}\n  should: {target}\n  is:     {output}\n")
+    print(f"{score:5.1f}  {source}\n  expected: {target}\n  received: {output}\n")
 
 # %% [markdown]
 # ## Serve it
 #
-# `export` writes version 1 of a SavedModel, and checks that it answers as the generator does. Vocabularies and beam
-# search are part of the graph: it takes strings and gives strings. A model server does what the next cell does: it
-# loads the folder, and calls a signature. The score is the log-probability of the text, divided by its length penalty
-# (tutorial 4). (In a program of its own, `import tensorflow_text` first. Tutorial 6 starts a server.)
+# `export` writes version 1 of a SavedModel and checks that its answers match the generator's. Vocabularies and beam
+# search are part of the graph, which maps strings to strings. A model server does what the next cell does: it loads the
+# folder and calls a signature. The score is the log-probability of the text, divided by its length penalty (tutorial
+# 4). (A standalone program must first `import tensorflow_text`. Tutorial 6 starts a server.)
 
 # %%
 version = translator.export(folder / "exported")
@@ -409,7 +415,7 @@ for source, text, score in zip(sources, answers["text"].numpy(), answers["score"
     print(f"{source} -> {text.decode()}  (score {score:.2f})")
 
 # %% [markdown]
-# Ask it what users will ask, too: nothing, another language, a text that is far too long, and the emoji.
+# Also ask what users will ask: nothing, another language, a text that is far too long, and emoji.
 
 # %%
 strange = ["", "Good morning!", " ".join(sources[:12]), "☕☕☕", sources[0].upper()]
@@ -418,28 +424,28 @@ for source, text in zip(strange, answers["text"].numpy(), strict=True):
     print(f"{source!r}\n-> {text.decode()!r}\n")
 
 # %% [markdown]
-# It answers everything, for it has never learned to refuse. Upper case is a good example of a hole in the data: there
-# is hardly any in it, so what the model knows of "HOLA" is next to nothing. Either such texts belong into the training,
-# or the program before the model has to lower them.
+# It answers everything, because it never learned to refuse. Upper case is a good example of a gap in the data: there is
+# hardly any, so the model knows next to nothing about "HOLA". Either add such texts to the training data, or lowercase
+# them before they reach the model.
 #
 # ## Exercises
 #
-# 1. How much does a leak flatter? Train on the random split, and compare its test score with that of the honest one.
+# 1. How much does a leak inflate the score? Train on the random split, and compare its test score with the honest one.
 # 2. Break something on purpose, and see which check finds it: shift all targets by one line; swap the two columns in
 #    half of the lines; use `Adam(0.3)`.
-# 3. A model that is served gets new data. Continue from `best.keras` with a tenth of the rate on the old and the new
-#    pairs, and export again. What is the number of the version?
+# 3. A served model gets new data. Continue from `best.keras` with a tenth of the learning rate on the old and the new
+#    pairs, and export again. Which version number do you get?
 #
 # **Solutions**
 #
-# 1. `train, validation, test = splits["random"]`, `pairs = [*train, *validation, *test]`, and the cells from the
-#    vocabulary on. The score is higher, but it is that of another test. To see the leak alone, take the honest test,
-#    add its pairs to the training of a second model, and score both models on it.
-# 2. Shifted targets: 32 pairs can be learned by heart all the same. The validation loss falls only as far as that of a
-#    language model, `val_bleu` stays near 0, and the attention is no diagonal. Swapped columns: training notices
-#    nothing, for the language of a source tells which way to translate. The printed lines of the file show it. The
-#    rate: the loss does not fall, in the overfitted batch neither.
+# 1. Set `train, validation, test = splits["random"]` and `pairs = [*train, *validation, *test]`, and rerun from the
+#    vocabulary on. The score is higher, but on a different test set. To isolate the leak, take the honest test set, add
+#    its pairs to the training data of a second model, and score both models on it.
+# 2. Shifted targets: the model still memorizes 32 pairs. But the validation loss only falls as far as a language
+#    model's, `val_bleu` stays near 0, and the attention shows no diagonal. Swapped columns: training notices nothing,
+#    because the language of a source tells the direction of translation. Only the printed lines of the file reveal it.
+#    `Adam(0.3)`: the loss does not fall, not even on the overfitted batch.
 # 3. `model = keras.models.load_model(best)`, `model.compile(keras.optimizers.Adam(rate / 10), loss)`, `fit`, and
 #    `TextGenerator(model, preprocessor, "beam").export(folder / "exported")`: version 2. A server that watches the
-#    folder loads it by itself; callers who name the label `stable` get it when you move that (tutorial 6). The
-#    preprocessor has to stay the same one.
+#    folder loads it by itself. Callers who name the label `stable` get it once you move the label (tutorial 6). The
+#    preprocessor must stay the same.

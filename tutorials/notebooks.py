@@ -3,11 +3,15 @@
     python tutorials/notebooks.py run 03_attention.py     # runs it from top to bottom and keeps the outputs: minutes
     python tutorials/notebooks.py run                     # all of them, one after the other: hours
     python tutorials/notebooks.py prose                   # new prose of the scripts into the notebooks, where code is the same
+    python tutorials/notebooks.py prose zh-TW/03_attention.py     # makes the notebook of a translation
     python tutorials/notebooks.py check                   # seconds
 
 The scripts are the source, in jupytext's percent format. A notebook has a badge and a cell that installs kerasseq before
 the script's cells, and behind them how its outputs were made. The figure of the cell with the tag "picture" also goes to
-pictures/, for the README. Needs pip install -e ".[tutorials]".
+pictures/, for docs/tutorials.md. Needs pip install -e ".[tutorials]".
+
+Each language has a folder of translations. Their code is that of the English scripts, so their notebooks are not run: they
+have no outputs and link to the English notebooks.
 """
 
 import argparse
@@ -31,6 +35,8 @@ BRANCH = "main"
 FOLDER = pathlib.Path(__file__).resolve().parent
 PACKAGES = ("kerasseq", "tensorflow", "keras", "keras-hub", "tensorflow-text", "numpy")
 GENERATED = "generated"  # Tag of cells that are not the script's.
+# The note at the top of translations, by folder. It says that the outputs are in the English notebook.
+TRANSLATIONS = {"zh-TW": "程式碼與[英文版]({english})相同。這份筆記本沒有附上執行結果，請參閱英文版，或自行執行。"}
 # What nobody can turn off: lines that TensorFlow writes before it reads how much to write; and progress bars.
 NOISE = re.compile(
     r"^(WARNING: All log messages before absl.*|[IWE]\d{4} .*|INFO:tensorflow:Assets written.*|.*%\|.*\| *\d+/\d+ \[.*\]|)\s*?(\n|$)",
@@ -43,14 +49,27 @@ def scripts():
     return sorted(FOLDER.glob("[0-9][0-9]_*.py"))
 
 
+def translations():
+    """The translations of numbered scripts, by language and in order."""
+    return [script for language in TRANSLATIONS for script in sorted((FOLDER / language).glob("[0-9][0-9]_*.py"))]
+
+
+def name_of(script):
+    """The path of a script in the folder of tutorials, as str."""
+    return script.relative_to(FOLDER).as_posix()
+
+
 def notebook_of(script):
     """The notebook of a script, without outputs."""
     notebook = jupytext.read(script)
     path = REPOSITORY.removeprefix("https://github.com/")
+    file = name_of(script.with_suffix(".ipynb"))
     badge = (
         "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
-        f"(https://colab.research.google.com/github/{path}/blob/{BRANCH}/tutorials/{script.stem}.ipynb)"
+        f"(https://colab.research.google.com/github/{path}/blob/{BRANCH}/tutorials/{file})"
     )
+    if note := TRANSLATIONS.get(script.parent.name):
+        badge += "\n\n" + note.format(english=f"{REPOSITORY}/blob/{BRANCH}/tutorials/{script.stem}.ipynb")
     install = (
         "# Installs kerasseq where it is missing, as in Colab.\n"
         "import importlib.util\n\n"
@@ -116,7 +135,7 @@ def run(script):
 
 
 def write(notebook, script):
-    """Writes a notebook beside its script, and the picture for the README."""
+    """Writes a notebook beside its script, and the picture for the documentation."""
     nbformat.validate(notebook)
     nbformat.write(notebook, script.with_suffix(".ipynb"))
     if picture := picture_of(notebook):
@@ -136,8 +155,16 @@ def picture_of(notebook):
 
 
 def renew_prose(script):
-    """Brings the prose of a script into its notebook, which keeps its outputs; not if the code differs."""
+    """Brings the prose of a script into its notebook, which keeps its outputs; not if the code differs.
+
+    The notebook of a translation has no outputs, so it is always made anew.
+    """
     path = script.with_suffix(".ipynb")
+    if script in translations():
+        write(notebook_of(script), script)
+        return
+    if not path.is_file():
+        return
     old, new = nbformat.read(path, as_version=4), notebook_of(script)
     cells = [[cell for cell in notebook.cells if cell.cell_type == "code"] for notebook in (old, new)]
     if [cell.source for cell in cells[0]] != [cell.source for cell in cells[1]]:
@@ -170,8 +197,14 @@ def problems():
         for cell in codes:
             if any(output.output_type == "error" or output.get("name") == "stderr" for output in cell.outputs):
                 found.append(f"{path.name} has an error or a warning under {cell.source.splitlines()[0]!r}: mend it.")
-    stray = {path.stem for path in FOLDER.glob("*.ipynb")} - {script.stem for script in scripts()}
-    return found + [f"{stem}.ipynb has no script: delete it." for stem in sorted(stray)]
+    for script in translations():
+        path = script.with_suffix(".ipynb")
+        if not path.is_file() or nbformat.read(path, as_version=4) != notebook_of(script):
+            advice = f"run python tutorials/notebooks.py prose {name_of(script)}"
+            found.append(f"{name_of(path)} is missing, differs from {script.name} or has outputs: {advice}.")
+    notebooks = {path for folder in ("", *TRANSLATIONS) for path in (FOLDER / folder).glob("*.ipynb")}
+    stray = notebooks - {script.with_suffix(".ipynb") for script in [*scripts(), *translations()]}
+    return found + [f"{name_of(path)} has no script: delete it." for path in sorted(stray)]
 
 
 def main():
@@ -179,7 +212,9 @@ def main():
     parser.add_argument("action", choices=["run", "prose", "check"])
     parser.add_argument("names", nargs="*", help="scripts; default: all")
     arguments = parser.parse_args()
-    known = {script.name: script for script in scripts()}
+    known = {name_of(script): script for script in scripts()}
+    if arguments.action == "prose":
+        known.update({name_of(script): script for script in translations()})
     if unknown := set(arguments.names) - set(known):
         parser.error(f"scripts must be of {list(known)}. Received: {sorted(unknown)}.")
     if arguments.action == "check":
@@ -189,7 +224,7 @@ def main():
     for name in arguments.names or known:
         if arguments.action == "run":
             run(known[name])
-        elif known[name].with_suffix(".ipynb").is_file():
+        else:
             renew_prose(known[name])
 
 

@@ -35,8 +35,8 @@ def make_preprocessor(train):
     # Vocabularies of little more than single characters, after 260 ids for special tokens and bytes: every digit of the
     # ISO form is a token of its own, so the attention can show where each one was read.
     return kerasseq.preprocessing.TextPreprocessor(
-        kerasseq.preprocessing.train_vocabulary(sources, vocabulary_size=350),
-        kerasseq.preprocessing.train_vocabulary(targets, vocabulary_size=272),
+        kerasseq.preprocessing.train_vocabulary(sources, vocabulary_size=350, normalization="nmt_nfkc"),
+        kerasseq.preprocessing.train_vocabulary(targets, vocabulary_size=272, normalization="nmt_nfkc"),
         max_source_length=64,
         max_target_length=16,
     )
@@ -89,10 +89,7 @@ def draw(generator, history, dates, output):
     plot_attention(generations).savefig(output / "attention.png", dpi=150)
     print("Learning curves:", output / "learning_curves.png")
     print("Attention heat map:", output / "attention.png")
-    print(
-        "  Each row is a character of the answer; dark cells are where the model looked before it wrote that character."
-    )
-    print("  What can be written without a look, such as the hyphens, rests on END.")
+    print("  Each row is a token of the answer, most of them characters; dark cells are where the model looked for it.")
 
 
 def normalise(saved_model, dates):
