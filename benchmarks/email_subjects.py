@@ -62,7 +62,7 @@ def adam(steps, peak):
     schedule = keras.optimizers.schedules.CosineDecay(
         0.0, decay_steps=steps - warmup_steps, warmup_target=peak, warmup_steps=warmup_steps
     )
-    return keras.optimizers.Adam(schedule, global_clipnorm=1.0)
+    return kerasseq.optimizers.Adam(schedule, global_clipnorm=1.0)
 
 
 def vocabulary(work, train, size):

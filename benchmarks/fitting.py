@@ -66,7 +66,7 @@ def fit(
         peak_learning_rate / 10, steps - warmup_steps, 0.01, warmup_target=peak_learning_rate, warmup_steps=warmup_steps
     )
     model.compile(
-        keras.optimizers.Adam(
+        kerasseq.optimizers.Adam(
             schedule, clipnorm=1.0, use_ema=ema_momentum is not None, ema_momentum=ema_momentum or 0.99
         ),
         loss,

@@ -1,7 +1,7 @@
 """Multi30k by one recurrent model, tuned; by one that also learns from translations; and what single changes are worth.
 
 Data and references are the authors' lowercased and tokenised files, and BLEU is over their tokens, as in the papers
-that the README quotes. The search is chosen on validation; the test is scored once a model.
+that docs/benchmarks.md quotes. The search is chosen on validation; the test is scored once a model.
 
     python benchmarks/multi30k.py                     # English to German
     python benchmarks/multi30k.py --pair en-fr

@@ -1,4 +1,6 @@
-"""Writes the tables of the README that stand between `<!-- table NAME -->` and `<!-- /table -->`, from results/.
+"""Writes the tables of the documentation that stand between `<!-- table NAME -->` and `<!-- /table -->`.
+
+They are made of the results in results/; that of the released models is made of kerasseq/zoo/models.json.
 
 python benchmarks/tables.py
 """
@@ -8,7 +10,8 @@ import pathlib
 import re
 
 RESULTS = pathlib.Path(__file__).parent / "results"
-README = pathlib.Path(__file__).resolve().parents[1] / "README.md"
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "zoo" / "index.md"]
 
 
 def table(header, rows):
@@ -71,6 +74,38 @@ def changes():
     ])  # fmt: skip
 
 
+def median(row, what, key):
+    """The median of a measurement, with the extremes of its rounds if they differ; nothing if it is missing."""
+    values = row.get(what, {}).get(key)
+    if values is None:
+        return ""
+    middle, *extremes = (f"{values[name]:.3g}" if values[name] < 100 else f"{values[name]:,.0f}" for name in
+                         ("median", "least", "most"))  # fmt: skip
+    return middle if len(set(extremes)) == 1 else f"{middle} ({extremes[0]} to {extremes[1]})"
+
+
+def peers_training():
+    header = ["", "parameters", "target tokens/s", "peak memory, MB"]
+    rows = [
+        [name, f"{row['parameters'] / 1e6:.1f} M", median(row, "train", "tokens_per_second"),
+         median(row, "train", "peak_memory_mb")]
+        for name, row in results("peers").items() if "train" in row
+    ]  # fmt: skip
+    return table(header, rows)
+
+
+def peers_decoding():
+    header = ["", "greedy, sentences/s", "tokens/s", "beam 5, sentences/s", "tokens/s", "tokens a sentence",
+              "one sentence, ms"]  # fmt: skip
+    rows = [
+        [name, *(median(row, what, key) for what in ("greedy", "beam") for key in
+                 ("sentences_per_second", "tokens_per_second")),
+         median(row, "beam", "mean_length"), median(row, "latency", "median_ms")]
+        for name, row in results("peers").items() if "beam" in row
+    ]  # fmt: skip
+    return table(header, rows)
+
+
 def cells():
     parts = ("training, tokens/s", "greedy, sentences/s", "beam 5, sentences/s", "greedy, one, ms")
     header = ["cell", "parameters", *(title for part in parts for title in (part, "to GRU"))]
@@ -99,7 +134,24 @@ def architectures():
     ])  # fmt: skip
 
 
-TABLES = {"cells": cells, "architectures": architectures, "ladder": ladder, "multi30k": multi30k, "changes": changes}
+def models():
+    """The newest version of each released model."""
+    rows = []
+    for name, versions in json.loads((ROOT / "kerasseq" / "zoo" / "models.json").read_text(encoding="utf-8")).items():
+        model = versions[max(versions, key=int)]
+        size = sum(file["size"] for file in model["files"].values())
+        score, value = next(iter(model["scores"].items()))
+        licence = re.split("[:;,]", model["licence"])[0]  # Whom to credit stands behind it.
+        rows.append([f"`{name}`", model["title"], f"{size / 1e6:.0f} MB", f"{score}: {value}", licence])
+    return table(["name", "", "size", "test score", "licence"], rows)
+
+
+TABLES = {
+    "architectures": architectures, "cells": cells, "changes": changes, "ladder": ladder, "models": models,
+    "multi30k": multi30k,
+    "peers_training": peers_training,
+    "peers_decoding": peers_decoding,
+}  # fmt: skip
 
 
 def updated(text):
@@ -112,4 +164,5 @@ def updated(text):
 
 
 if __name__ == "__main__":
-    README.write_text(updated(README.read_text(encoding="utf-8")), encoding="utf-8")
+    for page in PAGES:
+        page.write_text(updated(page.read_text(encoding="utf-8")), encoding="utf-8")

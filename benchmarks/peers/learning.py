@@ -3,8 +3,7 @@
 Multi30k English-German, the authors' lowercased tokens, the same 6,000 joint subwords for all. OpenNMT-py and JoeyNMT
 train the model of run.py (LSTM, Luong attention, 9.6 M parameters) by Adam, whose rate of 0.001 falls to 0.85 of
 itself after each of ten epochs. kerasseq trains as in architectures.py: a GRU with tied embeddings, 4.9 M parameters,
-a rate that is warmed up and falls along a cosine, and besides weights that are averaged over time; beside it an SSRU
-and a Transformer of like size.
+and a rate that is warmed up and falls along a cosine; beside it an SSRU and a Transformer of like size.
 
 The clock is the processor time of a process with one thread, from reading the data to the end of an epoch: what one
 core takes. Saving does not count. The weights of each epoch then translate validation with a beam of 5 of the

@@ -62,7 +62,7 @@ def make_batches(arguments):
 def train(model, arguments, steps, callbacks=()):
     settings = arguments.settings
     model.compile(
-        keras.optimizers.Adam(settings.learning_rate, clipnorm=settings.gradient_norm),
+        kerasseq.optimizers.Adam(settings.learning_rate, clipnorm=settings.gradient_norm),
         kerasseq.losses.MaskedCrossentropy(settings.label_smoothing),
     )
     return model.fit(
@@ -98,8 +98,7 @@ def learn(arguments):
         fit(
             folder / "fit", lambda: build_model(*sizes), make_data,
             arguments.settings.epochs if arguments.quick else epochs, peak_learning_rate, seed=1, data_settings=None,
-            label_smoothing=arguments.settings.label_smoothing, ema_momentum=0.998,
-            callbacks=[EpochWeights(folder, clock)],
+            label_smoothing=arguments.settings.label_smoothing, callbacks=[EpochWeights(folder, clock)],
         )  # fmt: skip
 
     model = build_model(*sizes)
