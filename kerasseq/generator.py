@@ -503,6 +503,12 @@ class TextGenerator(keras.Model):
         check_padding(self.model, self.preprocessor)
         return export.export(self, model_folder, version, verify, score)
 
+    def export_litert(self, folder: str | os.PathLike, quantize: str | None = None) -> str:
+        """Writes a model for phones and small boards and returns its folder, see `kerasseq.export.export_litert`."""
+        check_process()
+        check_padding(self.model, self.preprocessor)
+        return export.export_litert(self, folder, quantize)
+
     @staticmethod
     def from_preset(preset: str | os.PathLike) -> "TextGenerator":
         """Loads a released model by its name, a published one by its address, or one on this machine.

@@ -1,4 +1,4 @@
-"""Exported models in TensorFlow Serving."""
+"""Exported models: in TensorFlow Serving, and in LiteRT."""
 
 from kerasseq.serving.client import (
     Answer,
@@ -11,6 +11,7 @@ from kerasseq.serving.client import (
     VersionStatus,
 )
 from kerasseq.serving.deployment import Deployment, configure
+from kerasseq.serving.litert import LiteRTModel
 
 __all__ = [
     "Answer",
@@ -18,6 +19,7 @@ __all__ = [
     "Client",
     "DeadlineExceeded",
     "Deployment",
+    "LiteRTModel",
     "RequestRefused",
     "ServerUnreachable",
     "ServingError",
