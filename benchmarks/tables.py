@@ -34,6 +34,18 @@ def shown(p):
     return "" if p is None else f"{p:.3f}"
 
 
+def on_device():
+    header = ["", "MB", "ms a sentence", "to the SavedModel", "peak memory, MB", "BLEU", "chrF", "same texts"]
+    return table(header, [
+        [
+            name, row["megabytes"], f"{row['ms_a_sentence']['median']:.1f}",
+            f"{row['time_to_saved_model']['median']:.2f}", row["peak_megabytes"],
+            f"{row['bleu']['score']:.1f}", f"{row['chrf']['score']:.1f}", row["same_texts"],
+        ]
+        for name, row in results("on_device").items()
+    ])  # fmt: skip
+
+
 def ladder():
     header = ["", "parameters", "minutes", "tokens/s", "sentences/s", "validation BLEU", "test BLEU", "p", "test chrF"]
     return table(header, [
@@ -148,7 +160,7 @@ def models():
 
 TABLES = {
     "architectures": architectures, "cells": cells, "changes": changes, "ladder": ladder, "models": models,
-    "multi30k": multi30k,
+    "multi30k": multi30k, "on_device": on_device,
     "peers_training": peers_training,
     "peers_decoding": peers_decoding,
 }  # fmt: skip

@@ -11,7 +11,7 @@ from kerasseq.serving.client import (
     VersionStatus,
 )
 from kerasseq.serving.deployment import Deployment, configure
-from kerasseq.serving.litert import LiteRTModel
+from kerasseq.serving.on_device import LiteRTModel
 
 __all__ = [
     "Answer",

@@ -13,7 +13,7 @@ from helpers import randomized
 
 import kerasseq
 from kerasseq import models, search
-from kerasseq.serving.litert import LiteRTModel, TokenList
+from kerasseq.serving.on_device import LiteRTModel, TokenList
 
 pytestmark = pytest.mark.exports
 
@@ -38,7 +38,7 @@ BUILDERS = {
 }
 COPYING = {"pointer-generator": lambda size, _, **common: models.PointerGeneratorSeq2Seq(size, **common)}
 FAST = ["gru, luong, tied", "lstm, bahdanau", "ssru, multi_head"]
-CLIENT = pathlib.Path(kerasseq.serving.litert.__file__)
+CLIENT = pathlib.Path(kerasseq.serving.on_device.__file__)
 
 
 def make_generator(name, preprocessor, sampler="greedy"):
@@ -77,10 +77,10 @@ def folder(generator, tmp_path_factory):
 
 
 def test_without_tensorflow_and_kerasseq(generator, folder, tmp_path):
-    shutil.copy(CLIENT, tmp_path / "litert.py")
+    shutil.copy(CLIENT, tmp_path / "on_device.py")
     code = (
         "import sys\nfor name in ('tensorflow', 'keras', 'kerasseq'): sys.modules[name] = None\n"
-        "import json, litert\nmodel = litert.LiteRTModel(sys.argv[1])\n"
+        "import json, on_device\nmodel = on_device.LiteRTModel(sys.argv[1])\n"
         "print(json.dumps([model.generate(text) for text in json.load(sys.stdin)]))"
     )
     run = subprocess.run(

@@ -1,4 +1,4 @@
-"""Texts from models for LiteRT, on machines without TensorFlow.
+"""Models for LiteRT on machines without TensorFlow.
 
 The file depends only on Python, NumPy, ai-edge-litert and, for subwords, sentencepiece: it can be copied to machines
 without TensorFlow and without kerasseq.
@@ -49,7 +49,10 @@ class LiteRTModel:
         self._target = read_vocabulary(folder, "target") or self._source  # A joint vocabulary has one file.
 
     def generate(self, text: str) -> str:
-        """The output for a text. Tokens beyond the model's limit are ignored; of a blank text it is empty."""
+        """The output for a text, in one pass: nothing is split, and tokens beyond the model's limit are ignored.
+
+        That for a blank text is empty.
+        """
         if self._source is None:
             raise ValueError("This model reads no texts. Pass its features to generate_ids.")
         if not text.strip():
