@@ -87,7 +87,7 @@ def describe(generator: Exportable) -> dict[str, Any]:
         raise ValueError(
             f"Models for LiteRT have vocabularies of subwords, characters or words. Received: {', '.join(unknown)}."
         )
-    ratio, offset = preprocessor.length_ratio, LENGTH_OFFSET
+    ratio, offset = preprocessor.length_ratio, float(LENGTH_OFFSET)
     for constraint in generator.sampler.constraints:
         if isinstance(constraint, LengthLimits) and constraint.min_length == 1 and not constraint.min_length_ratio:
             if constraint.max_length_ratio is not None:

@@ -46,7 +46,10 @@ class LiteRTModel:
         self._encode = self._interpreter.get_signature_runner("encode")
         self._step = self._interpreter.get_signature_runner("step")
         self._source = read_vocabulary(folder, "source")
-        self._target = read_vocabulary(folder, "target") or self._source  # A joint vocabulary has one file.
+        target = read_vocabulary(folder, "target") or self._source  # A joint vocabulary has one file.
+        if target is None:
+            raise FileNotFoundError(f"{folder} has no vocabulary. Copy the folder again.")
+        self._target = target
 
     def generate(self, text: str) -> str:
         """The output for a text, in one pass: nothing is split, and tokens beyond the model's limit are ignored.
