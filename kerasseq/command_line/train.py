@@ -75,7 +75,9 @@ def init(
             path.write_text(text, encoding="utf-8")
         print(choice.described(), file=sys.stderr)
         source, target = (text[:60] for text in found[0])
-        header = "" if columns else " If this is a header, pass --columns with its names."
+        header = (
+            "" if columns else " If this is a header, or these are not the two columns that you mean, pass --columns."
+        )
         print(f"First pair: {source!r} -> {target!r}.{header}", file=sys.stderr)
         if path is not None:
             print(f"Written: {path}. Next: kerasseq train {shlex.quote(str(path))}", file=sys.stderr)

@@ -240,7 +240,7 @@ def test_init_says_what_it_chose(kerasseq_command, dates, tmp_path):
     assert stdout == "" and stderr.startswith("Found 300 pairs. Sizes are those for about 2,000 pairs: 128 units, ")
     assert "Tokens of sources: characters (few words recur, or most are numbers), of targets: characters (" in stderr
     source, target = dates.read_text(encoding="utf-8").splitlines()[0].split("\t")
-    assert f"First pair: {source!r} -> {target!r}. If this is a header, pass --columns with its names.\n" in stderr
+    assert f"First pair: {source!r} -> {target!r}. If this is a header, or these are not" in stderr
     assert stderr.endswith(f"Written: {config}. Next: kerasseq train '{config}'\n")
     assert yaml.safe_load(config.read_text())["preprocessor"]["tokens"] == "characters"
     stdout, stderr = kerasseq_command("init", dates, "--tokens", "words", "--quiet")
