@@ -355,8 +355,8 @@ plt.show()
 
 # %% [markdown]
 # Guessing gets one month in twelve right, and one day in thirty. With characters, accuracy drops from left to right.
-# The year is written first, usually soon after it was read, and it is learned first. The month is written later and is
-# half learned. The day comes last and is still a guess.
+# The year is written first, usually soon after it was read, and it is learned first. The month is written later, and
+# one in five is still wrong. The day comes last and is still a guess.
 #
 # ### Letter sequences
 #

@@ -127,7 +127,8 @@ plt.show()
 # %% [markdown]
 # On this scale, a straight falling line means decay by the same factor at each step. Left: with tiny inputs, the tanh
 # is almost linear, and the gradients of the simple RNN reach far back. Inputs that move its state make them vanish.
-# Right: before training, the gated cells, which come next, reach no further. What matters is that they can *learn* to.
+# Right: before training, of the gated cells, which come next, the LSTM reaches further than the simple RNN and the GRU
+# less far. What matters is that both can *learn* to.
 #
 # ## Gates
 #
@@ -209,10 +210,10 @@ print("forget gates before training, for inputs of 0:", sigmoid(fresh["lstm"].ce
 
 # %% [markdown]
 # The bias of the forget gates starts at 1, so the gates start at $\sigma(1) = 0.73$ (Jozefowicz et al. 2015). In the
-# figure above, the LSTM's gradient first decays by about this factor per step. Further back it decays more slowly,
-# because $h_{j-1}$ is a second path for the gradient. The GRU's gates start at $\sigma(0) = 0.5$. Its gradient decays
-# by a factor of about 0.6 per step rather than 0.5, because the old state also passes through the candidate
-# $\tilde h_j$.
+# figure above, the LSTM's gradient falls to 0.78 in the first step. Further back it decays more slowly, to 0.95 per
+# step, because $h_{j-1}$ is a second path for the gradient. The GRU's gates start at $\sigma(0) = 0.5$. Its gradient
+# falls to 0.57 in the first step, and to about 0.73 per step further back, because the old state also passes through
+# the candidate $\tilde h_j$.
 #
 # ## Three cells, one task
 #
@@ -352,10 +353,11 @@ figure.colorbar(image, label="correct letters (% of 200 sequences)")
 plt.show()
 
 # %% [markdown]
-# The simple RNN fails at four letters. At 13 letters, the LSTM still copies about half of the sequences and the GRU a
-# third. The longer the sequence, the more letters are wrong, and not only the last ones: each additional letter makes
-# those from the middle on less certain, because all letters share the same units. More units, more data and more epochs
-# push the limit out. They do not remove it. A sentence of forty words, let alone an article, is far beyond it.
+# The simple RNN fails at half of the sequences of four letters. At 13 letters, the LSTM still copies about half of the
+# sequences and the GRU a fifth. The longer the sequence, the more letters are wrong, and not only the last ones: each
+# additional letter makes those from the middle on less certain, because all letters share the same units. More units,
+# more data and more epochs push the limit out. They do not remove it. A sentence of forty words, let alone an article,
+# is far beyond it.
 #
 # So do not squeeze the source into one vector. The encoder has a hidden state for *each* token and throws all but the
 # last away. Tutorial 3 keeps them all and lets the decoder look at the ones it needs: **attention**.
@@ -371,8 +373,8 @@ plt.show()
 #
 # 1. $f^k = 1/2$ gives $k = \ln 2 / (-\ln f)$: 2.2 steps for 0.73. For 100 steps $f = 0.5^{1/100} = 0.993$.
 # 2. `cell = fresh["lstm"].cell; bias = cell.bias.numpy(); bias[UNITS : 2 * UNITS] = 3;
-#    cell.bias.assign(bias)`, then `mean_gradient_norms(fresh["lstm"], 0.3 * noise)`. With 0, the norm roughly halves in
-#    each of the first steps. With 3, it decays a little and then grows, to nine times at 60 steps: the gates keep 0.95
-#    per step, and the second path, through $h_{j-1}$, adds more than they lose.
+#    cell.bias.assign(bias)`, then `mean_gradient_norms(fresh["lstm"], 0.3 * noise)`. With 0, the norm decays about as
+#    the GRU's does. With 3, it decays a little and then grows, to 60 times at 60 steps: the gates keep 0.95 per step,
+#    and the second path, through $h_{j-1}$, adds more than they lose.
 # 3. Build pairs `(sequence, sequence[::-1])` and run the loop for `"simple_rnn"` and `"gru"` with `EPOCHS = 6`. The
 #    last letter read is needed first, so the gates have less to protect than in the copy task.

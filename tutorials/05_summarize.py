@@ -281,8 +281,8 @@ for row in rare[:3]:
         print(f"{name}: {outputs[name][row]}")
 
 # %% [markdown]
-# Without copying, the model stays far below the lead, and a quarter of its words do not occur in the source. It has to
-# spell what it attends to, and "Edwardsville" becomes "Japansville". With copying, the model beats the lead. (With more
+# Without copying, the model stays far below the lead, and one in seven of its words does not occur in the source: it
+# has to spell what it attends to. With copying, the model beats the lead. (With more
 # units and more training, the model without copying beats the lead too, but not the pointer-generator: see the model
 # card of the released summarizer.) Where the pointer-generator writes new words, look for a jump: the first pieces of
 # one word followed by the last pieces of another.
@@ -400,7 +400,7 @@ for row in [*lost[:3], *np.argsort(overlap)[:3]]:
 # other one. Some are broken: look at the first words, written before the attention has settled on a starting point, and
 # at the joints, where the model jumps into the middle of a clause. The dangerous ones read well and are false: they
 # combine the right words into something the source never said. Copying preserves most names, though pieces of two words
-# can merge, as in "Gatorsrey". It does not make a summary true, and no score here would notice.
+# can merge: "After Brad Hand" became "A Hand". It does not make a summary true, and no score here would notice.
 #
 # ## Exercises
 #
