@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from kerasseq.arguments import check_number, check_positive_integer
 from kerasseq.preprocessing.base import Preprocessor
-from kerasseq.preprocessing.batching import Shuffle, batched, pad
+from kerasseq.preprocessing.batching import Batching, Shuffle, batched, pad
 from kerasseq.preprocessing.log_mel import STEP_SECONDS, count_frames, frame_sizes, log_mel_frames
 from kerasseq.preprocessing.pairs import check_pairs, check_weights, data_set_options, kept_pairs, of_kept, truncated
 from kerasseq.preprocessing.tokenizers import Tokenizer
@@ -269,8 +269,8 @@ class AudioPreprocessor(Preprocessor):
             "encoder_mask": tf.TensorSpec([None, None], tf.bool),
         }
         return batched(
-            lengths, batch_size, shuffle, seed, make_batch, signature, self.vocabulary_digest,
-            of_kept(weights_of_pairs, kept),
+            lengths, Batching(batch_size, shuffle=bool(shuffle)), shuffle, seed, make_batch, signature,
+            self.vocabulary_digest, of_kept(weights_of_pairs, kept),
         )  # fmt: skip
 
     # === Saving ===
