@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import random
 import reprlib
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from typing import Any, TypeVar
@@ -70,6 +71,21 @@ def chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
     iterator = iter(items)
     while chunk := list(itertools.islice(iterator, size)):
         yield chunk
+
+
+def sampled(items: Iterable[Item], size: int, seed: int) -> list[Item]:
+    """Draws `size` of the items, or all if there are fewer, in one pass and with equal chances.
+
+    Source: Vitter 1985, algorithm R.
+    """
+    draw = random.Random(seed).randrange
+    reservoir: list[Item] = []
+    for number, item in enumerate(items):
+        if number < size:
+            reservoir.append(item)
+        elif (place := draw(number + 1)) < size:
+            reservoir[place] = item
+    return reservoir
 
 
 class TokenizedStream:

@@ -1,5 +1,6 @@
 """The preprocessor of text pairs."""
 
+import inspect
 import logging
 from collections.abc import Iterable, Sequence
 from typing import Any, Self
@@ -21,7 +22,7 @@ from kerasseq.preprocessing.pairs import (
     data_set_options,
     measured_length_ratio,
 )
-from kerasseq.preprocessing.streams import TokenizedStream, is_stream
+from kerasseq.preprocessing.streams import TokenizedStream, is_stream, pairs_of, sampled
 from kerasseq.preprocessing.text_batches import TextBatches
 from kerasseq.preprocessing.tokenizers import Tokenizer, kinds_of_sides, train_tokenizer
 from kerasseq.types import Pair, Tensor
@@ -131,6 +132,28 @@ class TextPreprocessor(Preprocessor):
         target_ids = preprocessor.tokenize_all(targets[measured], "target")
         preprocessor.length_ratio = measured_length_ratio(list(map(len, source_ids)), list(map(len, target_ids)))
         return preprocessor
+
+    @classmethod
+    def from_files(cls, files: Iterable[Pair], sample: int = 200_000, seed: int = 0, **options: Any) -> Self:
+        """Trains the vocabularies on a random sample of pairs that need not fit into memory.
+
+        Each pair has the same chance; which ones are drawn follows from their order and the seed.
+
+        Args:
+            files: `kerasseq.datasets.PairFiles`, or another iterable of (source, target) tuples of str, which is read
+                once.
+            sample: int, the number of pairs to train on; all if there are fewer, which is as `from_pairs`.
+            seed: int, of the sample.
+            **options: the arguments of `from_pairs` behind `pairs`, such as `vocabulary_size=32_000` and `joint=True`.
+
+        Raises:
+            ValueError: as `from_pairs`.
+
+        Source: Vitter 1985, algorithm R (reservoir sampling).
+        """
+        check_positive_integer("sample", sample)
+        inspect.signature(cls.from_pairs).bind((), **options)  # Unknown options are refused before files are read.
+        return cls.from_pairs(sampled(pairs_of(files), sample, seed), **options)
 
     # === Vocabularies ===
 

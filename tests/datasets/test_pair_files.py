@@ -5,7 +5,6 @@ import json
 import lzma
 
 import pytest
-from helpers import run_examples
 
 from kerasseq.datasets import PairFiles, pair_files, read_pairs
 
@@ -30,11 +29,10 @@ def write_jsonl(path):
 
 
 def write_parquet(path):
-    pyarrow = pytest.importorskip("pyarrow", reason="Parquet files need pyarrow")
-    import pyarrow.parquet
-
+    parquet = pytest.importorskip("pyarrow.parquet", reason="Parquet files need pyarrow")
+    pyarrow = pytest.importorskip("pyarrow")
     sources, targets = map(list, zip(*PAIRS, strict=True))
-    pyarrow.parquet.write_table(pyarrow.table({"source": sources, "target": targets}), path)
+    parquet.write_table(pyarrow.table({"source": sources, "target": targets}), path)
     return {}
 
 
@@ -126,5 +124,5 @@ def test_no_paths(files):
         PairFiles(files)
 
 
-def test_examples():
+def test_example(run_examples):
     run_examples(pair_files)

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from kerasseq.datasets import PairFiles
 from kerasseq.preprocessing import EpochShuffle, TextPreprocessor
+from kerasseq.preprocessing.streams import sampled
 
 WORDS = ("one", "two", "three")
 
@@ -210,8 +212,9 @@ def test_a_batch_of_a_pass_long_given_up(joint, spread_pairs):
         list(old)
 
 
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")  # Keras learns the number of batches by it.
 def test_training_on_compressed_files(preprocessor, number_pairs, tmp_path):
-    """What a user writes; one more epoch than the number of passes that are kept."""
+    """What a user writes."""
     import kerasseq
 
     for part in range(2):
@@ -225,7 +228,7 @@ def test_training_on_compressed_files(preprocessor, number_pairs, tmp_path):
     history = model.fit(
         preprocessor.dataset(files, batch_size=16, shuffle=True),
         validation_data=preprocessor.dataset(files, batch_size=16),
-        epochs=5,
+        epochs=3,
         verbose=0,
         shuffle=False,
     )
@@ -289,3 +292,48 @@ def test_the_remainder_is_chosen_at_random(joint, spread_pairs):
     assert len(dataset) == 3
     passes = [sources_of(dataset) for _ in range(3)]
     assert [len(each) for each in passes] == [24] * 3 and passes[0] != passes[1] != passes[2]
+
+
+# === Vocabularies ===
+
+
+def test_every_item_has_the_same_chance():
+    """Each of 40 is among 10 in about a quarter of 2,000 samples: within five standard deviations."""
+    counts = np.zeros(40)
+    for seed in range(2_000):
+        drawn = sampled(iter(range(40)), 10, seed)
+        assert len(set(drawn)) == 10
+        counts[drawn] += 1
+    assert np.abs(counts - 500).max() < 5 * np.sqrt(2_000 * 0.25 * 0.75)
+
+
+def test_samples_follow_the_seed():
+    assert sampled(range(1_000), 5, 1) == sampled(range(1_000), 5, 1) != sampled(range(1_000), 5, 2)
+    assert sampled(range(3), 5, 1) == [0, 1, 2]
+
+
+def test_from_files(word_pairs, tmp_path):
+    """Of few pairs, the vocabularies of the list; of more, those of a sample."""
+    (tmp_path / "pairs.tsv").write_text("".join(f"{source}\t{target}\n" for source, target in word_pairs))
+    files = PairFiles(tmp_path / "*.tsv")
+    options = {"tokens": "words", "max_source_length": 9}
+    of_list = TextPreprocessor.from_pairs(word_pairs, **options)
+    of_files = TextPreprocessor.from_files(files, **options)
+    assert of_files.vocabulary_digest == of_list.vocabulary_digest and of_files.get_config() == {
+        **of_list.get_config(), "name": of_files.name
+    }  # fmt: skip
+    stream = Stream([(f"word{index}", "target") for index in range(500)])
+    first, again, other = (TextPreprocessor.from_files(stream, 20, seed, tokens="words") for seed in (1, 1, 2))
+    assert first.vocabulary_digest == again.vocabulary_digest != other.vocabulary_digest
+    assert first.source_vocabulary_size == 4 + 20
+
+
+def test_from_files_refuses_options_before_it_reads(word_pairs):
+    stream = Stream(word_pairs)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'vocabulary'"):
+        TextPreprocessor.from_files(stream, vocabulary=300)
+    with pytest.raises(ValueError, match="sample must be a positive integer. Received: sample=0"):
+        TextPreprocessor.from_files(stream, sample=0)
+    assert stream.begun == 0
+    with pytest.raises(ValueError, match="Received at index 1: 'ab'"):
+        TextPreprocessor.from_files([("a", "b"), "ab"])
