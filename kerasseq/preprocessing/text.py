@@ -2,6 +2,7 @@
 
 import inspect
 import logging
+import os
 from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
@@ -22,6 +23,7 @@ from kerasseq.preprocessing.pairs import (
     data_set_options,
     measured_length_ratio,
 )
+from kerasseq.preprocessing.prepared import PreparedPairs, prepare
 from kerasseq.preprocessing.streams import TokenizedStream, is_stream, pairs_of, sampled
 from kerasseq.preprocessing.text_batches import TextBatches
 from kerasseq.preprocessing.tokenizers import Tokenizer, kinds_of_sides, train_tokenizer
@@ -289,7 +291,7 @@ class TextPreprocessor(Preprocessor):
 
     def dataset(
         self,
-        pairs: Iterable[Pair] | tf.data.Dataset,
+        pairs: Iterable[Pair] | tf.data.Dataset | PreparedPairs | str | os.PathLike[str],
         batch_size: int | None = None,
         shuffle: Shuffle = False,
         seed: int = 0,
@@ -306,7 +308,8 @@ class TextPreprocessor(Preprocessor):
         """Builds a `tf.data.Dataset` of batches for `fit`, `evaluate` and `predict`.
 
         Args:
-            pairs: list of (source, target) tuples of str, which is tokenized at once. Or a stream, which is read and
+            pairs: list of (source, target) tuples of str, which is tokenized at once. Or `PreparedPairs`, or their
+                folder, whose batches are those of the list, see `prepare`. Or a stream, which is read and
                 tokenized in every pass, and need not fit into memory: `kerasseq.datasets.PairFiles`, another iterable
                 of pairs that begins anew with each `iter`, or a `tf.data.Dataset` of pairs of string tensors.
             batch_size: int, pairs per batch; or `batch_tokens` instead.
@@ -347,10 +350,11 @@ class TextPreprocessor(Preprocessor):
             float32 `(batch,)`. The number of batches is known, except for streams.
 
         Raises:
-            ValueError: if there are no pairs, none is left, a pair is not two strings, `subword_sampling` is not
-                positive, `copies` is neither 1 nor 2, `weights` are not one number of at least 0 for each pair, a
-                pair has more tokens than `batch_tokens`, or pairs are an iterator, which cannot be read twice. While a
-                stream is read, errors are `tf.errors.OpError`s with the same message.
+            ValueError: if there are no pairs, none is left, a pair is not two strings, prepared pairs are damaged or
+                have other vocabularies, `subword_sampling` is not positive, `copies` is neither 1 nor 2, `weights` are
+                not one number of at least 0 for each pair, a pair has more tokens than `batch_tokens`, or pairs are an
+                iterator, which cannot be read twice. While a stream is read, errors are `tf.errors.OpError`s with the
+                same message.
 
         Source: Kudo 2018, section 3.3 (subword regularization).
         """
@@ -386,6 +390,16 @@ class TextPreprocessor(Preprocessor):
             ],
             vocabulary_digest=self.vocabulary_digest,
         )
+        if isinstance(pairs, (str, os.PathLike)) and os.path.isdir(os.path.expanduser(pairs)):
+            pairs = PreparedPairs(pairs)
+        if isinstance(pairs, PreparedPairs):
+            pairs.check_vocabulary(self.vocabulary_digest)
+            if subword_sampling is not None and pairs.texts is None:
+                raise ValueError(
+                    f"subword_sampling needs the texts of the pairs. Received: {pairs.folder}, without them. Prepare "
+                    "them anew, in another folder, with keep_texts=True."
+                )
+            return batches.from_table(pairs.texts or ((), ()), pairs.ids, check_weights(weights, len(pairs)))
         if is_stream(pairs):
             if weights is not None:
                 raise ValueError(
@@ -398,6 +412,44 @@ class TextPreprocessor(Preprocessor):
         sources, targets = zip(*pairs, strict=True)
         ids = self.tokenize_all(sources, "source"), self.tokenize_all(targets, "target")
         return batches.from_table((sources, targets), ids, weights_of_pairs)
+
+    def prepare(
+        self, pairs: Iterable[Pair], folder: str | os.PathLike[str], workers: int = 1, keep_texts: bool = False
+    ) -> PreparedPairs:
+        """Tokenizes pairs once, and writes the ids to files for `dataset`, which need not fit into memory.
+
+        If it is killed, another call with the same arguments goes on: what has been tokenized is kept, in parts of
+        100,000 pairs. A pair takes 16 bytes and 2 for each token (4 with more than 65,536 ids), END included.
+
+        Args:
+            pairs: `kerasseq.datasets.PairFiles`, a list of (source, target) tuples of str, or another iterable of them
+                that begins anew with each `iter`.
+            folder: str or path-like, a new or empty folder, or one in which `prepare` was cut off. If it is complete,
+                it is compared with the pairs.
+            workers: int, the number of processes that tokenize. Several are spawned, so a script needs the usual
+                `if __name__ == "__main__":`.
+            keep_texts: bool, whether to write the texts as well, for `dataset(..., subword_sampling=...)`.
+
+        Returns:
+            `PreparedPairs`.
+
+        Raises:
+            ValueError: if the folder has other files, other vocabularies, or has been prepared from other pairs; or if
+                a pair is not two strings.
+
+        Example:
+
+        >>> import pathlib, tempfile
+        >>> import kerasseq
+        >>> pairs = [("one two", "eins zwei"), ("two one", "zwei eins")] * 20
+        >>> preprocessor = kerasseq.preprocessing.TextPreprocessor.from_pairs(pairs, vocabulary_size=280)
+        >>> folder = pathlib.Path(tempfile.mkdtemp()) / "prepared"
+        >>> len(preprocessor.prepare(pairs, folder))
+        40
+        >>> len(preprocessor.dataset(folder, batch_size=8, shuffle=True))
+        5
+        """
+        return prepare(self, pairs, folder, workers, keep_texts)
 
     # === Saving ===
 
