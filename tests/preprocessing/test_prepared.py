@@ -125,7 +125,7 @@ def test_size_of_a_pair(joint, pairs, tmp_path):
 def test_large_vocabularies(tmp_path):
     """More ids than 16 bits count."""
     pairs = [(f"s{index}", "t") for index in range(70_000)]
-    preprocessor = TextPreprocessor.from_pairs(pairs, tokens="words")
+    preprocessor = TextPreprocessor.from_pairs(pairs, 80_000, tokens="words")
     ids = preprocessor.tokenize_all([source for source, _ in pairs], "source")
     rare = [pairs[row] for row in np.flatnonzero(ids.values[::2] > 1 << 16)[:5]]
     found = preprocessor.prepare(rare, tmp_path / "ids")
