@@ -106,26 +106,28 @@ def measure(kind, folder, number):
     preprocessor.load_assets(folder / "vocabulary")
     preprocessor.tokenize_all(["warm up"], "source")
     before = memory()
-    begin = time.perf_counter()
+    begin, processor_begin = time.perf_counter(), time.process_time()
     dataset = preprocessor.dataset(SOURCES[kind](folder), BATCH_SIZE, shuffle=True, pad_to_multiple=1)
     batches = iter(dataset.repeat())
     next(batches)
-    seconds = time.perf_counter() - begin
-    first = memory()
+    seconds, processor_seconds = time.perf_counter() - begin, time.process_time() - processor_begin
+    points = [memory()]
     begin, processor_begin = time.perf_counter(), time.process_time()
-    for _ in range(number):
-        next(batches)
-    processor_seconds = time.process_time() - processor_begin
-    wall_seconds = time.perf_counter() - begin
-    last = memory()
+    for half in (number // 2, number - number // 2):
+        for _ in range(half):
+            next(batches)
+        points.append(memory())
+    first, middle, last = points
     return {
         "seconds_to_first_batch": rounded(seconds),
+        "cpu_seconds_to_first_batch": rounded(processor_seconds),
         "mb_at_first_batch": first["VmRSS"] - before["VmRSS"],
         "anonymous_mb_at_first_batch": first["RssAnon"] - before["RssAnon"],
         "mb_growth": last["VmRSS"] - first["VmRSS"],
         "anonymous_mb_growth": last["RssAnon"] - first["RssAnon"],
-        "batches_per_cpu_second": rounded(number / processor_seconds),
-        "batches_per_second": rounded(number / wall_seconds),
+        "anonymous_mb_growth_of_second_half": last["RssAnon"] - middle["RssAnon"],
+        "batches_per_cpu_second": rounded(number / (time.process_time() - processor_begin)),
+        "batches_per_second": rounded(number / (time.perf_counter() - begin)),
     }
 
 

@@ -65,7 +65,7 @@ class PairFiles:
         self.empty = empty
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
-        targets = self.target_files or [None] * len(self.files)
+        targets: Sequence[pathlib.Path | None] = self.target_files or [None] * len(self.files)
         for path, target_path in zip(self.files, targets, strict=True):
             yield from iterate_pairs(path, target_path, self.columns, self.kind, self.quotes, self.encoding, self.empty)
 

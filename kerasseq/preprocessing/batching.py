@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import keras
 import numpy as np
@@ -131,6 +131,14 @@ class Batching:
         whole, rest = divmod(len(lengths) // self.shard[1], self.batch_size)
         return whole + (rest > 0 and not self.drop_remainder)
 
+    def too_few(self, number_of_pairs: int) -> ValueError:
+        """The error of pairs that give no batch."""
+        return ValueError(
+            f"pairs must be enough for one batch. Received: {number_of_pairs} pairs that are not too long, for "
+            f"batch_size={self.batch_size}, drop_remainder={self.drop_remainder} and shard={self.shard}. Pass more "
+            "pairs, or a smaller batch_size."
+        )
+
     def _rows(self, lengths: np.ndarray, index: int) -> np.ndarray:
         """The rows of a shard: as many as every other one has."""
         count = self.shard[1]
@@ -140,7 +148,7 @@ class Batching:
         if not len(lengths):
             return []
         if self.batch_size is None:
-            return token_batches(lengths, self.batch_tokens, seed if self.shuffle else None)
+            return token_batches(lengths, cast(int, self.batch_tokens), seed if self.shuffle else None)
         if self.shuffle:
             return bucketed_batches(lengths, self.batch_size, seed, self.drop_remainder)
         rows = np.arange(len(lengths) - (len(lengths) % self.batch_size if self.drop_remainder else 0))
@@ -172,10 +180,7 @@ def batched(
     """
     number_of_batches = batching.number(lengths)
     if not number_of_batches:
-        raise ValueError(
-            f"pairs must be enough for one batch. Received: {len(lengths)} pairs, after those that are too long have "
-            f"been dropped, for {batching}. Pass more pairs, a smaller batch_size, or drop_remainder=False."
-        )
+        raise batching.too_few(len(lengths))
     passes = passes_of(shuffle, seed)
 
     def begin_pass():
@@ -188,7 +193,7 @@ def batched(
             batch = *batch, np.repeat(weights[rows], len(batch[1]) // len(rows))
         return batch
 
-    types = batch_types(signature)
+    types: tuple[Any, ...] = batch_types(signature)
     if weights is not None:
         types = *types, tf.TensorSpec([None], tf.float32)
     dataset = python_dataset(begin_pass, make_whole_batch, types)

@@ -39,6 +39,22 @@ class FlatSequences(Sequence[np.ndarray]):
         """The length of each sequence, int32 `(sequences,)`."""
         return np.diff(self.offsets).astype("int32")
 
+    def lengths_of(self, rows: np.ndarray) -> np.ndarray:
+        """The lengths of some sequences, int64 `(rows,)`."""
+        return self.offsets[rows + 1] - self.offsets[rows]
+
+    def padded(self, rows: np.ndarray, limit: int, multiple: int = 1) -> np.ndarray:
+        """The beginnings of some sequences, at most `limit` values of each, padded with zeros: int32 `(rows, length)`.
+
+        The length is that of the longest, rounded up to a multiple of `multiple`.
+        """
+        lengths = np.minimum(self.lengths_of(rows), limit)
+        places = np.arange(-(-lengths.max() // multiple) * multiple)
+        inside = places < lengths[:, np.newaxis]
+        padded = np.zeros(inside.shape, "int32")
+        padded[inside] = self.values[(self.offsets[rows][:, np.newaxis] + places)[inside]]
+        return padded
+
     def __len__(self) -> int:
         return len(self.offsets) - 1
 

@@ -4,7 +4,7 @@ import logging
 import math
 import numbers
 import reprlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ TOO_LONG = ("drop", "truncate", "error")
 LENGTH_OFFSET = 10  # tokens, of the limit of outputs that is relative to the source
 
 
-def check_pairs(pairs: Iterable[Any], source_type: type = str) -> list[Any]:
+def check_pairs(pairs: Any, source_type: type = str) -> list[Any]:
     """The pairs as a list; raises a `ValueError` unless they are pairs of a source and a str, at least one."""
     pairs = list(pairs)
     if not pairs:

@@ -248,12 +248,12 @@ def run_on_one_core() -> None:
     tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
-def write_part_in_worker(kind: type[Preprocessor], parts: pathlib.Path, *arguments: Any) -> None:
+def write_part_in_worker(kind: Any, parts: pathlib.Path, *arguments: Any) -> None:
     write_part(preprocessor_in(kind, parts), parts, *arguments)
 
 
 @functools.lru_cache(maxsize=1)
-def preprocessor_in(kind: type[Preprocessor], parts: pathlib.Path) -> Preprocessor:
+def preprocessor_in(kind: Any, parts: pathlib.Path) -> Preprocessor:
     """The preprocessor that `prepare` has saved for its workers."""
     preprocessor = kind.from_config(json.loads((parts / CONFIG).read_text(encoding="utf-8")))
     preprocessor.load_assets(parts)
@@ -277,7 +277,7 @@ def write_part(
         if keep_texts:
             encoded = [np.frombuffer(text.encode("utf-8", "surrogatepass"), "uint8") for text in texts]
             columns[f"{side}_texts"] = FlatSequences.of_arrays(encoded, "uint8")
-    arrays = {"digest": np.array(digest)}
+    arrays: dict[str, Any] = {"digest": np.array(digest)}
     for name, column in columns.items():
         arrays[name] = column.values.astype(dtype if name.endswith("ids") else "uint8")
         arrays[f"{name}_lengths"] = column.lengths

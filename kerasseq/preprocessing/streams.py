@@ -38,11 +38,7 @@ def is_stream(pairs: Any) -> bool:
             f"used up after one: {reprlib.repr(pairs)}. Pass list(pairs) if they fit into memory; "
             "kerasseq.datasets.PairFiles for files; or an object whose __iter__ begins anew."
         )
-    if isinstance(pairs, (str, os.PathLike)):
-        raise ValueError(
-            "pairs must be pairs, or a folder that TextPreprocessor.prepare has written. Received: "
-            f"{os.fspath(pairs)!r}. Pass kerasseq.datasets.PairFiles({os.fspath(pairs)!r}) for files."
-        )
+    check_no_path(pairs)
     if not isinstance(pairs, Iterable):
         raise ValueError(
             "pairs must be a list of (source, target) tuples, kerasseq.datasets.PairFiles, another iterable of pairs, "
@@ -51,8 +47,18 @@ def is_stream(pairs: Any) -> bool:
     return not isinstance(pairs, Sized)
 
 
+def check_no_path(pairs: Any) -> None:
+    """Raises a `ValueError` for a path in the place of pairs."""
+    if isinstance(pairs, (str, os.PathLike)):
+        raise ValueError(
+            "pairs must be pairs, or a folder that TextPreprocessor.prepare has written. Received: "
+            f"{os.fspath(pairs)!r}. Pass kerasseq.datasets.PairFiles({os.fspath(pairs)!r}) for files."
+        )
+
+
 def pairs_of(pairs: Any) -> Iterator[tuple[str, str]]:
     """Begins a pass over pairs. Bytes of a `tf.data.Dataset` are read as UTF-8, invalid ones as U+FFFD."""
+    check_no_path(pairs)
     if isinstance(pairs, tf.data.Dataset):
         options = tf.data.Options()
         # Threads of its own: those of TensorFlow may all wait for these pairs.

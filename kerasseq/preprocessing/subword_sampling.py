@@ -9,13 +9,11 @@ import itertools
 import math
 import random
 import re
-import zlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from kerasseq.preprocessing.flat_sequences import FlatSequences
-from kerasseq.preprocessing.vocabulary import END_ID, LONE_SURROGATES, WORD_START, protected_tokens_of
+from kerasseq.preprocessing.vocabulary import LONE_SURROGATES, WORD_START, protected_tokens_of
 
 WORDS_KEPT = 100_000  # of some kilobytes each
 UNKNOWN_PENALTY = 10.0  # below the least probable piece, as in SentencePiece
@@ -123,56 +121,3 @@ class SubwordSampler:
 def subword_sampler(vocabulary: bytes, alpha: float) -> SubwordSampler:
     """Returns the sampler of a vocabulary, which is cached."""
     return SubwordSampler(vocabulary, alpha)
-
-
-class Segmentations:
-    """The token ids of one side of pairs, drawn anew in each pass if there is a sampler.
-
-    Args:
-        ids: the most probable segmentation of each text, END included.
-        kept: int array, the indices of the texts that are rows.
-        limit: int, the maximum number of tokens. Longer texts are truncated, and end in END as well. Drawn
-            segmentations that are longer are replaced by the most probable one.
-        texts: sequence of str, needed by the sampler alone.
-        sampler: function from texts and a seed to segmentations, see `Tokenizer.sampler`, or `None`.
-        seeds: tuple of int; sides with different seeds are drawn independently.
-        first_row: int, the number of the first row: that of rows before, in a stream of which these texts are a part.
-    """
-
-    def __init__(
-        self,
-        ids: FlatSequences,
-        kept: np.ndarray,
-        limit: int,
-        texts: Sequence[str] = (),
-        sampler: Callable[[Sequence[str], int], list[np.ndarray]] | None = None,
-        seeds: tuple[int, ...] = (),
-        first_row: int = 0,
-    ) -> None:
-        self.ids = ids
-        self.kept = kept
-        self.limit = limit
-        self.texts = texts
-        self.sampler = sampler
-        self.seeds = seeds
-        self.first_row = first_row
-
-    @property
-    def lengths(self) -> np.ndarray:
-        """The number of tokens of each row, int `(rows,)`."""
-        return np.minimum(self.ids.lengths[self.kept], self.limit)
-
-    def draw(self, rows: np.ndarray, seeds: tuple[int, int]) -> list[np.ndarray]:
-        """Returns the ids of rows in a pass, END included, reproducible by the seed and the number of the pass."""
-        if self.sampler is None:
-            return [self._most_probable(row) for row in rows]
-        seed = zlib.crc32(np.asarray([*self.seeds, *seeds, *(rows + self.first_row)], "int64").tobytes())
-        drawn = self.sampler([self.texts[self.kept[row]] for row in rows], seed)
-        return [
-            np.append(ids, END_ID) if len(ids) < self.limit else self._most_probable(row)
-            for row, ids in zip(rows, drawn, strict=True)
-        ]
-
-    def _most_probable(self, row: int) -> np.ndarray:
-        ids = self.ids[self.kept[row]]
-        return ids if len(ids) <= self.limit else np.append(ids[: self.limit - 1], END_ID)

@@ -13,7 +13,6 @@ from kerasseq.preprocessing.batching import (
     batch_types,
     batched,
     completed,
-    pad,
     passes_of,
     with_decoder_inputs,
 )
@@ -21,8 +20,8 @@ from kerasseq.preprocessing.flat_sequences import FlatSequences
 from kerasseq.preprocessing.ids import TEXTS_AT_ONCE
 from kerasseq.preprocessing.pairs import kept_pairs, of_kept
 from kerasseq.preprocessing.python_dataset import generator_dataset
+from kerasseq.preprocessing.segmentations import Segmentations
 from kerasseq.preprocessing.streams import TokenizedStream
-from kerasseq.preprocessing.subword_sampling import Segmentations
 
 SIGNATURE = {"encoder_token_ids": tf.TensorSpec([None, None], tf.int32)}
 MakeBatch = Callable[[np.ndarray, tuple[int, int]], tuple[dict[str, np.ndarray], np.ndarray]]
@@ -89,23 +88,25 @@ class TextBatches:
         # In the order of the stream, the last batch of a window may get more from the next one.
         goes_on = self.batching.batch_size is None and not self.shuffle and self.batching.shard[1] == 1
         begun: list = []
-        first_row = 0
+        first_row = made = 0
         for number in itertools.count():
             read = list(itertools.islice(pairs, window_size))
             window = [*begun, *read]
             if not window:
-                return
-            texts, ids = zip(*window, strict=True)
-            flat = [FlatSequences.of_arrays(side, "int32") for side in zip(*ids, strict=True)]
-            lengths, make_batch = self._window(
-                list(zip(*texts, strict=True)), (flat[0], flat[1]), np.arange(len(window)), first_row
-            )
+                break
+            texts, ids = (list(zip(*part, strict=True)) for part in zip(*window, strict=True))
+            sources, targets = (FlatSequences.of_arrays(side, "int32") for side in ids)
+            lengths, make_batch = self._window(texts, (sources, targets), np.arange(len(window)), first_row)
             # The first window has the batches of a list.
             batches = self.batching.batches(lengths, seeds if number == 0 else (*seeds, number))
             begun = [window[row] for row in batches.pop()] if goes_on and read else []
+            first_row += len(window) - len(begun)
+            made += len(batches)
+            del read, window, texts, ids  # They take more memory than the arrays.
             for rows in batches:
                 yield with_decoder_inputs(*make_batch(rows, seeds))
-            first_row += len(window) - len(begun)
+        if not made:
+            raise self.batching.too_few(first_row)
 
     def _window(
         self,
@@ -133,9 +134,8 @@ class TextBatches:
                 )
 
         def make_batch(rows, seeds):
-            labels = np.repeat(pad(targets.draw(rows, seeds), self.pad_to_multiple), copies, axis=0)
-            return {
-                "encoder_token_ids": pad(sources.draw(np.repeat(rows, copies), seeds), self.pad_to_multiple)
-            }, labels
+            labels = np.repeat(targets.batch(rows, seeds, self.pad_to_multiple), copies, axis=0)
+            source_ids = sources.batch(np.repeat(rows, copies), seeds, self.pad_to_multiple)
+            return {"encoder_token_ids": source_ids}, labels
 
         return lengths, make_batch

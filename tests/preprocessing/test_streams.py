@@ -2,7 +2,9 @@
 
 import gzip
 import itertools
+import json
 import logging
+import lzma
 
 import numpy as np
 import pytest
@@ -108,6 +110,34 @@ def test_shuffled_windows(joint, spread_pairs):
     assert batches_of(dataset()) == batches_of(dataset()) != batches_of(dataset(seed=1))
 
 
+def tsv(pairs):
+    return "".join(f"{source}\t{target}\n" for source, target in pairs)
+
+
+def csv(pairs):
+    return "en,de\n" + "".join(f'"{source}","{target}"\n' for source, target in pairs)
+
+
+def json_lines(pairs):
+    return "".join(json.dumps({"en": source, "de": target}) + "\n" for source, target in pairs)
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "compress", "arguments"),
+    [
+        ("pairs-{}.tsv.gz", tsv, gzip.compress, {}),
+        ("pairs-{}.csv.xz", csv, lzma.compress, {"columns": ("en", "de")}),
+        ("pairs-{}.jsonl", json_lines, bytes, {"columns": ("en", "de")}),
+    ],
+)
+def test_files_have_the_batches_of_the_list(joint, spread_pairs, tmp_path, name, written, compress, arguments):
+    for number, part in enumerate((spread_pairs[:120], spread_pairs[120:])):
+        (tmp_path / name.format(number)).write_bytes(compress(written(part).encode()))
+    files = PairFiles(tmp_path / name.format("*"), **arguments)
+    for options in ({"batch_size": 16}, {"batch_size": 16, "shuffle": True}):
+        assert batches_of(joint.dataset(files, **options)) == batches_of(joint.dataset(spread_pairs, **options))
+
+
 def test_epochs_decide_the_order(joint, spread_pairs):
     """Those of `fit`, so that a resumed training goes on with the batches of the uninterrupted one."""
 
@@ -173,6 +203,11 @@ def test_refused_options(joint, spread_pairs, options, message):
         ([("a", "b"), ("a", None)], {"batch_size": 1}, "Received at index 1: .'a', None"),
         ([("a", "b"), ("one " * 90, "b")], {"batch_size": 1, "too_long": "error"}, "1 of 2 pairs are longer than 30"),
         ([("one " * 90, "b")], {"batch_size": 1, "too_long": "drop"}, "1 of 1 pairs are longer than 30 source"),
+        (
+            [("a", "b")],
+            {"batch_size": 2, "drop_remainder": True},
+            "Received: 1 pairs.*batch_size=2",
+        ),
         ([("one " * 20, "b")], {"batch_tokens": 8}, r"batch_tokens must be at least \d+, the tokens of the longest"),
     ],
 )
@@ -337,3 +372,5 @@ def test_from_files_refuses_options_before_it_reads(word_pairs):
     assert stream.begun == 0
     with pytest.raises(ValueError, match="Received at index 1: 'ab'"):
         TextPreprocessor.from_files([("a", "b"), "ab"])
+    with pytest.raises(ValueError, match=r"Pass kerasseq.datasets.PairFiles\('pairs.tsv'\) for files"):
+        TextPreprocessor.from_files("pairs.tsv")
