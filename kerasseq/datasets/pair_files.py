@@ -14,7 +14,8 @@ Paths: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 class PairFiles:
     """Source and target texts in files, read as `read_pairs` does, but one after the other in each iteration.
 
-    Any number of iterations may be under way. Errors come when a faulty line is reached.
+    Any number of iterations may be under way. Errors come when a faulty line is reached. Files in UTF-16 and UTF-32 are
+    held in memory one at a time.
 
     Args:
         files: str or path-like, or a list of them: paths or patterns, such as `"corpus-*.tsv.gz"`; `**` matches any

@@ -361,9 +361,8 @@ class TextPreprocessor(Preprocessor):
         if isinstance(pairs, (str, os.PathLike)) and os.path.isdir(os.path.expanduser(pairs)):
             pairs = PreparedPairs(pairs)
         is_prepared = isinstance(pairs, PreparedPairs)
-        is_read_in_passes = not is_prepared and is_stream(pairs)
-        if not (is_prepared or is_read_in_passes):
-            pairs = check_pairs(pairs)
+        is_stream_of_pairs = not is_prepared and is_stream(pairs)
+        checked: Any = pairs if is_prepared or is_stream_of_pairs else check_pairs(pairs)
         if copies not in (1, 2):
             raise ValueError(f"copies must be 1 or 2. Received: copies={copies!r}.")
         too_long, pad_to_multiple = data_set_options(batch_size, shuffle, too_long, pad_to_multiple, batch_tokens)
@@ -404,15 +403,15 @@ class TextPreprocessor(Preprocessor):
                     "them anew, in another folder, with keep_texts=True."
                 )
             return batches.from_table(pairs.texts or ((), ()), pairs.ids, check_weights(weights, len(pairs)))
-        if is_read_in_passes:
+        if is_stream_of_pairs:
             if weights is not None:
                 raise ValueError(
                     "weights are those of a list of pairs. Received: weights and a stream. Pass a list, or prepare "
                     "the pairs with TextPreprocessor.prepare."
                 )
             return batches.from_stream(TokenizedStream(pairs, self.tokenize_all, limits, too_long), buffer_size)
-        weights_of_pairs = check_weights(weights, len(pairs))
-        sources, targets = zip(*pairs, strict=True)
+        weights_of_pairs = check_weights(weights, len(checked))
+        sources, targets = zip(*checked, strict=True)
         ids = self.tokenize_all(sources, "source"), self.tokenize_all(targets, "target")
         return batches.from_table((sources, targets), ids, weights_of_pairs)
 

@@ -1,5 +1,6 @@
 """Pairs that are tokenized once: the batches of the list, interruptions, and folders that are refused."""
 
+import concurrent.futures.process
 import json
 import signal
 import subprocess
@@ -207,6 +208,15 @@ def test_a_killed_process(joint, vocabularies, tmp_path):
 def test_two_workers_write_the_same_files(joint, pairs, folder, tmp_path):
     joint.prepare(pairs, tmp_path / "pairs", workers=2, keep_texts=True)
     assert files_of(tmp_path / "pairs") == files_of(folder)
+
+
+def test_a_worker_that_stops(joint, pairs, tmp_path, monkeypatch):
+    def submit(*_):
+        raise concurrent.futures.process.BrokenProcessPool("terminated abruptly")
+
+    monkeypatch.setattr(concurrent.futures.ProcessPoolExecutor, "submit", submit)
+    with pytest.raises(RuntimeError, match="one that stopped.*__main__.*fewer workers.*call prepare again"):
+        joint.prepare(pairs, tmp_path / "new", workers=2)
 
 
 # === What is refused ===
