@@ -10,12 +10,14 @@ import multiprocessing
 import os
 import pathlib
 import shutil
+import threading
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from kerasseq.arguments import check_positive_integer
 from kerasseq.file_writing import replacing, write_text
@@ -221,7 +223,7 @@ def part_writer(
     spawn = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork.
     write_in_worker = functools.partial(write_part_in_worker, type(preprocessor), parts, keep_texts)
     pending: collections.deque[concurrent.futures.Future[None]] = collections.deque()
-    with concurrent.futures.ProcessPoolExecutor(workers, spawn, initializer=run_on_one_core) as pool:
+    with concurrent.futures.ProcessPoolExecutor(workers, spawn, initializer=begin_worker) as pool:
 
         def write(*part):
             if len(pending) == 2 * workers:  # Bounds the memory.
@@ -240,12 +242,17 @@ def part_writer(
             ) from error
 
 
-def run_on_one_core() -> None:
-    """Limits TensorFlow in a worker, of which there are as many as cores."""
-    import tensorflow as tf
-
+def begin_worker() -> None:
+    """Limits TensorFlow in a worker to one core, and the worker's life to that of the process that has started it."""
+    threading.Thread(target=end_with, args=[multiprocessing.parent_process()], daemon=True).start()
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
+def end_with(process: Any) -> None:
+    """Ends this process when another one has ended: workers do not notice when that is killed."""
+    process.join()
+    os._exit(1)
 
 
 def write_part_in_worker(kind: Any, parts: pathlib.Path, *arguments: Any) -> None:

@@ -2,9 +2,11 @@
 
 import concurrent.futures.process
 import json
+import os
 import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -203,6 +205,49 @@ def test_a_killed_process(joint, vocabularies, tmp_path):
     joint.prepare(pairs, tmp_path / "pairs")
     joint.prepare(pairs, tmp_path / "whole")
     assert files_of(tmp_path / "pairs") == files_of(tmp_path / "whole")
+
+
+KILLED_WITH_WORKERS = """
+import multiprocessing, os, signal, sys, time
+from kerasseq.preprocessing import TextPreprocessor, prepared
+
+class Pairs:
+    def __iter__(self):
+        for number in range(10):
+            yield f"one {number}", "two"
+        while not multiprocessing.active_children() or not os.path.exists(sys.argv[1] + "/parts/000000.npz"):
+            time.sleep(0.1)
+            yield "one", "two"
+        print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+if __name__ == "__main__":
+    prepared.PAIRS_PER_PART = 10
+    TextPreprocessor(open(sys.argv[2], "rb").read()).prepare(Pairs(), sys.argv[1], workers=2)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="processes are killed otherwise")
+def test_workers_end_with_a_killed_process(vocabularies, tmp_path):
+    (tmp_path / "vocabulary").write_bytes(vocabularies[0])
+    (tmp_path / "script.py").write_text(KILLED_WITH_WORKERS)
+    arguments = [tmp_path / "script.py", tmp_path / "pairs", tmp_path / "vocabulary"]
+    killed = subprocess.run([sys.executable, *map(str, arguments)], capture_output=True, timeout=300, text=True)
+    workers = [int(number) for number in killed.stdout.split()]
+    assert killed.returncode == -signal.SIGKILL and workers
+
+    def runs(process):
+        try:
+            os.kill(process, 0)
+        except ProcessLookupError:
+            return False
+        return True
+
+    deadline = time.monotonic() + 60
+    while any(map(runs, workers)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(map(runs, workers))
 
 
 def test_two_workers_write_the_same_files(joint, pairs, folder, tmp_path):
