@@ -35,7 +35,7 @@ def python_dataset(
     def pass_arrays():
         rows, numbers = begin_pass()
         ends = np.cumsum([len(batch) for batch in rows], dtype="int64")
-        return [np.concatenate([np.zeros(0, "int64"), *rows]).astype("int64"), ends, np.asarray(numbers, "int64")]
+        return [np.concatenate([np.zeros(0, "int64"), *rows], dtype="int64"), ends, np.asarray(numbers, "int64")]
 
     def batch_arrays(rows, numbers):
         arrays = keras.tree.flatten(make_batch(rows, tuple(numbers.tolist())))
