@@ -39,7 +39,7 @@ def is_stream(pairs: Any) -> bool:
             "kerasseq.datasets.PairFiles for files; or an object whose __iter__ begins anew."
         )
     check_no_path(pairs)
-    if not isinstance(pairs, Iterable):
+    if not isinstance(pairs, (Iterable, Sized)):
         raise ValueError(
             "pairs must be a list of (source, target) tuples, kerasseq.datasets.PairFiles, another iterable of pairs, "
             f"or a tf.data.Dataset of them. Received: {reprlib.repr(pairs)} ({type(pairs).__name__})."
