@@ -34,3 +34,15 @@ def test_published_results_are_those_of_the_recipe(load_benchmark):
         assert paths
         for path in paths:
             assert json.loads(path.read_text(encoding="utf-8"))["settings"]["recipe"] == recipe
+
+
+def test_data_streams_run(load_benchmark, tmp_path):
+    """The sources in one process: each gives as many batches as are asked for."""
+    streams = load_benchmark("data_streams")
+    streams.write_files(tmp_path, 500)
+    (tmp_path / "vocabulary").mkdir()
+    preprocessor = streams.TextPreprocessor.from_files(streams.files_of(tmp_path), tokens="characters")
+    preprocessor.save_assets(tmp_path / "vocabulary")
+    assert len(preprocessor.prepare(streams.files_of(tmp_path), tmp_path / "prepared")) == 500
+    for kind in streams.SOURCES:
+        assert streams.measure(kind, tmp_path, 12)["batches_per_cpu_second"] > 0

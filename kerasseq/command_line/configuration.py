@@ -96,7 +96,9 @@ class EarlyStoppingSection(Section):
 
 PreprocessorSection = section("PreprocessorSection", TextPreprocessor.from_pairs, leave_out=["pairs"])
 DatasetSection = section(
-    "DatasetSection", TextPreprocessor.dataset, leave_out=["self", "pairs", "shuffle", "seed", "weights"]
+    "DatasetSection",
+    TextPreprocessor.dataset,
+    leave_out=["self", "pairs", "shuffle", "seed", "weights", "shard", "buffer_size"],
 )
 ScoresSection = section(
     "ScoresSection",

@@ -1,5 +1,6 @@
 """Reads pairs of texts from files."""
 
+import itertools
 import logging
 import os
 import pathlib
@@ -9,7 +10,7 @@ from typing import Any
 from kerasseq.arguments import check_choice
 from kerasseq.datasets.splits import TextPairs
 from kerasseq.datasets.tables import KINDS, Row, is_header, kind_of, shortened
-from kerasseq.datasets.text_files import numbered_lines
+from kerasseq.datasets.text_files import encoding_name, numbered_lines
 
 logger = logging.getLogger(__name__)
 
@@ -71,19 +72,40 @@ def read_pairs(
     >>> read_pairs(path)
     [('one', 'eins'), ('two', 'zwei')]
     """
+    check_pair_options(columns, kind, encoding, empty)
+    target = None if target_path is None else pathlib.Path(target_path)
+    return list(iterate_pairs(pathlib.Path(path), target, columns, kind, quotes, encoding, empty))
+
+
+def check_pair_options(columns: Sequence[str | int] | None, kind: str | None, encoding: str, empty: str) -> None:
+    """Raises a `ValueError` for arguments of `read_pairs` that no file fits."""
     check_choice("empty", empty, ("error", "drop"))
-    path = pathlib.Path(path)
-    if target_path is not None:
-        found = parallel_lines(path, pathlib.Path(target_path), encoding)
-    else:
-        kind = kind_of(path) if kind is None else kind
+    check_columns(columns)
+    encoding_name(encoding)
+    if kind is not None:
         check_choice("kind", kind, KINDS)
-        found = pairs_of_rows(path, kind, check_columns(columns), quotes, encoding)
-    pairs, dropped = [], 0
+
+
+def iterate_pairs(
+    path: pathlib.Path,
+    target_path: pathlib.Path | None,
+    columns: Sequence[str | int] | None,
+    kind: str | None,
+    quotes: bool | None,
+    encoding: str,
+    empty: str,
+) -> Iterator[tuple[str, str]]:
+    """The pairs of a file, or of two, one after the other. The arguments are those of `read_pairs`."""
+    if target_path is not None:
+        found = parallel_lines(path, target_path, encoding)
+    else:
+        found = pairs_of_rows(path, kind_of(path) if kind is None else kind, check_columns(columns), quotes, encoding)
+    number_of_pairs, dropped = 0, 0
     for number, source, target in found:
         pair = (source.strip(), target.strip())
         if all(pair):
-            pairs.append(pair)
+            number_of_pairs += 1
+            yield pair
         elif empty == "drop":
             dropped += 1
         else:
@@ -93,13 +115,12 @@ def read_pairs(
                 f"{shortened(''.join(pair))}. Complete the line or remove it, or pass empty='drop' for all such lines."
             )
     if dropped:
-        logger.warning("%d of %d pairs of %s have an empty side: dropped.", dropped, dropped + len(pairs), path)
-    if not pairs:
+        logger.warning("%d of %d pairs of %s have an empty side: dropped.", dropped, dropped + number_of_pairs, path)
+    if not number_of_pairs:
         raise ValueError(
             f"{path}: expected at least one pair of source and target. Received: a file of {path.stat().st_size} bytes "
             "without any. Check that this is the right file, and that it is complete."
         )
-    return pairs
 
 
 def check_columns(columns: Sequence[str | int] | None) -> tuple[Any, Any] | None:
@@ -117,15 +138,19 @@ def check_columns(columns: Sequence[str | int] | None) -> tuple[Any, Any] | None
 
 def parallel_lines(path: pathlib.Path, target_path: pathlib.Path, encoding: str) -> Iterator[tuple[int, str, str]]:
     """The pairs of lines that are not both blank, with their numbers."""
-    sides = [[line for _, line in numbered_lines(side, encoding)] for side in (path, target_path)]
-    if len(sides[0]) != len(sides[1]):
-        raise ValueError(
-            f"{path} and {target_path} must have the same number of lines. Received: {len(sides[0]):,} and "
-            f"{len(sides[1]):,}. A line break within a text, or a line that one file lacks, shifts all that follow."
-        )
-    for number, (source, target) in enumerate(zip(*sides, strict=True), start=1):
-        if source.strip() or target.strip():
-            yield number, source, target
+    sides = [numbered_lines(side, encoding) for side in (path, target_path)]
+    number = 0
+    for source, target in itertools.zip_longest(*sides):
+        if source is None or target is None:
+            counts = [number + (side is not None) for side in (source, target)]
+            counts = [count + sum(1 for _ in rest) for count, rest in zip(counts, sides, strict=True)]
+            raise ValueError(
+                f"{path} and {target_path} must have the same number of lines. Received: {counts[0]:,} and "
+                f"{counts[1]:,}. A line break within a text, or a line that one file lacks, shifts all that follow."
+            )
+        number += 1
+        if source[1].strip() or target[1].strip():
+            yield number, source[1], target[1]
 
 
 def pairs_of_rows(

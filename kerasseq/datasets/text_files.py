@@ -49,13 +49,7 @@ def numbered_lines(path: pathlib.Path, encoding: str = "utf-8") -> Iterator[tupl
     Raises:
         ValueError: with file and line number, for bytes that are no text in this encoding, and for unknown encodings.
     """
-    try:
-        encoding = codecs.lookup(encoding).name
-    except (LookupError, TypeError):
-        raise ValueError(
-            "encoding must be one that Python knows, such as 'utf-8', 'cp1252' or 'gb18030'. Received: "
-            f"encoding={encoding!r}."
-        ) from None
+    encoding = encoding_name(encoding)
     raw = raw_lines(path)
     for number, line in enumerate(raw, start=1):
         if number == 1 and (line.startswith(UTF_16_MARKS) or encoding.startswith(("utf-16", "utf-32"))):
@@ -65,6 +59,17 @@ def numbered_lines(path: pathlib.Path, encoding: str = "utf-8") -> Iterator[tupl
             yield from enumerate((f"{line}\n" for line in text.split("\n")), start=1)
             return
         yield number, decoded(line, encoding, f"{path}, line {number}").removeprefix("\ufeff")
+
+
+def encoding_name(encoding: str) -> str:
+    """Python's name of an encoding; raises a `ValueError` for unknown ones."""
+    try:
+        return codecs.lookup(encoding).name
+    except (LookupError, TypeError):
+        raise ValueError(
+            "encoding must be one that Python knows, such as 'utf-8', 'cp1252' or 'gb18030'. Received: "
+            f"encoding={encoding!r}."
+        ) from None
 
 
 def decoded(line: bytes, encoding: str, place: str) -> str:

@@ -5,6 +5,7 @@ from kerasseq.preprocessing.base import Preprocessor
 from kerasseq.preprocessing.batching import EpochShuffle
 from kerasseq.preprocessing.images import ImagePreprocessor
 from kerasseq.preprocessing.placeholders import Placeholders
+from kerasseq.preprocessing.prepared import PreparedPairs
 from kerasseq.preprocessing.text import TextPreprocessor
 from kerasseq.preprocessing.tokenizers import CharacterTokenizer, SubwordTokenizer, Tokenizer, WordTokenizer
 from kerasseq.preprocessing.vocabulary import train_vocabulary
@@ -16,6 +17,7 @@ __all__ = [
     "EpochShuffle",
     "ImagePreprocessor",
     "Placeholders",
+    "PreparedPairs",
     "Preprocessor",
     "SubwordTokenizer",
     "TextPreprocessor",

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from kerasseq.arguments import check_number, check_positive_integer
 from kerasseq.preprocessing.base import Preprocessor
-from kerasseq.preprocessing.batching import Shuffle, batched, pad
+from kerasseq.preprocessing.batching import Batching, Shuffle, batched, pad
 from kerasseq.preprocessing.log_mel import STEP_SECONDS, count_frames, frame_sizes, log_mel_frames
 from kerasseq.preprocessing.pairs import check_pairs, check_weights, data_set_options, kept_pairs, of_kept, truncated
 from kerasseq.preprocessing.tokenizers import Tokenizer
@@ -248,9 +248,9 @@ class AudioPreprocessor(Preprocessor):
         ]
         kept = kept_pairs(fits, f"{self.max_seconds:g} s or {self.max_target_length} target tokens", too_long)
         kept_sounds = [sounds[row] for row in kept]
-        targets = [truncated(targets[row], self.max_target_length) for row in kept]
+        kept_targets = [truncated(targets[row], self.max_target_length) for row in kept]
         samples = (np.minimum(seconds[kept], self.max_seconds) * self.sample_rate).astype("int64")
-        lengths = np.stack([count_frames(samples, self.sample_rate), [len(target) for target in targets]], axis=1)
+        lengths = np.stack([count_frames(samples, self.sample_rate), [len(target) for target in kept_targets]], axis=1)
 
         def make_batch(rows, _):
             waveforms, lengths = self._wavs_to_waveforms(tf.constant([kept_sounds[row] for row in rows]))
@@ -262,15 +262,15 @@ class AudioPreprocessor(Preprocessor):
                 "encoder_frames": np.pad(frames.numpy(), ((0, 0), (0, missing), (0, 0))),
                 "encoder_mask": np.pad(mask.numpy(), ((0, 0), (0, missing))),
             }
-            return inputs, pad([targets[row] for row in rows], pad_to_multiple)
+            return inputs, pad([kept_targets[row] for row in rows], pad_to_multiple)
 
         signature = {
             "encoder_frames": tf.TensorSpec([None, None, self.num_bins], tf.float32),
             "encoder_mask": tf.TensorSpec([None, None], tf.bool),
         }
         return batched(
-            lengths, batch_size, shuffle, seed, make_batch, signature, self.vocabulary_digest,
-            of_kept(weights_of_pairs, kept),
+            lengths, Batching(batch_size, shuffle=bool(shuffle)), shuffle, seed, make_batch, signature,
+            self.vocabulary_digest, of_kept(weights_of_pairs, kept),
         )  # fmt: skip
 
     # === Saving ===

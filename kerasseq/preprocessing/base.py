@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kerasseq.preprocessing.flat_sequences import FlatSequences
 from kerasseq.preprocessing.ids import TEXTS_AT_ONCE, padded, shift_right, string_tensor, word_numbers
 from kerasseq.preprocessing.pairs import check_length
 from kerasseq.preprocessing.tokenizers import TOKENIZERS, Tokenizer, as_tokenizer, load_tokenizer
@@ -248,13 +249,14 @@ class Preprocessor(keras.layers.Layer):
         """Returns the number of the word of each target id, int32 `(batch, target)`, from 0 on, -1 for none."""
         return word_numbers(self.target_tokenizer.boundaries(token_ids)[0], token_ids, with_unknown=False)
 
-    def tokenize_all(self, texts: Sequence[str], side: str) -> list[np.ndarray]:
+    def tokenize_all(self, texts: Sequence[str], side: str) -> FlatSequences:
         """Tokenizes a list of str to int32 arrays that end in END."""
-        all_ids = []
-        for start in range(0, len(texts), TEXTS_AT_ONCE):
-            ragged = self.tokenize(string_tensor(texts[start : start + TEXTS_AT_ONCE]), side)
-            all_ids += np.split(ragged.flat_values.numpy(), ragged.row_limits().numpy()[:-1])
-        return all_ids
+        parts = [
+            self.tokenize(string_tensor(texts[start : start + TEXTS_AT_ONCE]), side)
+            for start in range(0, len(texts), TEXTS_AT_ONCE)
+        ]
+        values = [part.flat_values.numpy() for part in parts]
+        return FlatSequences.of_lengths(values, [part.row_lengths().numpy() for part in parts], "int32")
 
     # === Saving ===
 

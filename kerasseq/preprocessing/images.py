@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from kerasseq.arguments import check_positive_integer
 from kerasseq.preprocessing.base import Preprocessor
-from kerasseq.preprocessing.batching import Shuffle, batched, pad
+from kerasseq.preprocessing.batching import Batching, Shuffle, batched, pad
 from kerasseq.preprocessing.image_files import DAMAGED, check_image, decode_images, image_problems
 from kerasseq.preprocessing.pairs import check_pairs, check_weights, data_set_options, kept_pairs, of_kept, truncated
 from kerasseq.preprocessing.tokenizers import Tokenizer
@@ -215,8 +215,8 @@ class ImagePreprocessor(Preprocessor):
         lengths = np.array([[-(-len(target) // pad_to_multiple)] for target in kept_targets])
         signature = {name: tf.TensorSpec([None, *shape], tf.float32)}
         return batched(
-            lengths, batch_size, shuffle, seed, make_batch, signature, self.vocabulary_digest,
-            of_kept(weights_of_pairs, kept),
+            lengths, Batching(batch_size, shuffle=bool(shuffle)), shuffle, seed, make_batch, signature,
+            self.vocabulary_digest, of_kept(weights_of_pairs, kept),
         )  # fmt: skip
 
     def _augmented(self, augmentation: Callable[..., Tensor] | None) -> Callable[[Sequence[bytes]], Tensor]:

@@ -4,7 +4,7 @@ import logging
 import math
 import numbers
 import reprlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,22 +20,27 @@ TOO_LONG = ("drop", "truncate", "error")
 LENGTH_OFFSET = 10  # tokens, of the limit of outputs that is relative to the source
 
 
-def check_pairs(pairs: Iterable[Any], source_type: type = str) -> list[Any]:
+def check_pairs(pairs: Any, source_type: type = str) -> list[Any]:
     """The pairs as a list; raises a `ValueError` unless they are pairs of a source and a str, at least one."""
     pairs = list(pairs)
     if not pairs:
         raise ValueError("pairs must hold at least one (source, target) pair. Received: an empty list.")
     for index, pair in enumerate(pairs):
-        is_pair = isinstance(pair, (tuple, list)) and len(pair) == 2
-        if not is_pair or not isinstance(pair[0], source_type) or not isinstance(pair[1], str):
-            sides = "two strings" if source_type is str else f"{source_type.__name__} and a string"
-            is_weighted = isinstance(pair, (tuple, list)) and len(pair) == 3 and isinstance(pair[2], numbers.Real)
-            advice = " Pass weights as dataset(pairs, ..., weights=[...])." if is_weighted else ""
-            raise ValueError(
-                f"pairs must be a list of (source, target) tuples of {sides}, such as list(zip(sources, targets, "
-                f"strict=True)). Received at index {index}: {reprlib.repr(pair)}.{advice}"
-            )
+        check_pair(index, pair, source_type)
     return pairs
+
+
+def check_pair(index: int, pair: Any, source_type: type = str) -> None:
+    """Raises a `ValueError` unless this is a pair of a source and a str."""
+    is_pair = isinstance(pair, (tuple, list)) and len(pair) == 2
+    if not is_pair or not isinstance(pair[0], source_type) or not isinstance(pair[1], str):
+        sides = "two strings" if source_type is str else f"{source_type.__name__} and a string"
+        is_weighted = isinstance(pair, (tuple, list)) and len(pair) == 3 and isinstance(pair[2], numbers.Real)
+        advice = " Pass weights as dataset(pairs, ..., weights=[...])." if is_weighted else ""
+        raise ValueError(
+            f"pairs must be a list of (source, target) tuples of {sides}, such as list(zip(sources, targets, "
+            f"strict=True)). Received at index {index}: {reprlib.repr(pair)}.{advice}"
+        )
 
 
 def measured_length_ratio(source_lengths: Sequence[int], target_lengths: Sequence[int]) -> float:
@@ -105,7 +110,7 @@ def check_weights(weights: Any, number_of_pairs: int) -> np.ndarray | None:
     return array
 
 
-def of_kept(values: np.ndarray | None, kept: Sequence[int]) -> np.ndarray | None:
+def of_kept(values: np.ndarray | None, kept: np.ndarray) -> np.ndarray | None:
     """The values of the pairs that are kept, if there are any."""
     return None if values is None else values[kept]
 
@@ -115,12 +120,32 @@ def truncated(ids: np.ndarray, limit: int) -> np.ndarray:
     return ids if len(ids) <= limit else np.append(ids[: limit - 1], END_ID)
 
 
-def kept_pairs(fits: Sequence[bool], limits: str, too_long: str) -> list[int]:
+def kept_pairs(fits: Sequence[bool] | np.ndarray, limits: str, too_long: str) -> np.ndarray:
     """The indices of the pairs to keep; warns about those that do not fit within the `limits`, given in words."""
-    number_too_long = len(fits) - sum(fits)
-    if number_too_long:
-        message = f"{number_too_long} of {len(fits)} pairs are longer than {limits}"
-        if too_long == "error" or (too_long == "drop" and not any(fits)):
+    fits = np.asarray(fits, bool)
+    report_too_long(len(fits), int(fits.sum()), limits, too_long)
+    return np.arange(len(fits)) if too_long == "truncate" else np.flatnonzero(fits)
+
+
+def report_too_long(number: int, number_that_fits: int, limits: str, too_long: str) -> None:
+    """Warns about pairs that do not fit within the `limits`, given in words, or refuses them."""
+    if number > number_that_fits:
+        message = f"{number - number_that_fits} of {number} pairs are longer than {limits}"
+        if too_long == "error" or (too_long == "drop" and not number_that_fits):
             raise ValueError(f"{message}. Raise the limits of the preprocessor, or pass too_long='truncate'.")
         logger.warning("%s: %s.", message, {"drop": "dropped", "truncate": "truncated"}[too_long])
-    return [index for index, fit in enumerate(fits) if fit or too_long == "truncate"]
+
+
+def check_shard(shard: Any) -> tuple[int, int]:
+    """A shard as index and count; raises a `ValueError` unless the index is below the count."""
+    if shard is None:
+        return 0, 1
+    numbers_given = isinstance(shard, (tuple, list)) and all(
+        isinstance(part, numbers.Integral) and not isinstance(part, bool) for part in shard
+    )
+    if not numbers_given or len(shard) != 2 or not 0 <= shard[0] < shard[1]:
+        raise ValueError(
+            "shard must be (index, count) with an index from 0 to count - 1, such as (0, 4) in the first of four "
+            f"processes. Received: shard={shard!r}."
+        )
+    return int(shard[0]), int(shard[1])

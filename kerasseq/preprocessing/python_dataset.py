@@ -1,6 +1,7 @@
 """Data sets whose batches are made in Python."""
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -8,6 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from kerasseq.types import Tensor
+
+PASSES_KEPT = 4  # passes over one generator that are under way; nothing tells when one is given up
 
 
 def python_dataset(
@@ -32,7 +35,7 @@ def python_dataset(
     def pass_arrays():
         rows, numbers = begin_pass()
         ends = np.cumsum([len(batch) for batch in rows], dtype="int64")
-        return [np.concatenate([np.zeros(0, "int64"), *rows]).astype("int64"), ends, np.asarray(numbers, "int64")]
+        return [np.concatenate([np.zeros(0, "int64"), *rows], dtype="int64"), ends, np.asarray(numbers, "int64")]
 
     def batch_arrays(rows, numbers):
         arrays = keras.tree.flatten(make_batch(rows, tuple(numbers.tolist())))
@@ -49,6 +52,51 @@ def python_dataset(
             return keras.tree.pack_sequence_as(signature, arrays)
 
         return tf.data.Dataset.range(tf.size(ends, tf.int64)).map(one_batch)
+
+    return tf.data.Dataset.from_tensors(0).flat_map(one_pass)
+
+
+def generator_dataset(generate: Callable[[], Iterator[Any]], signature: Any) -> tf.data.Dataset:
+    """Builds a `tf.data.Dataset` from a generator, see `python_dataset` for why `from_generator` does not do.
+
+    Args:
+        generate: function without arguments, called once per pass, that returns an iterator of batches.
+        signature: nested `tf.TensorSpec`s of a batch.
+    """
+    specs = keras.tree.flatten(signature)
+    nothing = [np.zeros([size or 0 for size in spec.shape], spec.dtype.as_numpy_dtype) for spec in specs]
+    numbers = itertools.count()
+    passes: dict[int, Iterator[Any]] = {}
+
+    def begin():
+        number = next(numbers)
+        passes[number] = generate()
+        for oldest in list(passes)[:-PASSES_KEPT]:
+            del passes[oldest]
+        return [np.int64(number)]
+
+    def next_batch(number):
+        if number not in passes:
+            raise RuntimeError(
+                f"Expected at most {PASSES_KEPT} passes over a stream at the same time. Received: a request for a "
+                "batch of an older one. Make a data set for each."
+            )
+        try:
+            arrays = keras.tree.flatten(next(passes[number]))
+        except StopIteration:
+            del passes[number]
+            return [np.False_, *nothing]
+        return [
+            np.True_,
+            *(np.asarray(array, spec.dtype.as_numpy_dtype) for array, spec in zip(arrays, specs, strict=True)),
+        ]
+
+    def one_pass(_):
+        (number,) = call_python(begin, [], [tf.TensorSpec([], tf.int64)])
+        types = [tf.TensorSpec([], tf.bool), *specs]
+        batches = tf.data.Dataset.counter().map(lambda _: tuple(call_python(next_batch, [number], types)))
+        batches = batches.take_while(lambda is_batch, *_: is_batch)
+        return batches.map(lambda _, *arrays: keras.tree.pack_sequence_as(signature, arrays))
 
     return tf.data.Dataset.from_tensors(0).flat_map(one_pass)
 

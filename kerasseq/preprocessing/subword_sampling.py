@@ -9,12 +9,11 @@ import itertools
 import math
 import random
 import re
-import zlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from kerasseq.preprocessing.vocabulary import END_ID, LONE_SURROGATES, WORD_START, protected_tokens_of
+from kerasseq.preprocessing.vocabulary import LONE_SURROGATES, WORD_START, protected_tokens_of
 
 WORDS_KEPT = 100_000  # of some kilobytes each
 UNKNOWN_PENALTY = 10.0  # below the least probable piece, as in SentencePiece
@@ -122,41 +121,3 @@ class SubwordSampler:
 def subword_sampler(vocabulary: bytes, alpha: float) -> SubwordSampler:
     """Returns the sampler of a vocabulary, which is cached."""
     return SubwordSampler(vocabulary, alpha)
-
-
-class Segmentations:
-    """The token ids of one side of all pairs, drawn anew in each pass if there is a sampler.
-
-    Args:
-        texts: list of str.
-        ids: list of int arrays, the most probable segmentation of each text, END included.
-        limit: int, the maximum number of tokens. Drawn segmentations that are longer are replaced by the most probable
-            one.
-        sampler: function from texts and a seed to segmentations, see `Tokenizer.sampler`, or `None`.
-        seeds: tuple of int; sides with different seeds are drawn independently.
-    """
-
-    def __init__(
-        self,
-        texts: Sequence[str],
-        ids: Sequence[np.ndarray],
-        limit: int,
-        sampler: Callable[[Sequence[str], int], list[np.ndarray]] | None,
-        seeds: tuple[int, ...],
-    ) -> None:
-        self.texts = texts
-        self.ids = ids
-        self.limit = limit
-        self.sampler = sampler
-        self.seeds = seeds
-
-    def draw(self, rows: np.ndarray, seeds: tuple[int, int]) -> list[np.ndarray]:
-        """Returns the ids of rows in a pass, END included, reproducible by the seed and the number of the pass."""
-        if self.sampler is None:
-            return [self.ids[row] for row in rows]
-        seed = zlib.crc32(np.asarray([*self.seeds, *seeds, *rows], "int64").tobytes())
-        drawn = self.sampler([self.texts[row] for row in rows], seed)
-        return [
-            np.append(ids, END_ID) if len(ids) < self.limit else self.ids[row]
-            for row, ids in zip(rows, drawn, strict=True)
-        ]

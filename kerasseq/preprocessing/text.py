@@ -1,29 +1,31 @@
 """The preprocessor of text pairs."""
 
+import inspect
 import logging
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasseq.arguments import check_number
+from kerasseq.arguments import check_number, check_positive_integer
 from kerasseq.preprocessing.base import Preprocessor
-from kerasseq.preprocessing.batching import Shuffle, batched, pad
+from kerasseq.preprocessing.batching import Batching, Shuffle
 from kerasseq.preprocessing.ids import join_groups, padded, string_tensor, word_numbers
 from kerasseq.preprocessing.long_texts import BLANK, join_texts, sentences, split_texts
 from kerasseq.preprocessing.pairs import (
     check_length,
     check_pairs,
+    check_shard,
     check_weights,
     data_set_options,
-    kept_pairs,
     measured_length_ratio,
-    of_kept,
-    truncated,
 )
-from kerasseq.preprocessing.subword_sampling import Segmentations
+from kerasseq.preprocessing.prepared import PreparedPairs, prepare
+from kerasseq.preprocessing.streams import TokenizedStream, is_stream, pairs_of, sampled
+from kerasseq.preprocessing.text_batches import TextBatches
 from kerasseq.preprocessing.tokenizers import Tokenizer, kinds_of_sides, train_tokenizer
 from kerasseq.types import Pair, Tensor
 
@@ -132,6 +134,28 @@ class TextPreprocessor(Preprocessor):
         target_ids = preprocessor.tokenize_all(targets[measured], "target")
         preprocessor.length_ratio = measured_length_ratio(list(map(len, source_ids)), list(map(len, target_ids)))
         return preprocessor
+
+    @classmethod
+    def from_files(cls, files: Iterable[Pair], sample: int = 200_000, seed: int = 0, **options: Any) -> Self:
+        """Trains the vocabularies on a random sample of pairs that need not fit into memory.
+
+        Each pair has the same chance; which ones are drawn follows from their order and the seed.
+
+        Args:
+            files: `kerasseq.datasets.PairFiles`, or another iterable of (source, target) tuples of str, which is read
+                once.
+            sample: int, the number of pairs to train on; all if there are fewer, which is as `from_pairs`.
+            seed: int, of the sample.
+            **options: the arguments of `from_pairs` behind `pairs`, such as `vocabulary_size=32_000` and `joint=True`.
+
+        Raises:
+            ValueError: as `from_pairs`.
+
+        Source: Vitter 1985, algorithm R (reservoir sampling).
+        """
+        check_positive_integer("sample", sample)
+        inspect.signature(cls.from_pairs).bind((), **options)  # Unknown options are refused before files are read.
+        return cls.from_pairs(sampled(pairs_of(files), sample, seed), **options)
 
     # === Vocabularies ===
 
@@ -267,7 +291,7 @@ class TextPreprocessor(Preprocessor):
 
     def dataset(
         self,
-        pairs: Sequence[Pair],
+        pairs: Iterable[Pair] | tf.data.Dataset | PreparedPairs | str | os.PathLike[str],
         batch_size: int | None = None,
         shuffle: Shuffle = False,
         seed: int = 0,
@@ -277,18 +301,24 @@ class TextPreprocessor(Preprocessor):
         copies: int = 1,
         weights: Sequence[float] | None = None,
         batch_tokens: int | None = None,
+        drop_remainder: bool = False,
+        shard: tuple[int, int] | None = None,
+        buffer_size: int = 100_000,
     ) -> tf.data.Dataset:
         """Builds a `tf.data.Dataset` of batches for `fit`, `evaluate` and `predict`.
 
         Args:
-            pairs: list of (source, target) tuples of str.
+            pairs: list of (source, target) tuples of str, which is tokenized at once. Or `PreparedPairs`, or their
+                folder, whose batches are those of the list, see `prepare`. Or a stream, which is read and
+                tokenized in every pass, and need not fit into memory: `kerasseq.datasets.PairFiles`, another iterable
+                of pairs that begins anew with each `iter`, or a `tf.data.Dataset` of pairs of string tensors.
             batch_size: int, pairs per batch; or `batch_tokens` instead.
             shuffle: `False` keeps the order. `True` shuffles every pass and batches pairs of similar lengths. An
                 `EpochShuffle` that is also passed to `fit` as a callback makes resumed runs repeat uninterrupted ones.
             seed: int, for `shuffle=True` and for `subword_sampling`.
             too_long: what to do with pairs longer than `max_source_length` or `max_target_length`: `"drop"` them,
-                `"truncate"` them, or raise an `"error"`. Their number is logged as a warning. Default: drop if
-                shuffled; else truncate, so that every pair has a row.
+                `"truncate"` them, or raise an `"error"`. Their number is logged as a warning, that of a stream after
+                its first pass. Default: drop if shuffled; else truncate, so that every pair has a row.
             pad_to_multiple: int, round lengths up to multiples of it, to limit the number of distinct shapes. Default:
                 4 if shuffled and steps are compiled for each shape (on JAX, and on TensorFlow with a GPU), else 1.
             subword_sampling: float above 0, if both sides are subwords. Draws new segmentations of both sides in every
@@ -299,72 +329,129 @@ class TextPreprocessor(Preprocessor):
                 have the same target; the segmentations of their sources are drawn separately.
             weights: list of float, at least 0, one for each pair: factors of the losses of its tokens, such as 0.1 for
                 noisy pairs. The divisor of the loss remains the number of tokens. Metrics are weighted if they are
-                passed to `compile` as `weighted_metrics`. Default: none.
+                passed to `compile` as `weighted_metrics`. Not for streams. Default: none.
             batch_tokens: int, the most source tokens, and the most target tokens, of a batch, padding included; such as
                 4,096. Batches of short pairs have more of them, so all take about the same time and memory. Shuffled
                 pairs are sorted by length in every pass. With `subword_sampling`, the limit is that of the most
                 probable segmentations; drawn ones are longer.
+            drop_remainder: bool, whether a last batch of fewer than `batch_size` pairs is left out, so that all have
+                one size. With a shuffle, the pairs of a pass that are left out are chosen at random.
+            shard: tuple of int, (index, count): every `count`-th pair alone, for training in `count` processes, which
+                have different indices and equal other arguments. Pairs that are dropped as too long do not count. All
+                shards have equally many batches; for this, up to `count - 1` pairs are left out, and with
+                `batch_tokens` some batches. Every process tokenizes all pairs. Default: all pairs.
+            buffer_size: int, the number of pairs of a stream that are shuffled among each other: so many are read,
+                tokenized, shuffled, sorted by length in groups of 100 batches, and made into batches. Pairs that stand
+                further apart remain so: shuffle sorted files beforehand. A stream that fits has the batches of a list.
 
         Returns:
             a data set of `({"encoder_token_ids": (batch, source), "decoder_token_ids": (batch, target)}, labels)`,
             all int32, labels `(batch, target)`, where batch is `batch_size * copies`; with `weights` a third element,
-            float32 `(batch,)`.
+            float32 `(batch,)`. The number of batches is known, except for streams.
 
         Raises:
-            ValueError: if there are no pairs, none is left, a pair is not two strings, `subword_sampling` is not
-                positive, `copies` is neither 1 nor 2, `weights` are not one number of at least 0 for each pair, or a
-                pair has more tokens than `batch_tokens`.
+            ValueError: if there are no pairs, none is left, a pair is not two strings, prepared pairs are damaged or
+                have other vocabularies, `subword_sampling` is not positive, `copies` is neither 1 nor 2, `weights` are
+                not one number of at least 0 for each pair, a pair has more tokens than `batch_tokens`, or pairs are an
+                iterator, which cannot be read twice. While a stream is read, errors are `tf.errors.OpError`s with the
+                same message.
 
         Source: Kudo 2018, section 3.3 (subword regularization).
         """
-        pairs = check_pairs(pairs)
+        if isinstance(pairs, (str, os.PathLike)) and os.path.isdir(os.path.expanduser(pairs)):
+            pairs = PreparedPairs(pairs)
+        is_prepared = isinstance(pairs, PreparedPairs)
+        is_stream_of_pairs = not is_prepared and is_stream(pairs)
+        checked: Any = pairs if is_prepared or is_stream_of_pairs else check_pairs(pairs)
         if copies not in (1, 2):
             raise ValueError(f"copies must be 1 or 2. Received: copies={copies!r}.")
         too_long, pad_to_multiple = data_set_options(batch_size, shuffle, too_long, pad_to_multiple, batch_tokens)
         if subword_sampling is not None and not check_number("subword_sampling", subword_sampling):
             raise ValueError("subword_sampling must be above 0, or None. Received: subword_sampling=0.")
-
-        weights_of_pairs = check_weights(weights, len(pairs))
-
-        # === Pairs within the limits ===
-        limits = (self.max_source_length, self.max_target_length)
-        texts = list(zip(*pairs, strict=True))
-        ids = [self.tokenize_all(side, name) for side, name in zip(texts, ("source", "target"), strict=True)]
-        fits = [len(source) <= limits[0] and len(target) <= limits[1] for source, target in zip(*ids, strict=True)]
-        kept = kept_pairs(fits, f"{limits[0]} source or {limits[1]} target tokens", too_long)
-        tokenizers = self.tokenizers
-        sources, targets = (
-            Segmentations(
-                [texts[side][row] for row in kept],
-                [truncated(ids[side][row], limits[side]) for row in kept],
-                limits[side],
-                None if subword_sampling is None else tokenizers[-side].sampler(subword_sampling),
-                (seed, side),
+        if drop_remainder and batch_size is None:
+            raise ValueError(
+                "drop_remainder needs batch_size: batches of batch_tokens differ in their numbers of pairs anyway. "
+                "Received: drop_remainder=True and batch_size=None."
             )
-            for side in (0, 1)
+        check_positive_integer("buffer_size", buffer_size)
+        limits = self.max_source_length, self.max_target_length
+        tokenizers = self.tokenizers
+        batches = TextBatches(
+            batching=Batching(
+                batch_size,
+                batch_tokens=None if batch_tokens is None else batch_tokens // copies,
+                shuffle=bool(shuffle),
+                drop_remainder=drop_remainder,
+                shard=check_shard(shard),
+            ),
+            shuffle=shuffle,
+            seed=seed,
+            too_long=too_long,
+            pad_to_multiple=pad_to_multiple,
+            copies=copies,
+            limits=limits,
+            samplers=[
+                None if subword_sampling is None else tokenizers[-side].sampler(subword_sampling) for side in (0, 1)
+            ],
+            vocabulary_digest=self.vocabulary_digest,
         )
-
-        # === Batches ===
-        def make_batch(rows, seeds):
-            labels = np.repeat(pad(targets.draw(rows, seeds), pad_to_multiple), copies, axis=0)
-            return {"encoder_token_ids": pad(sources.draw(np.repeat(rows, copies), seeds), pad_to_multiple)}, labels
-
-        lengths = np.array(
-            [[len(target), len(source)] for target, source in zip(targets.ids, sources.ids, strict=True)]
-        )
-        if batch_tokens is not None:
-            lengths = -(-lengths // pad_to_multiple) * pad_to_multiple
-            batch_tokens //= copies
-            if lengths.max() > batch_tokens:
+        if isinstance(pairs, PreparedPairs):
+            pairs.check_vocabulary(self.vocabulary_digest)
+            if subword_sampling is not None and pairs.texts is None:
                 raise ValueError(
-                    f"batch_tokens must be at least {lengths.max() * copies}, the tokens of the longest pair, padded. "
-                    f"Received: batch_tokens={batch_tokens * copies}."
+                    f"subword_sampling needs the texts of the pairs. Received: {pairs.folder}, without them. Prepare "
+                    "them anew, in another folder, with keep_texts=True."
                 )
-        signature = {"encoder_token_ids": tf.TensorSpec([None, None], tf.int32)}
-        return batched(
-            lengths, batch_size, shuffle, seed, make_batch, signature, self.vocabulary_digest,
-            of_kept(weights_of_pairs, kept), batch_tokens,
-        )  # fmt: skip
+            return batches.from_table(pairs.texts or ((), ()), pairs.ids, check_weights(weights, len(pairs)))
+        if is_stream_of_pairs:
+            if weights is not None:
+                raise ValueError(
+                    "weights are those of a list of pairs. Received: weights and a stream. Pass a list, or prepare "
+                    "the pairs with TextPreprocessor.prepare."
+                )
+            return batches.from_stream(TokenizedStream(pairs, self.tokenize_all, limits, too_long), buffer_size)
+        weights_of_pairs = check_weights(weights, len(checked))
+        sources, targets = zip(*checked, strict=True)
+        ids = self.tokenize_all(sources, "source"), self.tokenize_all(targets, "target")
+        return batches.from_table((sources, targets), ids, weights_of_pairs)
+
+    def prepare(
+        self, pairs: Iterable[Pair], folder: str | os.PathLike[str], workers: int = 1, keep_texts: bool = False
+    ) -> PreparedPairs:
+        """Tokenizes pairs once, and writes the ids to files for `dataset`, which need not fit into memory.
+
+        If it is killed, another call with the same arguments goes on: what has been tokenized is kept, in parts of
+        100,000 pairs. A pair takes 16 bytes and 2 for each token (4 with more than 65,536 ids), END included.
+
+        Args:
+            pairs: `kerasseq.datasets.PairFiles`, a list of (source, target) tuples of str, or another iterable of them
+                that begins anew with each `iter`.
+            folder: str or path-like, a new or empty folder, or one in which `prepare` was cut off. If it is complete,
+                it is compared with the pairs.
+            workers: int, the number of processes that tokenize. Several are spawned, so a script needs the usual
+                `if __name__ == "__main__":`.
+            keep_texts: bool, whether to write the texts as well, for `dataset(..., subword_sampling=...)`.
+
+        Returns:
+            `PreparedPairs`.
+
+        Raises:
+            ValueError: if the folder has other files, other vocabularies, or has been prepared from other pairs; or if
+                a pair is not two strings.
+
+        Example:
+
+        >>> import pathlib, tempfile
+        >>> import kerasseq
+        >>> pairs = [("one two", "eins zwei"), ("two one", "zwei eins")] * 20
+        >>> preprocessor = kerasseq.preprocessing.TextPreprocessor.from_pairs(pairs, vocabulary_size=280)
+        >>> folder = pathlib.Path(tempfile.mkdtemp()) / "prepared"
+        >>> len(preprocessor.prepare(pairs, folder))
+        40
+        >>> len(preprocessor.dataset(folder, batch_size=8, shuffle=True))
+        5
+        """
+        return prepare(self, pairs, folder, workers, keep_texts)
 
     # === Saving ===
 

@@ -169,7 +169,7 @@ def reading_batches(examples, batch_size, epoch):
 
     def batches():
         lengths = np.array([[len(token_ids)] for token_ids, _ in examples])
-        for batch in bucketed_batches(lengths, batch_size, SEED, epoch):
+        for batch in bucketed_batches(lengths, batch_size, (SEED, epoch)):
             labels = {name: pad([examples[index][1][name] for index in batch], 8) for name in names}
             yield {"encoder_token_ids": pad([examples[index][0] for index in batch], 8)}, labels
 

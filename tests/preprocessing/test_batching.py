@@ -19,14 +19,14 @@ def padding(lengths, batches):
 
 
 def test_every_example_once(lengths):
-    batches = bucketed_batches(lengths, 32, seed=1, epoch=0)
+    batches = bucketed_batches(lengths, 32, (1, 0))
     assert sorted(np.concatenate(batches).tolist()) == list(range(1_000))
     assert sorted(map(len, batches)) == [1_000 % 32] + [32] * (1_000 // 32)
 
 
 def test_several_pools(monkeypatch, lengths):
     monkeypatch.setattr("kerasseq.preprocessing.batching.BATCHES_PER_POOL", 4)
-    batches = bucketed_batches(lengths, 32, seed=1, epoch=0)
+    batches = bucketed_batches(lengths, 32, (1, 0))
     assert sorted(np.concatenate(batches).tolist()) == list(range(1_000))
     assert sorted(map(len, batches)) == [1_000 % 32] + [32] * (1_000 // 32)
     unsorted = np.split(np.arange(1_000), range(32, 1_000, 32))
@@ -35,7 +35,7 @@ def test_several_pools(monkeypatch, lengths):
 
 def test_less_than_half_of_the_padding(lengths):
     unsorted = np.split(np.arange(1_000), range(32, 1_000, 32))
-    assert padding(lengths, bucketed_batches(lengths, 32, seed=1, epoch=0)) < 0.5 * padding(lengths, unsorted)
+    assert padding(lengths, bucketed_batches(lengths, 32, (1, 0))) < 0.5 * padding(lengths, unsorted)
 
 
 @pytest.mark.parametrize("seed", [None, (1, 0), (1, 1), (2, 0)])
@@ -72,7 +72,7 @@ def test_batches_of_tokens_follow_the_seed(lengths):
 
 def test_first_key_sorts_first():
     lengths = np.array([[target, source] for target in (5, 2) for source in (9, 1, 7, 3)])
-    batches = bucketed_batches(lengths, 2, seed=0, epoch=0)
+    batches = bucketed_batches(lengths, 2, (0, 0))
     assert sorted(lengths[batch].tolist() for batch in batches) == [
         [[2, 1], [2, 3]], [[2, 7], [2, 9]], [[5, 3], [5, 1]], [[5, 9], [5, 7]]
     ]  # fmt: skip
@@ -80,14 +80,14 @@ def test_first_key_sorts_first():
 
 def test_order_follows_seed_and_epoch(lengths):
     def order(seed, epoch):
-        return np.concatenate(bucketed_batches(lengths, 32, seed, epoch)).tolist()
+        return np.concatenate(bucketed_batches(lengths, 32, (seed, epoch))).tolist()
 
     assert order(1, 0) == order(1, 0)
     assert len({tuple(order(seed, epoch)) for seed in (0, 1, 2) for epoch in (0, 1, 2)}) == 9
 
 
 def test_batches_are_not_in_order_of_length(lengths):
-    means = [lengths[batch, 0].mean() for batch in bucketed_batches(lengths, 32, seed=1, epoch=0)]
+    means = [lengths[batch, 0].mean() for batch in bucketed_batches(lengths, 32, (1, 0))]
     assert abs(np.corrcoef(means, range(len(means)))[0, 1]) < 0.5
 
 
