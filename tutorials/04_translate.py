@@ -239,9 +239,9 @@ history = model.fit(
 kerasseq.plotting.plot_history(history, title="Training the translation model")
 
 # %% [markdown]
-# Look at the sample in the log above: after one epoch its translation is almost right, and soon it is right. In the
-# last epochs the validation loss hardly falls, and BLEU goes up and down. With 500 sentences, a difference of one point
-# may be chance. (The training loss starts above the validation loss for two reasons: dropout is active only in
+# Look at the sample in the log above: after one epoch its translation begins right, and soon it is right. In the last
+# epochs the validation loss hardly falls, and BLEU hardly rises. With 500 sentences, a difference of one point may be
+# chance. (The training loss starts above the validation loss for two reasons: dropout is active only in
 # training, and the training loss is a mean over an epoch in which the model is still learning.)
 #
 # ## Inside beam search

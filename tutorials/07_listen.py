@@ -187,8 +187,8 @@ for words, text in wrong[:8]:
     print(f"said:  {words}\nheard: {text}\n")
 
 # %% [markdown]
-# Most errors replace one digit by another. In two of these strings the model repeats a digit to the end. To see where
-# it listened, use one of them as `example` below.
+# The model omits a digit about as often as it replaces one by another. In one of these strings it repeats a digit to the
+# end. To see where it listened, use that string as `example` below.
 #
 # In the plot, each row is a word and each column a time step of 40 ms. The attention moves forward through the
 # recording, with about one bar per word: the LSTMs read in both directions, so a single position can represent a whole
@@ -222,8 +222,8 @@ for name, layer in {
     print(f"{name}: said {said[0]!r}, heard {listener.generate(changed)!r}")
 
 # %% [markdown]
-# In training, the power of the noise was at most a tenth of the signal's. Here the two are equal, and the string is
-# still correct. Speeds in training ranged from 0.9 to 1.1, and twice the speed is too much. One string proves little:
+# In training, the power of the noise was at most a tenth of the signal's. Here the two are equal, and one word is
+# wrong. Speeds in training ranged from 0.9 to 1.1, and twice the speed is too much. One string proves little:
 # try others. (`AdditiveNoise(0.0, 0.0)` draws a signal-to-noise ratio between 0 and 0 decibels, which is noise of the
 # same power as the signal.)
 #
