@@ -1,12 +1,11 @@
 """Sizes of models by the number of pairs: BLEU and chrF on validation of what `kerasseq init` writes, and of changes.
 
 For each number of pairs, as many are drawn from English-French ones: Tatoeba's, and for 500,000 those of Europarl.
-`kerasseq init` writes a configuration, and `kerasseq train` trains it, once as it is and once for each change beside
-it. Scores are those of the best epoch by chrF, on 500 validation pairs, from log.csv of each run. The table of
-`kerasseq.command_line.sizes` is to be chosen by these. One seed; the test is not read.
+`kerasseq init` writes a configuration, and `kerasseq train` trains it with each of the changes below. Scores are those
+of the best epoch by chrF, on 500 validation pairs, from log.csv of each run. `kerasseq.command_line.sizes` is chosen by
+these. One seed; the test is not read. `python benchmarks/tables.py` writes the table of docs/guides/sizes.md.
 
     python benchmarks/sizes.py --pairs 2000 5000
-    python benchmarks/sizes.py --table
 """
 
 import argparse
@@ -27,29 +26,17 @@ import data  # noqa: E402
 RESULTS = timing.RESULTS / "sizes.json"
 SEED = 1
 # By number of pairs: names and values that replace those of `kerasseq init`.
+VOCABULARY, UNITS = "preprocessor.vocabulary_size", ("model.units", "model.embedding_dim")
 CHANGES = {
     2_000: [
-        {},
-        {"model.units": 64, "model.embedding_dim": 64},
-        {"model.units": 256, "model.embedding_dim": 256},
-        {"preprocessor.vocabulary_size": 500},
-        {"preprocessor.vocabulary_size": 2_000},
-        {"model.dropout": 0.2},
+        {VOCABULARY: None},  # by the data
+        {VOCABULARY: 2_000},
+        {VOCABULARY: 4_000},
+        {VOCABULARY: 4_000, **dict.fromkeys(UNITS, 256)},
     ],
-    5_000: [
-        {},
-        {"model.units": 256, "model.embedding_dim": 256},
-        {"preprocessor.vocabulary_size": 3_000},
-        {"preprocessor.vocabulary_size": 800},
-        {"model.dropout": 0.2},
-    ],
-    20_000: [
-        {},
-        {"model.units": 256, "model.embedding_dim": 256},
-        {"preprocessor.vocabulary_size": 2_000},
-        {"model.dropout": 0.4},
-    ],
-    100_000: [{}, {"model.units": 384, "model.embedding_dim": 384}, {"model.dropout": 0.2}],
+    5_000: [{VOCABULARY: None}, {VOCABULARY: 4_000}, {VOCABULARY: 8_000}],
+    20_000: [{VOCABULARY: None}, {VOCABULARY: 8_000}],
+    100_000: [{}],
     500_000: [{}],
 }
 
@@ -74,6 +61,11 @@ def command(*arguments):
     subprocess.run([sys.executable, "-m", "kerasseq", *map(str, arguments)], check=True)
 
 
+def text(value):
+    """A value as YAML reads it."""
+    return value if isinstance(value, pathlib.Path) else json.dumps(value)
+
+
 def measure(work, number, changes):
     """Trains, or goes on, and returns scores, epochs and the number of parameters."""
     name = "_".join(f"{key.rpartition('.')[2]}_{value}" for key, value in changes.items()) or "as_written"
@@ -85,8 +77,8 @@ def measure(work, number, changes):
             write_tsv(path, pairs)
     config = folder.parent / "config.yaml"
     command("init", train, "--validation", validation, "-o", config, "--overwrite")
-    settings = {"folder": folder, "scores.pairs": 500, "scores.samples": 0, "tensorboard": "false", **changes}
-    command("train", config, "--resume", "--quiet", *(f"--set={key}={value}" for key, value in settings.items()))
+    settings = {"folder": folder, "scores.pairs": 500, "scores.samples": 0, "tensorboard": False, **changes}
+    command("train", config, "--resume", "--quiet", *(f"--set={key}={text(value)}" for key, value in settings.items()))
     with open(folder / "log.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     best = max(rows, key=lambda row: float(row["val_chrf"]))
@@ -97,33 +89,19 @@ def measure(work, number, changes):
     }  # fmt: skip
 
 
-def table(results):
-    lines = ["| pairs | change | BLEU | chrF | best epoch of | M parameters |", "|---|---|---|---|---|---|"]
-    for row in results:
-        change = ", ".join(f"`{key}` {value}" for key, value in row["changes"].items()) or "as `kerasseq init` writes"
-        lines.append(
-            f"| {row['pairs']:,} | {change} | {row['bleu']:.1f} | {row['chrf']:.1f} | {row['best_epoch']} of "
-            f"{row['epochs']} | {row['parameters'] / 1e6:.1f} |"
-        )
-    return "\n".join(lines)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", nargs="+", type=int, choices=list(CHANGES), default=list(CHANGES))
     parser.add_argument("--work", type=pathlib.Path, default=pathlib.Path("runs/sizes"))
-    parser.add_argument("--table", action="store_true", help="only prints the table of the results")
     arguments = parser.parse_args()
     results = json.loads(RESULTS.read_text(encoding="utf-8"))["results"] if RESULTS.exists() else []
-    if not arguments.table:
-        for number in arguments.pairs:
-            for changes in CHANGES[number]:
-                row = {"pairs": number, "changes": changes, **measure(arguments.work, number, changes)}
-                results = [old for old in results if (old["pairs"], old["changes"]) != (number, changes)] + [row]
-                results.sort(key=lambda old: old["pairs"])
-                RESULTS.write_text(json.dumps({"seed": SEED, "results": results}, indent=1) + "\n", encoding="utf-8")
-                print(json.dumps(row), flush=True)
-    print(table(results))
+    for number in arguments.pairs:
+        for changes in CHANGES[number]:
+            row = {"pairs": number, "changes": changes, **measure(arguments.work, number, changes)}
+            results = [old for old in results if (old["pairs"], old["changes"]) != (number, changes)] + [row]
+            results.sort(key=lambda old: old["pairs"])
+            RESULTS.write_text(json.dumps({"seed": SEED, "results": results}, indent=1) + "\n", encoding="utf-8")
+            print(json.dumps(row), flush=True)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,16 @@ import re
 
 RESULTS = pathlib.Path(__file__).parent / "results"
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "zoo" / "index.md"]
+PAGES = [
+    ROOT / path
+    for path in (
+        "README.md",
+        "docs/benchmarks.md",
+        "docs/zoo/index.md",
+        "docs/guides/sizes.md",
+        "docs/guides/attention.md",
+    )
+]
 
 
 def table(header, rows):
@@ -158,9 +167,46 @@ def models():
     return table(["name", "", "size", "test score", "licence"], rows)
 
 
+def size_scores():
+    names = {"preprocessor.vocabulary_size": "vocabulary", "model.units": "units", "model.embedding_dim": None}
+    header = ["pairs", "changed", "BLEU", "chrF", "best epoch", "parameters"]
+    return table(header, [
+        [
+            f"{row['pairs']:,}",
+            ", ".join(
+                f"{names[key]} {f'{value:,}' if value else 'by the data'}"
+                for key, value in row["changes"].items()
+                if names[key]
+            ),
+            f"{row['bleu']:.1f}", f"{row['chrf']:.1f}", f"{row['best_epoch']} of {row['epochs']}",
+            f"{row['parameters'] / 1e6:.1f} M",
+        ]
+        for row in results("sizes")
+    ])  # fmt: skip
+
+
+def attention_alignment():
+    header = [
+        "task",
+        "cell",
+        "score",
+        "accuracy, %",
+        "highest weight on its characters, %",
+        "weight on them, %",
+        "entropy, nats",
+    ]
+    shares = ("accuracy", "highest_weight_on_its_characters", "weight_on_its_characters")
+    return table(header, [
+        [*name.split(", "), *(f"{100 * row[share]:.0f}" for share in shares), f"{row['entropy']:.2f}"]
+        for name, row in results("attention_alignment").items()
+    ])  # fmt: skip
+
+
 TABLES = {
     "architectures": architectures, "cells": cells, "changes": changes, "ladder": ladder, "models": models,
     "multi30k": multi30k, "on_device": on_device,
+    "size_scores": size_scores,
+    "attention_alignment": attention_alignment,
     "peers_training": peers_training,
     "peers_decoding": peers_decoding,
 }  # fmt: skip

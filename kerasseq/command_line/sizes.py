@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from kerasseq.datasets.splits import TextPairs
-from kerasseq.preprocessing.vocabulary_size import DEFAULT_VOCABULARY_SIZE, default_vocabulary_size, suits_characters
+from kerasseq.preprocessing.vocabulary_size import suits_characters
 
 LENGTH = 128  # tokens of a text
 LONGEST = 512  # of characters
 FEW = 1_000  # pairs
+MEASURED = "measured on English-French sentences"
+JUDGED = "chosen by judgement, not measured"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,16 +27,16 @@ class Size:
     epochs: int
     learning_rate: float
     batch_size: int
+    evidence: str
 
 
-# Not measured yet, row by row: chosen by judgement. Known is one point: on 5,000 pairs the model of
-# docs/guides/training.md, with 8,000 subwords and 256 units, reaches 8.5 BLEU, and a smaller one 18.9.
+# benchmarks/sizes.py measures them.
 SIZES = (
-    Size(2_000, vocabulary_size=1_000, units=128, dropout=0.4, epochs=60, learning_rate=3e-3, batch_size=32),
-    Size(5_000, vocabulary_size=1_500, units=128, dropout=0.4, epochs=40, learning_rate=3e-3, batch_size=32),
-    Size(20_000, vocabulary_size=4_000, units=192, dropout=0.3, epochs=24, learning_rate=2e-3, batch_size=64),
-    Size(100_000, vocabulary_size=8_000, units=256, dropout=0.3, epochs=12, learning_rate=2e-3, batch_size=64),
-    Size(500_000, vocabulary_size=8_000, units=384, dropout=0.1, epochs=8, learning_rate=1e-3, batch_size=128),
+    Size(2_000, 4_000, units=128, dropout=0.4, epochs=60, learning_rate=3e-3, batch_size=32, evidence=MEASURED),
+    Size(5_000, 4_000, units=128, dropout=0.4, epochs=40, learning_rate=3e-3, batch_size=32, evidence=MEASURED),
+    Size(20_000, 8_000, units=192, dropout=0.3, epochs=24, learning_rate=2e-3, batch_size=64, evidence=MEASURED),
+    Size(100_000, 8_000, units=256, dropout=0.3, epochs=12, learning_rate=2e-3, batch_size=64, evidence=JUDGED),
+    Size(500_000, 8_000, units=384, dropout=0.1, epochs=8, learning_rate=1e-3, batch_size=128, evidence=JUDGED),
 )
 
 
@@ -71,7 +73,7 @@ class Choice:
             f"{side}: {kind}" + (f" ({reasons[kind]})" if self.inferred else "")
             for side, kind in zip(("sources", "targets"), self.tokens, strict=True)
         ]
-        vocabulary = "by the data" if self.vocabulary_size is None else f"{self.vocabulary_size:,} a side"
+        vocabulary = "by the data" if self.vocabulary_size is None else f"at most {self.vocabulary_size:,} a side"
         few = " That is little: expect a model that repeats what it has seen." if self.pairs < FEW else ""
         return (
             f"Found {self.pairs:,} pairs.{few} Sizes are those for about {size.pairs:,} pairs: {size.units} units, at "
@@ -84,14 +86,10 @@ def choose(pairs: TextPairs, tokens: str | None = None) -> Choice:
     size, sides = size_for(len(pairs)), list(zip(*pairs, strict=True))
     kinds = [tokens or ("characters" if suits_characters(side) else "subwords") for side in sides]
     lengths = [length_limit(side, kind) for side, kind in zip(sides, kinds, strict=True)]
-    subwords = vocabulary_size(pairs, size) if kinds == ["subwords", "subwords"] else None
+    # Of numbers and names, each subword would stand for a single text.
+    recur = kinds == ["subwords", "subwords"] and not any(suits_characters(side) for side in sides)
+    subwords = size.vocabulary_size if recur else None
     return Choice(len(pairs), size, (kinds[0], kinds[1]), tokens is None, subwords, (lengths[0], lengths[1]))
-
-
-def vocabulary_size(pairs: TextPairs, size: Size) -> int | None:
-    """The vocabulary of the table; `None`, the default of the data, where their words hardly recur."""
-    default = min(default_vocabulary_size(side) for side in zip(*pairs, strict=True))
-    return None if default < min(size.vocabulary_size, DEFAULT_VOCABULARY_SIZE) else size.vocabulary_size
 
 
 def length_limit(texts: Sequence[str], tokens: str) -> int:
@@ -133,7 +131,7 @@ def configuration_text(
     return f"""\
 # A training with `kerasseq train`, for {choice.pairs:,} pairs. Keys are the arguments of the functions that are named
 # beside their section; all others of these functions can be added.
-# Sizes are those for about {size.pairs:,} pairs, chosen by judgement: they have not been measured yet.
+# Sizes are those for about {size.pairs:,} pairs, {size.evidence}.
 
 folder: {yaml_of(folder)}  # gets the configuration as used, logs, curves and the best model
 seed: 1
@@ -148,7 +146,7 @@ data:
 
 preprocessor:  # kerasseq.preprocessing.TextPreprocessor.from_pairs
   tokens: {tokens}  # subwords, characters or words; [characters, words] for sources and targets
-  vocabulary_size: {yaml_of(choice.vocabulary_size)}  # of each side; null: by the data
+  vocabulary_size: {yaml_of(choice.vocabulary_size)}  # of each side, at most; null: by the data
   joint: false  # true: one vocabulary for both sides
   max_source_length: {choice.lengths[0]}  # tokens; longer pairs are left out of the training
   max_target_length: {choice.lengths[1]}

@@ -95,17 +95,16 @@ def warn_about_subwords(pieces: Sequence[str], counts: np.ndarray, default: int,
     if size <= default:
         return
     numbers = np.array([DIGITS.search(piece) is not None for piece in pieces])
-    advice = (
-        f"Such tokens are hardly trained. Pass tokens='characters', or vocabulary_size=None, which is {default} here."
-    )
+    instead = f"pass tokens='characters', or vocabulary_size=None, which is {default} here."
     if numbers.mean() > MOST and np.median(counts[numbers]) < FEW:
         example = pieces[int(np.argmax(np.where(numbers, [len(piece) for piece in pieces], 0)))]
         logger.warning(
-            "%d of %d subwords are numbers of several digits, such as %r; half of these occur fewer than %d times. %s",
-            numbers.sum(), len(pieces), example, FEW, advice,
+            "%d of %d subwords are numbers of several digits, such as %r; half of these occur fewer than %d times. "
+            "They are hardly trained: %s",
+            numbers.sum(), len(pieces), example, FEW, instead,
         )  # fmt: skip
     elif np.mean((counts == 1) | (counts == 2)) > MOST:
         logger.warning(
-            "%d of %d subwords occur only once or twice in the texts. %s",
-            ((counts == 1) | (counts == 2)).sum(), len(pieces), advice,
+            "%d of %d subwords occur only once or twice in the texts. If these are numbers, names or the like, %s",
+            ((counts == 1) | (counts == 2)).sum(), len(pieces), instead,
         )  # fmt: skip

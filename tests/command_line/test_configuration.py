@@ -196,7 +196,7 @@ def test_written_configurations_are_valid(read, tokens):
     assert values["folder"] == "runs/a: b" and values["checkpoint"]["mode"] == "max"
     assert values["data"]["validation"] == {**values["data"]["train"], "path": "validation.csv"}
     assert values["model"]["units"] == size_for(4_000).units and values["preprocessor"]["tokens"] == tokens
-    assert "not been measured" in text
+    assert f"for about 5,000 pairs, {size_for(4_000).evidence}." in text
     # Each section says which function's arguments it has.
     for name, function in (("data", kerasseq.datasets.read_pairs), ("scores", kerasseq.callbacks.GenerationScores)):
         assert name in yaml.safe_load(text) and function.__qualname__ in text

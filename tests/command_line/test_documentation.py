@@ -15,7 +15,7 @@ GUIDES = pathlib.Path(__file__).resolve().parents[2] / "docs" / "guides"
 
 def test_table_of_sizes():
     text = (GUIDES / "sizes.md").read_text(encoding="utf-8")
-    rows = text.split("<!-- table sizes -->")[1].split("<!-- /table -->")[0].splitlines()[3:]
+    rows = text.split("<!-- sizes -->")[1].split("<!-- /sizes -->")[0].splitlines()[3:]
     assert rows == [
         f"| {size.pairs:,} | {size.vocabulary_size:,} | {size.units} | {size.dropout} | {size.epochs} | "
         f"{size.learning_rate} | {size.batch_size} |"

@@ -55,7 +55,7 @@ def test_vocabularies_that_swallow_numbers(caplog):
     assert record.name == "kerasseq.preprocessing.vocabulary_size" and record.levelname == "WARNING"
     message = record.getMessage()
     assert "subwords are numbers of several digits, such as" in message
-    assert "Pass tokens='characters', or vocabulary_size=None, which is 271 here." in message
+    assert "pass tokens='characters', or vocabulary_size=None, which is 271 here." in message
 
 
 @pytest.mark.parametrize(
