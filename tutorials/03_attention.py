@@ -316,7 +316,7 @@ plt.show()
 
 # %% [markdown]
 # The fixed context holds a few letters, and then the curve falls: the same few numbers must hold more and more letters.
-# Note that the error rate aligns both texts in the best way, so even random letters score 3 to 9 %. A plateau near 18 %
+# Note that the error rate aligns both texts in the best way, so even random letters score 3 to 9 %. A plateau near 20 %
 # is little more than that plus a few remembered letters. With attention the curve stays up, because the decoder does
 # not have to store the sequence, only its position in it.
 #
