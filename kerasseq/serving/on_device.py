@@ -58,8 +58,11 @@ class LiteRTModel:
         """
         if self._source is None:
             raise ValueError("This model reads no texts. Pass its features to generate_ids.")
+        if not isinstance(text, str):
+            raise ValueError(f"The source must be a string. Received: {text!r} ({type(text).__name__}).")
         if not text.strip():
             return ""
+        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # Lone surrogates become U+FFFD.
         limit = self.description["max_source_length"]
         ids = [*self._source.encode(text)[: limit - 1], self.description["end_id"]]
         return self.decode(self.generate_ids(encoder_token_ids=np.array([ids], "int32"))[0])

@@ -17,7 +17,7 @@ from kerasseq.serving.on_device import LiteRTModel, TokenList
 
 pytestmark = pytest.mark.exports
 
-SOURCES = ["one two three", "four", "", " \n", "two two one four three", "\ufb01ve 中", "one " * 60]
+SOURCES = ["one two three", "four", "", " \n", "two two one four three", "\ufb01ve 中", "one " * 60, "one \ud800"]
 
 
 def attention(**options):
@@ -61,7 +61,7 @@ def test_texts_are_those_of_the_generator(name, preprocessor, joint_preprocessor
     assert len({round(score, 3) for _, score in expected}) >= 4  # The source matters.
     for source, (_, score) in zip(SOURCES, expected, strict=True):
         if source.strip():
-            inputs = generator.preprocessor.encode_source([source])
+            inputs = generator.preprocessor.encode_source(generator.preprocessor.raw_batch([source]))
             _, found = model.generate_ids(**{name: tensor.numpy() for name, tensor in inputs.items()})
             assert found == pytest.approx(score, abs=1e-3)
 
@@ -169,6 +169,11 @@ def test_arguments(generator, folder):
         generator.export_litert(folder, quantize="int4")
     with pytest.raises(FileExistsError, match="which exists"):
         generator.export_litert(folder)
+
+
+def test_sources_that_are_no_texts(folder):
+    with pytest.raises(ValueError, match=r"must be a string. Received: b'one' \(bytes\)"):
+        LiteRTModel(folder).generate(b"one")
 
 
 def test_incomplete_folders(folder, tmp_path):
