@@ -71,6 +71,7 @@ def train_model(preprocessor, train, validation, epochs):
         validation_data=preprocessor.dataset(validation, batch_size=64),
         epochs=epochs,
         shuffle=False,  # The data set shuffles itself.
+        verbose=1 if sys.stdout.isatty() else 2,  # A bar, or a line for each epoch in a file.
     )
     return model, history
 
