@@ -27,6 +27,11 @@ def check_sampler(sampler: Sampler, model: Seq2Seq, preprocessor: Preprocessor) 
                 f"{type(scorer).__name__} sums attention weights, and this model has none. Leave it out, or choose a "
                 "model with attention, such as kerasseq.models.AttentionSeq2Seq."
             )
+        if scorer.needs_ctc and not model.has_ctc:
+            raise ValueError(
+                f"{type(scorer).__name__} needs the probabilities of a CTCLoss, and this model has none. Leave it out, "
+                "or train a model with one, such as kerasseq.models.SpeechSeq2Seq(..., ctc_loss=0.5)."
+            )
 
 
 def check_model(model: Seq2Seq, preprocessor: Preprocessor) -> None:

@@ -7,7 +7,7 @@ import keras
 from kerasseq.decoders.base import Decoder
 from kerasseq.encoders.base import Encoder, check_loadable
 from kerasseq.layers.inner_layers import freeze_weights, frozen_weights, serialized
-from kerasseq.layers.losses import AuxiliaryLoss
+from kerasseq.layers.losses import AuxiliaryLoss, CTCLoss
 from kerasseq.precision import default_dtype_policy
 from kerasseq.projection import remembered_projections
 from kerasseq.replicas import global_counts
@@ -111,6 +111,28 @@ class Seq2Seq(keras.Model):
     def step(self, token_ids: Tensor, state: State, constants: State) -> dict[str, Tensor]:
         """One step of the decoder; see `kerasseq.decoders.Decoder.step`."""
         return self.decoder.step(token_ids, state, constants)
+
+    @property
+    def has_ctc(self) -> bool:
+        """Whether there is a `CTCLoss`, whose probabilities of target tokens `ctc_log_probabilities` returns."""
+        return any(isinstance(loss, CTCLoss) for loss in self.auxiliary_losses)
+
+    def ctc_log_probabilities(self, context: Context) -> Tensor:
+        """The log-probabilities of target tokens and of the blank, id 0, at each position of the memory.
+
+        Args:
+            context: the result of `encode`.
+
+        Returns:
+            float32 `(batch, positions, vocabulary)`.
+
+        Raises:
+            ValueError: if the model has no `CTCLoss`.
+        """
+        for loss in self.auxiliary_losses:
+            if isinstance(loss, CTCLoss):
+                return loss.log_probabilities(context)
+        raise ValueError("CTC probabilities need a model with a CTCLoss, as SpeechSeq2Seq(..., ctc_loss=0.5) has one.")
 
     # === Under teacher forcing ===
 

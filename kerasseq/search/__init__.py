@@ -8,6 +8,7 @@ from typing import Any
 from kerasseq.search.base import Sampler
 from kerasseq.search.beam import BeamSampler
 from kerasseq.search.constraints import Constraint, LengthLimits, NoRepeatNGram, Prefix, SuppressTokens
+from kerasseq.search.ctc_prefix import CTCPrefix
 from kerasseq.search.decode import decode
 from kerasseq.search.greedy import GreedySampler
 from kerasseq.search.request import Request
@@ -18,6 +19,7 @@ from kerasseq.search.source_words import SourceWords
 
 __all__ = [
     "BeamSampler",
+    "CTCPrefix",
     "Constraint",
     "Coverage",
     "GreedySampler",

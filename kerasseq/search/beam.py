@@ -30,7 +30,8 @@ class BeamSampler(Sampler):
 
         log p(y | x) / lp(y) + the sum of the scorers
 
-    with the length penalty `lp(y) = ((5 + |y|) / 6) ** length_penalty` (Wu et al. 2016, equation 14) or
+    where scorers of tokens, such as `CTCPrefix`, replace log p by what they make of it, and with the length penalty
+    `lp(y) = ((5 + |y|) / 6) ** length_penalty` (Wu et al. 2016, equation 14) or
     `|y| ** length_penalty`, where |y| counts END. Partial hypotheses are compared by `log p` alone.
 
     The search of a sequence stops when its best partial hypothesis can no longer enter the requested number of finished
@@ -94,6 +95,7 @@ class BeamSampler(Sampler):
         request = request.repeat(beams)
         constrained, constraint_states = Constrained.start(self.constraints, request)
         started = [scorer.start(request) for scorer in self.scorers]
+        least_width = max([2 * beams, *(scorer.candidates for scorer in self.scorers)])
         positions = ops.arange(request.max_length, dtype="int32")
 
         def longest(constants):
@@ -109,8 +111,9 @@ class BeamSampler(Sampler):
             masked = constrained_now.mask(logits, row_ids, index, rows["constraints"])
 
             # === Candidates: at most one per beam is END, so `beams` remain ===
-            width = min(2 * beams, logits.shape[-1])
+            width = min(least_width, logits.shape[-1])
             log_probabilities, token_ids = best_tokens(logits, width, masked)  # (batch * beams, width)
+            log_probabilities = self._rescored(log_probabilities, token_ids, rows["scorers"], constants["scorers"])
             log_probabilities = ops.reshape(log_probabilities, (-1, beams, width))
             candidates = beam["alive_log_probabilities"][:, :, None] + log_probabilities
             log_probabilities, chosen = ops.top_k(ops.reshape(candidates, (-1, beams * width)), 2 * beams)
@@ -152,8 +155,13 @@ class BeamSampler(Sampler):
             states = {"state": outputs["state"], "constraints": rows["constraints"], "scorers": scorer_states}
             states = keras.tree.map_structure(lambda tensor: ops.take(tensor, chosen_rows, axis=0), states)
             tokens = ops.reshape(ops.take_along_axis(token_ids, best, axis=1), (-1,))
-            constraints = constrained_now.follow(tokens, states["constraints"])
-            after["rows"] = {**states, "tokens": tokens, "constraints": constraints}
+            extended = zip(self.scorers, states["scorers"], constants["scorers"], strict=True)
+            after["rows"] = {
+                "state": states["state"],
+                "tokens": tokens,
+                "constraints": constrained_now.follow(tokens, states["constraints"]),
+                "scorers": [scorer.extend(tokens, state, constant) for scorer, state, constant in extended],
+            }
             after["undecided"] = beam["undecided"] & undecided(after, constants)
             return after
 
@@ -197,6 +205,13 @@ class BeamSampler(Sampler):
             "scorers": [scorer_constants for _, scorer_constants in started],
         }
         return while_undecided(advance, beam, constants, finish, beams)
+
+    def _rescored(self, log_probabilities, token_ids, states, constants):
+        """What the scorers make of log-probabilities, `(rows, candidates)`."""
+        rescored = log_probabilities
+        for scorer, state, constant in zip(self.scorers, states, constants, strict=True):
+            rescored = scorer.rescore(rescored, token_ids, state, constant)
+        return ops.where(log_probabilities > IMPOSSIBLE / 2, rescored, IMPOSSIBLE)
 
     def _added_scores(self, outputs, states, constants):
         """The scorers' states after a step, and the sum of their scores, `(batch, beams)` or `None`."""

@@ -40,4 +40,6 @@ def decode(
     request = request._replace(
         source_mask=context["memory_mask"], source_token_ids=context.get("encoder_token_ids", request.source_token_ids)
     )
+    if any(scorer.needs_ctc for scorer in sampler.scorers):
+        request = request._replace(ctc_log_probabilities=model.ctc_log_probabilities(context))
     return sampler(Step(model.step, constants), state, request, num_hypotheses)

@@ -29,6 +29,8 @@ class Request(typing.NamedTuple):
             `kerasseq.preprocessing.Preprocessor.word_pieces`, for `SourceWords`.
         constraints: tuple of constraints of this request, beside those of the sampler.
         prefix_ids: int32 `(batch, prefix)`, 0 behind the prefix, for `Prefix`.
+        ctc_log_probabilities: float `(batch, positions, vocabulary)`, those of the target tokens at each position of
+            the memory, and of a blank in the place of padding, for `CTCPrefix`.
         suppressed_ids: tuple of int, tokens that the constraints never allow. Filled in by the search.
     """
 
@@ -42,6 +44,7 @@ class Request(typing.NamedTuple):
     word_pieces: dict | None = None
     constraints: tuple = ()
     prefix_ids: Tensor | None = None
+    ctc_log_probabilities: Tensor | None = None
     suppressed_ids: tuple = ()
 
     def repeat(self, times: int) -> "Request":
@@ -51,6 +54,7 @@ class Request(typing.NamedTuple):
             source_mask=repeat_rows(self.source_mask, times),
             source_token_ids=repeat_rows(self.source_token_ids, times),
             prefix_ids=repeat_rows(self.prefix_ids, times),
+            ctc_log_probabilities=repeat_rows(self.ctc_log_probabilities, times),
         )
 
 

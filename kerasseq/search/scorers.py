@@ -15,12 +15,17 @@ class Scorer:
     """Adds to the score of a hypothesis that ends. Subclasses define `start`, `follow` and `score`.
 
     A score must not be above 0: a search stops as soon as no partial hypothesis can be better than the finished ones.
+    Scorers of tokens also define `rescore` and `extend`.
 
     Attributes:
         needs_attention: bool, whether `follow` reads the `attention` of a step.
+        needs_ctc: bool, whether `start` reads the `ctc_log_probabilities` of the request.
+        candidates: int, the least number of next tokens that `rescore` gets for each partial hypothesis.
     """
 
     needs_attention = False
+    needs_ctc = False
+    candidates = 0
 
     def start(self, request: Request) -> tuple[State, State]:
         """The initial state, a nested dict of tensors `(rows, ...)`, and the constants.
@@ -36,6 +41,18 @@ class Scorer:
     def score(self, state: State, constants: State) -> Tensor:
         """The amount added to the score of each row if it ends now, float32 `(rows,)`."""
         raise NotImplementedError
+
+    def rescore(self, log_probabilities: Tensor, token_ids: Tensor, state: State, constants: State) -> Tensor:
+        """What next tokens add to the log-probability of a partial hypothesis, float32 `(rows, candidates)`.
+
+        Not above 0. The default is `log_probabilities`, those of the decoder, or what an earlier scorer has made of
+        them; `token_ids`, int32, has the same shape. Tokens that constraints forbid stay so.
+        """
+        return log_probabilities
+
+    def extend(self, token_ids: Tensor, state: State, constants: State) -> State:
+        """The state after the tokens with which hypotheses go on, int32 `(rows,)`."""
+        return state
 
     def get_config(self) -> dict:
         """The arguments of the constructor. A compiled graph is reused for an equal configuration."""

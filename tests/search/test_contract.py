@@ -66,11 +66,13 @@ CONSTRAINTS = {
     "toy": NoDoubles(),
 }
 SCORERS = {"coverage": search.Coverage(0.3), "toy": FirstPosition(0.5)}
+SCORERS_OF_TOKENS = {"ctc": search.CTCPrefix(0.4)}
+CTC = np.log(np.random.default_rng(1).dirichlet(np.ones(VOCABULARY), size=(1, 6))).astype("float32")
 
 
 def test_every_constraint_and_scorer_is_tested():
     public = [getattr(search, name) for name in search.__all__]
-    for kind, objects in ((search.Constraint, CONSTRAINTS), (search.Scorer, SCORERS)):
+    for kind, objects in ((search.Constraint, CONSTRAINTS), (search.Scorer, {**SCORERS, **SCORERS_OF_TOKENS})):
         kinds = {cls for cls in public if isinstance(cls, type) and issubclass(cls, kind) and cls is not kind}
         assert kinds <= {type(entry) for entry in objects.values()}
 
@@ -95,6 +97,7 @@ def make_request(rows=ROWS):
         source_token_ids=source_ids,
         word_pieces=WORDS,
         prefix_ids=tf.tile([[4, 5, 0]], [rows, 1]),
+        ctc_log_probabilities=tf.tile(CTC, [rows, 1, 1]),
     )
 
 
@@ -168,7 +171,7 @@ def test_constraints_work_in_a_graph(constraint):
         np.testing.assert_array_equal(second_mask(TOKENS[:rows]) == 0, expected)
 
 
-@pytest.mark.parametrize("objects", [CONSTRAINTS, SCORERS], ids=["constraints", "scorers"])
+@pytest.mark.parametrize("objects", [CONSTRAINTS, SCORERS, SCORERS_OF_TOKENS])
 def test_configurations(objects):
     for one in objects.values():
         loaded = keras.saving.deserialize_keras_object(json.loads(json.dumps(keras.saving.serialize_keras_object(one))))
@@ -213,6 +216,26 @@ def test_scores_survive_reordering_and_graphs(scorer):
     same_rows = np.concatenate([attention[:2, ORDER], attention[2:]])
     np.testing.assert_allclose(scores, score(same_rows), rtol=1e-6)
     np.testing.assert_allclose(tf.function(score)(tf.constant(same_rows)), scores, rtol=1e-6)
+
+
+@pytest.mark.parametrize("scorer", SCORERS_OF_TOKENS.values(), ids=SCORERS_OF_TOKENS)
+def test_scores_of_tokens_survive_reordering_and_graphs(scorer):
+    every = tf.tile([range(VOCABULARY)], [ROWS, 1])
+
+    def rescored(tokens, order=None):
+        """What is added to tokens after three steps; with `order`, the state is reordered after two of them."""
+        state, constants = scorer.start(make_request())
+        for index in range(3):
+            if order is not None and index == 2:
+                state = reordered(state, order)
+            state = scorer.extend(tokens[:, index], state, constants)
+        return scorer.rescore(tf.fill([ROWS, VOCABULARY], -1.0), every, state, constants)
+
+    same_rows = tf.constant(np.concatenate([TOKENS[ORDER, :2], TOKENS[:, 2:3]], axis=1))
+    added = rescored(tf.constant(TOKENS), ORDER)
+    assert added.dtype == "float32" and np.all(added <= 1e-6) and np.unique(added).size > ROWS
+    np.testing.assert_allclose(added, rescored(same_rows), rtol=1e-6)
+    np.testing.assert_allclose(tf.function(rescored)(same_rows), added, rtol=1e-5)
 
 
 # === Constraints and scorers of users ===

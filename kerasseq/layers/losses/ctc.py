@@ -14,9 +14,10 @@ class CTCLoss(AuxiliaryLoss):
 
     A dense layer over the memory scores all target tokens at each position, and a blank in the place of padding. The
     loss sums over all monotonic alignments of the target with the positions (Graves et al. 2006), so the encoder, and
-    with it the attention, learns that sound and text run in the same order. Only training uses it. The loss is the mean
-    over the real steps of a batch: the tokens of a target and its END, as in `kerasseq.losses.MaskedCrossentropy`. Rows
-    with fewer positions than their target needs are left out; on several replicas they count as steps without loss.
+    with it the attention, learns that sound and text run in the same order. Training uses it, and searches with
+    `kerasseq.search.CTCPrefix`. The loss is the mean over the real steps of a batch: the tokens of a target and its
+    END, as in `kerasseq.losses.MaskedCrossentropy`. Rows with fewer positions than their target needs are left out; on
+    several replicas they count as steps without loss.
 
     Args:
         vocabulary_size: int, number of target token ids.
@@ -58,6 +59,10 @@ class CTCLoss(AuxiliaryLoss):
         losses = ops.where(possible, losses, ops.zeros_like(losses))
         steps = ops.sum(ops.where(possible, lengths + 1, ops.zeros_like(lengths)))
         return global_mean(ops.sum(losses), steps)
+
+    def log_probabilities(self, context):
+        """Of target tokens and the blank, id 0, at each position: float32 `(batch, positions, vocabulary)`."""
+        return ops.log_softmax(self.scores(context["memory"]), axis=-1)
 
     def get_config(self):
         return {**super().get_config(), "vocabulary_size": self.vocabulary_size}
