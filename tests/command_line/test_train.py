@@ -237,8 +237,8 @@ def test_damaged_files_of_a_run(kerasseq_command, trained, settings, tmp_path, n
 def test_init_says_what_it_chose(kerasseq_command, dates, tmp_path):
     config = tmp_path / "my config.yaml"
     stdout, stderr = kerasseq_command("init", dates, "-o", config)
-    found = "Found 300 pairs. That is little: expect a model that repeats what it has seen. Sizes are those for about 2,000 "
-    assert stdout == "" and stderr.startswith(f"{found}pairs: 128 units, at most 60 epochs.\n")
+    found = "Found 300 pairs. That is little: expect a model that repeats what it has seen. Sizes are those for about "
+    assert stdout == "" and stderr.startswith(f"{found}2,000 pairs: 128 units, at most 60 epochs.\n")
     assert "Tokens of sources: characters (few words recur, or most are numbers), of targets: characters (" in stderr
     source, target = dates.read_text(encoding="utf-8").splitlines()[0].split("\t")
     assert f"First pair: {source!r} -> {target!r}. If this is a header, or these are not" in stderr

@@ -6,6 +6,7 @@ from keras import ops
 from kerasseq.arguments import check_positive_integer
 from kerasseq.layers.losses.base import AuxiliaryLoss
 from kerasseq.replicas import global_mean
+from kerasseq.types import Context, Tensor
 
 
 @keras.saving.register_keras_serializable(package="kerasseq")
@@ -60,7 +61,7 @@ class CTCLoss(AuxiliaryLoss):
         steps = ops.sum(ops.where(possible, lengths + 1, ops.zeros_like(lengths)))
         return global_mean(ops.sum(losses), steps)
 
-    def log_probabilities(self, context):
+    def log_probabilities(self, context: Context) -> Tensor:
         """Of target tokens and the blank, id 0, at each position: float32 `(batch, positions, vocabulary)`."""
         return ops.log_softmax(self.scores(context["memory"]), axis=-1)
 
