@@ -167,6 +167,14 @@ def models():
     return table(["name", "", "size", "test score", "licence"], rows)
 
 
+def joint_decoding():
+    header = ["", "word error rate, %", "replaced", "left out", "added", "sounds/s"]
+    kinds = ("substitutions", "deletions", "insertions", "sounds_a_second")
+    return table(header, [
+        [name, f"{row['wer']:.1f}", *(row[kind] for kind in kinds)] for name, row in results("joint_decoding").items()
+    ])  # fmt: skip
+
+
 def size_scores():
     names = {"preprocessor.vocabulary_size": "vocabulary", "model.units": "units", "model.embedding_dim": None}
     header = ["pairs", "changed", "BLEU", "chrF", "best epoch", "parameters"]
@@ -205,6 +213,7 @@ def attention_alignment():
 TABLES = {
     "architectures": architectures, "cells": cells, "changes": changes, "ladder": ladder, "models": models,
     "multi30k": multi30k, "on_device": on_device,
+    "joint_decoding": joint_decoding,
     "size_scores": size_scores,
     "attention_alignment": attention_alignment,
     "peers_training": peers_training,
