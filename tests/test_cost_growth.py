@@ -113,5 +113,6 @@ def test_memory_is_flat_in_the_number_of_batches(tmp_path):
     assert list(results) == ["training", "generate"]
     for memory in results.values():
         assert memory["1"] > 300
-        assert memory["200"] - memory["100"] <= 10  # A graph a batch would be a megabyte each.
+        # A graph a batch would be a megabyte each. Before, the allocator still settles.
+        assert memory["600"] - memory["400"] <= 10
     assert (tmp_path / "out_batches.png").stat().st_size < 60_000
