@@ -241,7 +241,7 @@ def memory_over_batches(what, counts, batch_size, longest, vocabulary_size, size
 
 def measure_batches(_, arguments):
     quick = arguments.quick
-    counts = (1, 10, 400, 600) if quick else (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000)
+    counts = (1, 10, 100, 400, 600) if quick else (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000)
     batch_size, longest, vocabulary_size, size = (4, 6, 300, 8) if quick else (32, 60, 1_000, 128)
     settings = {"batch_size": batch_size, "longest_in_words": longest, "vocabulary_size": vocabulary_size}
     results, rows = {}, []
