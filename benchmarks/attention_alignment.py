@@ -113,7 +113,7 @@ def run(task, cell, attention, seed, counts, epochs):
 
 
 def main():
-    arguments = timing.parse_arguments(__file__, __doc__, seeds={"type": int, "default": 2, "metavar": "N"})
+    arguments = timing.parse_arguments(__file__, __doc__, seeds={"type": int, "default": 1, "metavar": "N"})
     counts = (200, 50) if arguments.quick else (4_000, 500)
     kinds = [("lstm", score) for score in SCORES] + [(cell, score) for cell in CELLS for score in FEW_SCORES]
     results, rows = {}, []

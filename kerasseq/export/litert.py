@@ -116,6 +116,8 @@ def signatures(generator: Exportable) -> dict[str, Any]:
     """The concrete functions `encode` and `step`, in which the weights are constants."""
     model, shapes = generator.model, generator.preprocessor.encoder_inputs
     shared = shared_constants(model, shapes)
+    suppressed = [token for constraint in generator.sampler.constraints for token in constraint.suppressed_ids]
+    allowed = ~np.isin(np.arange(model.decoder.vocabulary_size), suppressed)
     structures: dict[str, Any] = {}
 
     def encode(**inputs):
@@ -135,7 +137,8 @@ def signatures(generator: Exportable) -> dict[str, Any]:
             keras.tree.pack_sequence_as(structures["constants"], constants),
         )
         logits = tf.cast(outputs["logits"], tf.float32)  # (1, vocabulary)
-        log_probabilities, best = best_tokens(logits, 1, tf.where(tf.constant(allowed(generator)), logits, IMPOSSIBLE))
+        masked = tf.where(tf.constant(allowed), logits, IMPOSSIBLE) if suppressed else None
+        log_probabilities, best = best_tokens(logits, 1, masked)
         return {
             "token_ids": best[:, 0],
             "log_probability": log_probabilities[:, 0],
@@ -198,12 +201,6 @@ def with_masks(inputs: dict[str, Tensor], shapes: dict[str, tuple[int | None, ..
     """The inputs of the encoder: there is one source, so all of its positions are real."""
     length = tf.shape(next(iter(inputs.values())))[1]
     return {**inputs, **{name: tf.ones([1, length], tf.bool) for name in shapes if name not in inputs}}
-
-
-def allowed(generator: Exportable) -> np.ndarray:
-    """Which tokens may be in an output: bool `(vocabulary,)`."""
-    suppressed = [token for constraint in generator.sampler.constraints for token in constraint.suppressed_ids]
-    return ~np.isin(np.arange(generator.model.decoder.vocabulary_size), suppressed)
 
 
 def numbered(name: str, tensors: list[Tensor]) -> dict[str, Tensor]:

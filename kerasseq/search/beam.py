@@ -208,6 +208,8 @@ class BeamSampler(Sampler):
 
     def _rescored(self, log_probabilities, token_ids, states, constants):
         """What the scorers make of log-probabilities, `(rows, candidates)`."""
+        if not self.scorers:
+            return log_probabilities
         rescored = log_probabilities
         for scorer, state, constant in zip(self.scorers, states, constants, strict=True):
             rescored = scorer.rescore(rescored, token_ids, state, constant)

@@ -89,18 +89,39 @@ def train_model(work, source, target, train, validation):
         "seed": SEED, "batch_size": BATCH_SIZE, "average": AVERAGE, "vocabulary_size": VOCABULARY_SIZE,
         "first_words_copies": FIRST_WORDS_COPIES, "stages": STAGES,
     })  # fmt: skip
+
+    def pairs_of(stage):
+        return training_pairs(train, source, target, stage["shares"])
+
+    return through_stages(work, STAGES, pairs_of, build, VOCABULARY_SIZE, validation)
+
+
+def through_stages(work, stages, pairs_of, build, vocabulary_size, validation):
+    """Trains stage by stage, but for those that an earlier call has finished.
+
+    Args:
+        work: `pathlib.Path`, the folder of the training.
+        stages: dict of dicts, as `STAGES`.
+        pairs_of: function of a stage that returns its training pairs.
+        build: function of a preprocessor that returns a model.
+        vocabulary_size: int, of each side; the vocabularies are those of the first stage's pairs.
+        validation: list of pairs.
+
+    Returns:
+        the `TextGenerator` of the last stage.
+    """
     keras.utils.set_random_seed(SEED)
     generator = None
-    for name, stage in STAGES.items():
+    for name, stage in stages.items():
         folder = work / name
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / "finished.keras").exists():
             generator = kerasseq.TextGenerator.load(folder / "finished.keras")
             continue
-        pairs = training_pairs(train, source, target, stage["shares"])
+        pairs = pairs_of(stage)
         if generator is None:
             preprocessor = kerasseq.preprocessing.TextPreprocessor.from_pairs(
-                pairs, vocabulary_size=VOCABULARY_SIZE, max_source_length=64, max_target_length=80
+                pairs, vocabulary_size=vocabulary_size, max_source_length=64, max_target_length=80
             )
             generator = kerasseq.TextGenerator(build(preprocessor), preprocessor, long_sources="sentences")
         fit(generator, folder, stage, pairs, validation)
@@ -140,10 +161,10 @@ def fit(generator, work, stage, train, validation):
     shutil.rmtree(work / "backup")
 
 
-def choose_length_penalty(generator, work, sources, first):
+def choose_length_penalty(generator, work, sources, first, length_penalties):
     """Sets the sampler by validation, whose outputs are kept to be read; returns BLEU by length penalty."""
     outputs, on_validation = {}, {}
-    for length_penalty in LENGTH_PENALTIES:
+    for length_penalty in length_penalties:
         sampler = kerasseq.search.BeamSampler(BEAM_WIDTH, length_penalty)
         outputs[length_penalty] = generator.generate(sources, sampler)
         on_validation[length_penalty] = kerasseq.evaluation.bleu(outputs[length_penalty], first)["score"]
@@ -188,10 +209,30 @@ def main(folder, source, target):
     if arguments.train_only:
         return
 
+    (language,) = {source, target} - {"en"}
+    metrics = {
+        "command": f"python saved_models/{folder.name}/train.py",
+        "data": f"Tatoeba English-{NAMES[language]} pairs of manythings.org/anki, the release of load_anki",
+        **measure(generator, work, (train, validation, test), STAGES),
+    }
+    finish(generator, folder, metrics)
+
+
+def measure(generator, work, splits, stages, length_penalties=LENGTH_PENALTIES):
+    """Chooses the length penalty on validation, scores the test once, and returns what `metrics.json` says of both.
+
+    Args:
+        generator: `kerasseq.TextGenerator`; gets the sampler.
+        work: `pathlib.Path`, the folder of the training, with a log.csv for each stage.
+        splits: training, validation and test pairs.
+        stages: dict of dicts, as `STAGES`.
+        length_penalties: tuple of float, to choose from.
+    """
+    train, validation, test = splits
+
     # === Validation: the length penalty is chosen, and what the card says is read ===
     sources, first, _ = reports.first_references(validation)
-    on_validation = choose_length_penalty(generator, work, sources, first)
-    length_penalty = generator.sampler.length_penalty
+    on_validation = choose_length_penalty(generator, work, sources, first, length_penalties)
     typed = typed_otherwise(generator, list(zip(sources, first, strict=True)))
     generator.model.compile(metrics=[kerasseq.metrics.Perplexity()], loss=kerasseq.losses.MaskedCrossentropy())
     batches = generator.preprocessor.dataset(validation, BATCH_SIZE)
@@ -203,11 +244,8 @@ def main(folder, source, target):
     greedy = generator.generate(sources, sampler="greedy")
     nearest = reports.nearest_training_targets(sources, train)
     training_targets = {target for _, target in train}
-    minutes = sum(reports.minutes(work / name / "log.csv", stage["epochs"]) for name, stage in STAGES.items())
-    (language,) = {source, target} - {"en"}
-    metrics = {
-        "command": f"python saved_models/{folder.name}/train.py",
-        "data": f"Tatoeba English-{NAMES[language]} pairs of manythings.org/anki, the release of load_anki",
+    minutes = sum(reports.minutes(work / name / "log.csv", stage["epochs"]) for name, stage in stages.items())
+    return {
         "split": "test: int(sha256(source), 16) % 100 < 5; distinct sources, first reference in file order",
         "seed": SEED,
         "parameters": generator.model.count_params(),
@@ -219,11 +257,18 @@ def main(folder, source, target):
         "test_sources": len(sources),
         "test_sources_in_training": len(set(sources) & {source for source, _ in train}),
         "test_references_among_training_targets": len([text for text in first if text in training_targets]),
-        f"beam_{BEAM_WIDTH}": {"length_penalty": length_penalty, **reports.scores(beam, first, every)},
+        f"beam_{BEAM_WIDTH}": {
+            "length_penalty": generator.sampler.length_penalty, **reports.scores(beam, first, every),
+        },
         "greedy": reports.scores(greedy, first, every),
         "copy_nearest_training_sentence": reports.scores(nearest, first, every),
         **reports.environment(),
     }  # fmt: skip
-    (folder / "metrics.json").write_text(json.dumps(metrics, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    print(json.dumps(metrics, indent=1, ensure_ascii=False))
+
+
+def finish(generator, folder, metrics):
+    """Writes `metrics.json`, and exports the next version."""
+    text = json.dumps(metrics, indent=1, ensure_ascii=False)
+    (folder / "metrics.json").write_text(text + "\n", encoding="utf-8")
+    print(text)
     print("Exported to", generator.export(folder))
